@@ -1,0 +1,75 @@
+//! One session at rest: a header and a map of cells, and the one place that says what a patch does to them.
+//!
+//! Stores know these types and nothing of anybody's struct. [`Record::apply`] is the reference semantics of a commit: a store
+//! in a database says the same in its own language, and the conformance suite compares.
+
+mod cell;
+mod header;
+mod patch;
+pub(crate) mod wire;
+
+pub use self::{
+    cell::{Cell, CellBody, CellKey, Cells, CodecId, Content, Payload, Put, Shape},
+    header::{Header, Owner, OwnerHash, Previous, PreviousState},
+    patch::{CommitOutcome, CreateOutcome, Deadlines, Guard, OwnerChange, Patch, Presented, Rotation, Want},
+    wire::WireError,
+};
+pub use crate::{
+    clock::Timestamp,
+    key::WrappedKey,
+    token::{Handle, SecretHash, Selector},
+};
+
+/// One session as a store holds it.
+///
+/// Cheap to clone: cells are shared until somebody changes them.
+///
+/// ```
+/// use cloakroom::record::{Cells, Header, Record, SecretHash, Timestamp, WrappedKey};
+///
+/// let now = Timestamp::from_millis(1_000);
+/// let record = Record::new(
+///     Header::new(SecretHash::from_bytes([1; 32]), WrappedKey::from_bytes([2; 32]), now, now, now),
+///     Cells::default(),
+/// );
+/// assert_eq!(record.header.revision, 1);
+/// ```
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Record {
+    /// Everything about the session that is not a field of somebody's struct.
+    pub header: Header,
+    /// The stored fields.
+    pub cells: Cells,
+}
+
+impl Record {
+    /// A record of these parts.
+    pub fn new(header: Header, cells: Cells) -> Self {
+        Self { header, cells }
+    }
+
+    /// Applies a patch, or says why not and changes nothing.
+    ///
+    /// This is the commit of every store, spelled once: the epoch is the one that was loaded, both deadlines are open, every
+    /// guard holds; then cells are wiped and put under one new revision, and the header follows.
+    pub fn apply(&mut self, patch: &Patch) -> CommitOutcome {
+        let header = &mut self.header;
+        if header.epoch != patch.epoch || !header.is_open(patch.now) {
+            return CommitOutcome::Gone;
+        }
+        if !patch.guards.iter().all(|guard| self.cells.stamp(&guard.key) == guard.stamp) {
+            let cells = patch.guards.iter().filter_map(|guard| self.cells.get(&guard.key).cloned()).collect();
+            return CommitOutcome::Conflict { cells };
+        }
+        if patch.carries_cells() {
+            header.revision += 1;
+            if let Some(kept) = &patch.wipe_except {
+                self.cells.retain(kept);
+            }
+            self.cells.put_all(&patch.puts, header.revision);
+        }
+        let rotated = header.apply(patch);
+        CommitOutcome::Committed { revision: header.revision, rotated }
+    }
+}

@@ -1,0 +1,179 @@
+//! Where records live: the one trait for a server-side backend, and the stores that come with the library.
+
+use crate::record::{CommitOutcome, CreateOutcome, Header, OwnerHash, Patch, Presented, Record, Selector, Timestamp, Want};
+use async_trait::async_trait;
+use std::{error::Error, fmt, sync::Arc};
+
+#[cfg(feature = "memory")]
+mod memory;
+#[cfg(feature = "sqlite")]
+mod sqlite;
+
+#[cfg(feature = "memory")]
+pub use self::memory::MemoryStore;
+#[cfg(feature = "sqlite")]
+pub use self::sqlite::SqliteStore;
+
+/// A store on the server's side.
+///
+/// Implement it to add a backend, and run `cloakroom::testing::conformance::server_side` over it: the suite is the
+/// specification in executable form. [`Record::apply`] and [`Header::touch`] say what a commit and a touch do.
+///
+/// A store knows records and patches, never anybody's struct. It compares instants only with those it is given, never
+/// with a clock of its own.
+///
+/// ```
+/// use cloakroom::{Lifetime, record::*, store::{MemoryStore, SessionStore}};
+///
+/// # async fn example() -> Result<(), cloakroom::store::StoreError> {
+/// let store = MemoryStore::new();
+/// let key = Selector::from_bytes([7; 16]);
+/// let presented = Presented::new(SecretHash::from_bytes([1; 32]), Timestamp::from_millis(0), Lifetime::default());
+/// assert!(store.load(&key, &presented, &Want::default()).await?.is_none());
+/// # Ok(())
+/// # }
+/// ```
+#[async_trait]
+pub trait SessionStore: Send + Sync + 'static {
+    /// The record under that key, whatever secret was presented: the caller checks it.
+    ///
+    /// Where [`idle_touch`](SessionStore::idle_touch) says so, the same round trip touches the record as [`Header::touch`]
+    /// describes; the answer is the record as it was before.
+    ///
+    /// # Errors
+    /// [`StoreError`]; a record that is not there is no error.
+    async fn load(&self, key: &Selector, presented: &Presented, want: &Want<'_>) -> Result<Option<Record>, StoreError>;
+
+    /// Stores a new record. Inserts only: a taken key is [`CreateOutcome::Exists`], and nothing changes.
+    ///
+    /// # Errors
+    /// [`StoreError`]; a full store is [`StoreError::Unavailable`].
+    async fn create(&self, key: &Selector, record: Record) -> Result<CreateOutcome, StoreError>;
+
+    /// Applies a patch in one atomic step, as [`Record::apply`] does. Never inserts a record.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    async fn commit(&self, key: &Selector, patch: &Patch) -> Result<CommitOutcome, StoreError>;
+
+    /// Deletes a record. Idempotent.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    async fn delete(&self, key: &Selector) -> Result<(), StoreError>;
+
+    /// The sessions of an owner, in any order, without a scan of the store. May include expired ones.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    async fn by_owner(&self, owner: &OwnerHash) -> Result<Vec<(Selector, Header)>, StoreError>;
+
+    /// Deletes the sessions of an owner, save one; answers how many.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    async fn delete_by_owner(&self, owner: &OwnerHash, except: Option<&Selector>) -> Result<u64, StoreError>;
+
+    /// Deletes up to `limit` records past a stored deadline; answers how many.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    async fn sweep(&self, now: Timestamp, limit: usize) -> Result<usize, StoreError>;
+
+    /// Where this store records that a session was used. *Default*: [`IdleTouch::AtCommit`].
+    fn idle_touch(&self) -> IdleTouch {
+        IdleTouch::AtCommit
+    }
+}
+
+/// Where a store records that a session was used.
+///
+/// ```
+/// use cloakroom::store::{IdleTouch, MemoryStore, SessionStore};
+/// assert_eq!(MemoryStore::new().idle_touch(), IdleTouch::AtLoad);
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum IdleTouch {
+    /// Every load does it on its way, at no cost.
+    AtLoad,
+    /// It costs a write, so the layer asks for one after the handler, at most once per fifth of the idle time.
+    AtCommit,
+}
+
+#[async_trait]
+impl<S: SessionStore + ?Sized> SessionStore for Arc<S> {
+    async fn load(&self, key: &Selector, presented: &Presented, want: &Want<'_>) -> Result<Option<Record>, StoreError> {
+        (**self).load(key, presented, want).await
+    }
+    async fn create(&self, key: &Selector, record: Record) -> Result<CreateOutcome, StoreError> {
+        (**self).create(key, record).await
+    }
+    async fn commit(&self, key: &Selector, patch: &Patch) -> Result<CommitOutcome, StoreError> {
+        (**self).commit(key, patch).await
+    }
+    async fn delete(&self, key: &Selector) -> Result<(), StoreError> {
+        (**self).delete(key).await
+    }
+    async fn by_owner(&self, owner: &OwnerHash) -> Result<Vec<(Selector, Header)>, StoreError> {
+        (**self).by_owner(owner).await
+    }
+    async fn delete_by_owner(&self, owner: &OwnerHash, except: Option<&Selector>) -> Result<u64, StoreError> {
+        (**self).delete_by_owner(owner, except).await
+    }
+    async fn sweep(&self, now: Timestamp, limit: usize) -> Result<usize, StoreError> {
+        (**self).sweep(now, limit).await
+    }
+    fn idle_touch(&self) -> IdleTouch {
+        (**self).idle_touch()
+    }
+}
+
+type Cause = Box<dyn Error + Send + Sync>;
+
+/// A store could not do what it was asked.
+///
+/// The two cases differ in what the caller may do next: after [`Unavailable`](StoreError::Unavailable) nothing has
+/// happened; after [`OutcomeUnknown`](StoreError::OutcomeUnknown) it may have, so nothing is retried blindly.
+///
+/// ```
+/// use cloakroom::store::StoreError;
+/// let error = StoreError::unavailable("connection refused");
+/// assert_eq!(error.to_string(), "the session store is unavailable: connection refused");
+/// ```
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum StoreError {
+    /// Certainly not applied.
+    Unavailable(Cause),
+    /// Sent, and the answer was lost.
+    OutcomeUnknown(Cause),
+}
+
+impl StoreError {
+    /// The operation did not happen, for this reason.
+    pub fn unavailable(cause: impl Into<Cause>) -> Self {
+        Self::Unavailable(cause.into())
+    }
+
+    /// The operation may have happened; this is why nobody knows.
+    pub fn outcome_unknown(cause: impl Into<Cause>) -> Self {
+        Self::OutcomeUnknown(cause.into())
+    }
+}
+
+impl fmt::Display for StoreError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Unavailable(cause) => write!(f, "the session store is unavailable: {cause}"),
+            Self::OutcomeUnknown(cause) => write!(f, "the session store did not say whether it wrote: {cause}"),
+        }
+    }
+}
+
+impl Error for StoreError {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        match self {
+            Self::Unavailable(cause) | Self::OutcomeUnknown(cause) => Some(&**cause),
+        }
+    }
+}
