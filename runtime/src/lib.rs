@@ -3,16 +3,52 @@
 #![forbid(unsafe_code)]
 #![warn(missing_docs)]
 
+// The derives name the crate by its public path; inside, that path must lead here too.
+extern crate self as cloakroom;
+
 mod clock;
 mod key;
 mod lifetime;
+pub mod limits;
 mod random;
 pub mod record;
+mod schema;
 pub mod store;
 mod token;
 
 pub use self::{
     clock::{Clock, SystemClock},
     lifetime::{Lifetime, LifetimeError},
+    schema::{CodecError, Field, SessionData, SessionValue},
     token::{Handle, ParseHandleError},
 };
+pub use cloakroom_macros::{SessionData, SessionValue};
+
+/// What the derives' output calls. Not for anybody else: it changes without notice.
+#[doc(hidden)]
+pub mod __private {
+    pub use crate::{
+        record::Shape,
+        schema::{AnyField, FieldDef, Merge, NoEq, Opener, Placed, PlacedField, Probe, Schema, ShapeBuilder, Stored, Undecodable, Verdict},
+    };
+    pub use core;
+    pub use std;
+
+    /// `opaque` fields are JSON.
+    #[cfg(feature = "json")]
+    #[macro_export]
+    #[doc(hidden)]
+    macro_rules! __opaque_needs_json {
+        () => {};
+    }
+    #[cfg(not(feature = "json"))]
+    #[macro_export]
+    #[doc(hidden)]
+    macro_rules! __opaque_needs_json {
+        () => {
+            ::core::compile_error!(
+                "`#[session(opaque)]` stores JSON: enable the feature, e.g. `cloakroom = { version = \"0.1\", features = [\"json\"] }`"
+            );
+        };
+    }
+}

@@ -1,0 +1,115 @@
+//! Values to bytes and back, by codec id.
+
+use crate::record::CodecId;
+use serde::{Serialize, de::DeserializeOwned};
+use std::fmt;
+
+/// The codec new cells are written with: bincode where it is compiled in, else postcard.
+#[cfg(feature = "bincode")]
+pub(crate) const WRITTEN: Option<CodecId> = Some(CodecId::BINCODE);
+#[cfg(all(feature = "postcard", not(feature = "bincode")))]
+pub(crate) const WRITTEN: Option<CodecId> = Some(CodecId::POSTCARD);
+#[cfg(not(any(feature = "postcard", feature = "bincode")))]
+pub(crate) const WRITTEN: Option<CodecId> = None;
+
+/// Why a value could not be encoded or decoded.
+///
+/// The text of a codec's own error is kept, the value is not: an error may be logged.
+///
+/// ```
+/// use cloakroom::CodecError;
+/// assert_eq!(CodecError::Trailing.to_string(), "bytes are left over after the value");
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum CodecError {
+    /// The cell was written with a codec this build does not have.
+    UnknownCodec(CodecId),
+    /// The type's `Serialize` refused.
+    Encode(String),
+    /// The bytes are not such a value.
+    Decode(String),
+    /// The bytes go on after the value.
+    Trailing,
+}
+
+impl fmt::Display for CodecError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::UnknownCodec(codec) => {
+                write!(f, "written with codec {}, which this build lacks; enable its feature (bincode, postcard or json)", codec.as_u8())
+            }
+            Self::Encode(why) => write!(f, "the value could not be encoded: {why}"),
+            Self::Decode(why) => write!(f, "the bytes are not such a value: {why}"),
+            Self::Trailing => f.write_str("bytes are left over after the value"),
+        }
+    }
+}
+
+impl std::error::Error for CodecError {}
+
+/// Appends a value's bytes in the codec of this build.
+pub(crate) fn encode<V: Serialize>(value: &V, out: &mut Vec<u8>) -> Result<(), CodecError> {
+    #[cfg(feature = "bincode")]
+    {
+        bincode::serde::encode_into_std_write(value, out, bincode::config::standard())
+            .map(drop)
+            .map_err(|error| CodecError::Encode(error.to_string()))
+    }
+    #[cfg(all(feature = "postcard", not(feature = "bincode")))]
+    {
+        postcard::to_io(value, out).map(drop).map_err(|error| CodecError::Encode(error.to_string()))
+    }
+    #[cfg(not(any(feature = "postcard", feature = "bincode")))]
+    {
+        let _ = (value, out);
+        Err(CodecError::Encode("no codec is compiled in".to_owned()))
+    }
+}
+
+/// The value of these bytes; all of them must be used.
+pub(crate) fn decode<V: DeserializeOwned>(codec: CodecId, bytes: &[u8]) -> Result<V, CodecError> {
+    match codec {
+        #[cfg(feature = "bincode")]
+        CodecId::BINCODE => decode_bincode(bytes),
+        #[cfg(feature = "postcard")]
+        CodecId::POSTCARD => match postcard::take_from_bytes(bytes) {
+            Ok((value, [])) => Ok(value),
+            Ok(_) => Err(CodecError::Trailing),
+            Err(error) => Err(CodecError::Decode(error.to_string())),
+        },
+        #[cfg(feature = "json")]
+        CodecId::JSON => decode_json(bytes),
+        other => Err(CodecError::UnknownCodec(other)),
+    }
+}
+
+#[cfg(feature = "bincode")]
+fn decode_bincode<V: DeserializeOwned>(bytes: &[u8]) -> Result<V, CodecError> {
+    // bincode 2.0.1 allocates what a length prefix claims before it looks for the bytes (bincode#764), up to the limit. The
+    // limit counts decoded sizes, of which one input byte can hold sixteen (a u128 below 251), so it is chosen by the
+    // input's size: a small cell cannot ask for much.
+    const SMALL: usize = 4 * 1024;
+    const LARGE: usize = crate::limits::CELL;
+    let read = if bytes.len() <= SMALL {
+        bincode::serde::decode_from_slice(bytes, bincode::config::standard().with_limit::<{ 16 * SMALL }>())
+    } else {
+        bincode::serde::decode_from_slice(bytes, bincode::config::standard().with_limit::<{ 16 * LARGE }>())
+    };
+    match read {
+        Ok((value, used)) if used == bytes.len() => Ok(value),
+        Ok(_) => Err(CodecError::Trailing),
+        Err(error) => Err(CodecError::Decode(error.to_string())),
+    }
+}
+
+/// Appends a value's bytes as JSON, for fields whose bytes must describe themselves.
+#[cfg(feature = "json")]
+pub(crate) fn encode_json<V: Serialize>(value: &V, out: &mut Vec<u8>) -> Result<(), CodecError> {
+    serde_json::to_writer(out, value).map_err(|error| CodecError::Encode(error.to_string()))
+}
+
+#[cfg(feature = "json")]
+fn decode_json<V: DeserializeOwned>(bytes: &[u8]) -> Result<V, CodecError> {
+    serde_json::from_slice(bytes).map_err(|error| CodecError::Decode(error.to_string()))
+}

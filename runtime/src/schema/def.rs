@@ -1,0 +1,485 @@
+//! One static definition per field, made by the derive, and the untyped view of it that the session core works with.
+
+use super::{
+    codec::{self, CodecError},
+    field::{Base, Field, State},
+    merge::Merge,
+    value::SessionValue,
+};
+use crate::{
+    limits,
+    record::{CellBody, CellKey, Cells, CodecId, Content, Payload, Shape, Timestamp},
+};
+use serde::{Serialize, de::DeserializeOwned};
+use std::{fmt, time::Duration};
+
+/// What a plain field's type must be. Implemented for everything that is; one bound, so that a missing derive is one error.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` cannot be stored in a session",
+    label = "this type lacks one of `Serialize`, `Deserialize`, `SessionValue`",
+    note = "on a type of yours: `#[derive(serde::Serialize, serde::Deserialize, cloakroom::SessionValue)]`",
+    note = "for a type of another crate: `#[session(opaque)]` on the field (any serde type, stored as JSON)"
+)]
+pub trait Stored: SessionValue + Serialize + DeserializeOwned + Send + 'static {}
+
+#[diagnostic::do_not_recommend]
+impl<V: SessionValue + Serialize + DeserializeOwned + Send + 'static> Stored for V {}
+
+/// A schema as the derive describes it.
+#[derive(Debug)]
+pub struct Schema {
+    /// The name, first part of every key.
+    pub name: &'static str,
+    /// `#[session(version = ..)]`.
+    pub version: u32,
+    /// The struct, for errors.
+    pub type_name: &'static str,
+    /// The fields in the order of the struct.
+    pub fields: &'static [&'static dyn AnyField],
+}
+
+/// Everything about one field that is known at compile time.
+pub struct FieldDef<V: 'static> {
+    schema: &'static str,
+    name: &'static str,
+    key: &'static str,
+    codec: Option<CodecId>,
+    shape: Shape,
+    default: fn() -> V,
+    encode: fn(&V, &mut Vec<u8>) -> Result<(), CodecError>,
+    decode: fn(CodecId, &[u8]) -> Result<V, CodecError>,
+    eq: Option<fn(&V, &V) -> bool>,
+    merge: Merge<V>,
+    ttl: Option<Duration>,
+    validate: Option<fn(&V) -> Result<(), String>>,
+    lossy: bool,
+}
+
+impl<V: Stored> FieldDef<V> {
+    /// A field in the codec of this build. `schema` and `name` are for messages, `key` is the physical key.
+    pub const fn new(schema: &'static str, name: &'static str, key: &'static str, default: fn() -> V) -> Self {
+        assert!(
+            codec::WRITTEN.is_some(),
+            "cloakroom is built without a codec: enable its feature `bincode` (the default) or `postcard`"
+        );
+        Self {
+            schema,
+            name,
+            key,
+            codec: codec::WRITTEN,
+            shape: V::SHAPE,
+            default,
+            encode: if V::RECURSIVE { encode_checked::<V> } else { codec::encode::<V> },
+            decode: codec::decode::<V>,
+            eq: None,
+            merge: Merge::Last,
+            ttl: None,
+            validate: None,
+            lossy: false,
+        }
+    }
+}
+
+/// A type that contains itself can be nested deeper than it can be read back: what cannot be read must not be written.
+fn encode_checked<V: Stored>(value: &V, out: &mut Vec<u8>) -> Result<(), CodecError> {
+    let start = out.len();
+    codec::encode(value, out)?;
+    match codec::WRITTEN {
+        Some(codec) => codec::decode::<V>(codec, &out[start..]).map(drop),
+        None => Ok(()),
+    }
+}
+
+#[cfg(feature = "json")]
+impl<V: Serialize + DeserializeOwned + Send + 'static> FieldDef<V> {
+    /// An `opaque` field: any serde type, stored self-describing.
+    pub const fn opaque(schema: &'static str, name: &'static str, key: &'static str, default: fn() -> V) -> Self {
+        Self {
+            schema,
+            name,
+            key,
+            codec: Some(CodecId::JSON),
+            shape: Shape::OPAQUE,
+            default,
+            encode: codec::encode_json::<V>,
+            decode: codec::decode::<V>,
+            eq: None,
+            merge: Merge::Last,
+            ttl: None,
+            validate: None,
+            lossy: false,
+        }
+    }
+}
+
+impl<V> FieldDef<V> {
+    /// How values are compared where their bytes differ.
+    #[must_use]
+    pub const fn eq(mut self, eq: Option<fn(&V, &V) -> bool>) -> Self {
+        self.eq = eq;
+        self
+    }
+
+    /// The rule for concurrent changes.
+    #[must_use]
+    pub const fn merge(mut self, merge: Merge<V>) -> Self {
+        self.merge = merge;
+        self
+    }
+
+    /// How long a value lives after its last touch.
+    #[must_use]
+    pub const fn ttl(mut self, ttl: Duration) -> Self {
+        self.ttl = Some(ttl);
+        self
+    }
+
+    /// What a value must satisfy when it is loaded, written or merged.
+    #[must_use]
+    pub const fn validate(mut self, validate: fn(&V) -> Result<(), String>) -> Self {
+        self.validate = Some(validate);
+        self
+    }
+
+    /// A cell that cannot be read costs this field alone.
+    #[must_use]
+    pub const fn lossy(mut self) -> Self {
+        self.lossy = true;
+        self
+    }
+
+    /// The value where nothing is stored.
+    pub fn default(&self) -> V {
+        (self.default)()
+    }
+
+    /// A field that belongs to no session yet, for `From<Struct>`.
+    pub fn unbound(&'static self, value: V) -> Field<V> {
+        Field::unbound(self, value)
+    }
+
+    /// A value in the encoding of today. Every base is in it, whatever it was stored in.
+    pub(super) fn decode(&self, payload: &[u8]) -> Result<V, CodecError> {
+        match self.codec {
+            Some(codec) => (self.decode)(codec, payload),
+            None => Err(CodecError::Decode("no codec is compiled in".to_owned())),
+        }
+    }
+
+    fn encode(&self, value: &V) -> Result<Payload, CodecError> {
+        let mut bytes = Vec::with_capacity(64);
+        (self.encode)(value, &mut bytes)?;
+        Ok(Payload::from(&bytes[..]))
+    }
+
+    fn check(&self, value: &V) -> Result<(), Cause> {
+        self.validate.map_or(Ok(()), |validate| validate(value).map_err(Cause::Invalid))
+    }
+
+    /// Encodes a value that is about to be written, if it may be.
+    fn admit(&self, value: &V) -> Result<Payload, Cause> {
+        self.check(value)?;
+        let payload = self.encode(value)?;
+        if payload.len() > limits::CELL { Err(Cause::TooLarge(payload.len())) } else { Ok(payload) }
+    }
+
+    fn base_value(&self, base: Option<&Payload>) -> Result<V, CodecError> {
+        base.map_or_else(|| Ok(self.default()), |payload| self.decode(payload))
+    }
+
+    /// The stored value and its encoding of today, or `None` where the field is at its default.
+    fn read(&self, cells: &Cells, now: Timestamp) -> Result<Option<(V, Payload)>, Cause> {
+        let Some(content) = cells.get(self.key).and_then(|cell| cell.body.visible(now)) else { return Ok(None) };
+        match self.interpret(content) {
+            Ok(read) => Ok(Some(read)),
+            Err(_) if self.lossy => Ok(None),
+            Err(cause) => Err(cause),
+        }
+    }
+
+    fn interpret(&self, content: &Content) -> Result<(V, Payload), Cause> {
+        let Content::Value { codec, shape, sealed: false, payload } = content else { return Err(Cause::Sealed) };
+        if *shape != self.shape {
+            return Err(Cause::Shape { stored: *shape, expected: self.shape });
+        }
+        if payload.len() > limits::CELL {
+            return Err(Cause::TooLarge(payload.len()));
+        }
+        let value = (self.decode)(*codec, payload)?;
+        self.check(&value)?;
+        // Comparisons are made in the encoding of today, whatever the value was stored in.
+        let payload = if Some(*codec) == self.codec { payload.clone() } else { self.encode(&value)? };
+        Ok((value, payload))
+    }
+
+    fn same_value(&self, value: &V, bytes: &Payload, base: Option<&Payload>) -> bool {
+        match base {
+            Some(base) if base == bytes => true,
+            Some(base) => self.eq.is_some_and(|eq| self.decode(base).is_ok_and(|base| eq(value, &base))),
+            None => {
+                let default = self.default();
+                self.eq.is_some_and(|eq| eq(value, &default)) || self.encode(&default).is_ok_and(|default| default == *bytes)
+            }
+        }
+    }
+}
+
+/// Why a cell could not become a value, or a value a cell.
+#[derive(Clone, Debug)]
+pub(crate) enum Cause {
+    Codec(CodecError),
+    Shape { stored: Shape, expected: Shape },
+    Invalid(String),
+    TooLarge(usize),
+    Sealed,
+}
+
+impl From<CodecError> for Cause {
+    fn from(error: CodecError) -> Self {
+        Self::Codec(error)
+    }
+}
+
+impl fmt::Display for Cause {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Codec(error) => error.fmt(f),
+            Self::Shape { stored, expected } => write!(f, "stored with shape {stored:?}, the struct has {expected:?}"),
+            Self::Invalid(why) => write!(f, "validation refused it: {why}"),
+            Self::TooLarge(size) => write!(f, "{size} bytes are more than the {} a field may have", limits::CELL),
+            Self::Sealed => f.write_str("the cell is sealed"),
+        }
+    }
+}
+
+/// A field whose cell could not be read: it resets its schema.
+#[derive(Clone, Debug)]
+pub struct Undecodable {
+    pub(crate) field: &'static str,
+    pub(crate) cause: Cause,
+}
+
+/// The untyped view of a [`FieldDef`].
+pub trait AnyField: Sync + fmt::Debug {
+    #[doc(hidden)]
+    fn schema(&self) -> &'static str;
+    #[doc(hidden)]
+    fn name(&self) -> &'static str;
+    /// The physical keys this build knows, newest first.
+    #[doc(hidden)]
+    fn keys(&self) -> &[&'static str];
+    #[doc(hidden)]
+    fn rule(&self) -> Rule;
+    /// What is stored, in the encoding of today.
+    #[doc(hidden)]
+    fn stored(&self, cells: &Cells, now: Timestamp) -> Result<Option<Payload>, Undecodable>;
+    /// Three-way merge of encoded values; `None` is the default.
+    #[doc(hidden)]
+    fn merged(&self, base: Option<&Payload>, mine: Option<&Payload>, theirs: Option<&Payload>) -> Result<Payload, Undecodable>;
+    /// Whether two encoded values are equal, by bytes or by value.
+    #[doc(hidden)]
+    fn same(&self, a: Option<&Payload>, b: Option<&Payload>) -> bool;
+    /// The cell to write for a value, or for none.
+    #[doc(hidden)]
+    fn body(&self, payload: Option<&Payload>, now: Timestamp) -> CellBody;
+    /// Whether a touch alone is a write.
+    #[doc(hidden)]
+    fn expires(&self) -> bool;
+}
+
+/// A merge rule, as far as the core must know it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Rule {
+    /// Not guarded.
+    Last,
+    /// Guarded; a conflict is an error.
+    Strict,
+    /// Guarded; a conflict is merged.
+    Merge,
+}
+
+impl<V> fmt::Debug for FieldDef<V> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.key)
+    }
+}
+
+impl<V> AnyField for FieldDef<V> {
+    fn schema(&self) -> &'static str {
+        self.schema
+    }
+
+    fn name(&self) -> &'static str {
+        self.name
+    }
+
+    fn keys(&self) -> &[&'static str] {
+        std::slice::from_ref(&self.key)
+    }
+
+    fn rule(&self) -> Rule {
+        match self.merge {
+            Merge::Last => Rule::Last,
+            Merge::Strict => Rule::Strict,
+            Merge::Of(_) => Rule::Merge,
+        }
+    }
+
+    fn stored(&self, cells: &Cells, now: Timestamp) -> Result<Option<Payload>, Undecodable> {
+        self.read(cells, now)
+            .map(|read| read.map(|(_, payload)| payload))
+            .map_err(|cause| Undecodable { field: self.name, cause })
+    }
+
+    fn merged(&self, base: Option<&Payload>, mine: Option<&Payload>, theirs: Option<&Payload>) -> Result<Payload, Undecodable> {
+        let merge = || {
+            let mine_value = self.base_value(mine)?;
+            let merged = match self.merge {
+                Merge::Of(merge) => merge(self.base_value(base)?, mine_value, self.base_value(theirs)?),
+                Merge::Last | Merge::Strict => mine_value,
+            };
+            self.admit(&merged)
+        };
+        merge().map_err(|cause| Undecodable { field: self.name, cause })
+    }
+
+    fn same(&self, a: Option<&Payload>, b: Option<&Payload>) -> bool {
+        match (a, b) {
+            (None, None) => true,
+            (Some(value), other) | (other, Some(value)) => {
+                other == Some(value) || self.decode(value).is_ok_and(|decoded| self.same_value(&decoded, value, other))
+            }
+        }
+    }
+
+    fn body(&self, payload: Option<&Payload>, now: Timestamp) -> CellBody {
+        let (Some(payload), Some(codec)) = (payload, self.codec) else { return CellBody::new(Content::Tombstone) };
+        let mut body = CellBody::new(Content::Value { codec, shape: self.shape, sealed: false, payload: payload.clone() });
+        body.deadline = self.ttl.map(|ttl| now.plus(ttl));
+        body
+    }
+
+    fn expires(&self) -> bool {
+        self.ttl.is_some()
+    }
+}
+
+/// The cells a handle is made from.
+#[derive(Debug)]
+pub struct Opener<'a> {
+    cells: Option<&'a Cells>,
+    now: Timestamp,
+}
+
+impl<'a> Opener<'a> {
+    /// From these cells; from none, every field is its default.
+    pub(crate) fn new(cells: Option<&'a Cells>, now: Timestamp) -> Self {
+        Self { cells, now }
+    }
+
+    /// One field.
+    ///
+    /// # Errors
+    /// If its cell cannot be read and the field is not `lossy`.
+    pub fn field<V>(&self, def: &'static FieldDef<V>) -> Result<Field<V>, Undecodable> {
+        let read = match self.cells {
+            Some(cells) => def.read(cells, self.now).map_err(|cause| Undecodable { field: def.name, cause })?,
+            None => None,
+        };
+        Ok(match read {
+            Some((value, payload)) => Field::loaded(def, value, Base::Stored(payload)),
+            None => Field::loaded(def, def.default(), Base::Absent),
+        })
+    }
+}
+
+/// A field of a handle beside the definition that belongs to its place.
+#[derive(Debug)]
+pub struct Placed<'a, V: 'static> {
+    /// The definition of the place.
+    pub def: &'static FieldDef<V>,
+    /// What is in it.
+    pub field: &'a mut Field<V>,
+}
+
+/// The untyped view of a [`Placed`] field.
+pub trait PlacedField {
+    #[doc(hidden)]
+    fn def(&self) -> &'static dyn AnyField;
+    /// The field that was swapped into this place, if one was.
+    #[doc(hidden)]
+    fn intruder(&self) -> Option<&'static dyn AnyField>;
+    #[doc(hidden)]
+    fn state(&self) -> FieldState<'_>;
+    #[doc(hidden)]
+    fn encode(&self) -> Result<Payload, Undecodable>;
+    /// Whether the value held equals that encoded value.
+    #[doc(hidden)]
+    fn equals(&self, bytes: &Payload, base: Option<&Payload>) -> bool;
+    #[doc(hidden)]
+    fn clear(&mut self);
+    /// The value held is what is stored now.
+    #[doc(hidden)]
+    fn settle(&mut self, payload: Option<Payload>);
+}
+
+/// A field's state together with its base.
+#[derive(Debug)]
+pub struct FieldState<'a> {
+    pub(crate) state: State,
+    pub(crate) base: &'a Base,
+}
+
+impl<V> PlacedField for Placed<'_, V> {
+    fn def(&self) -> &'static dyn AnyField {
+        self.def
+    }
+
+    fn intruder(&self) -> Option<&'static dyn AnyField> {
+        (!std::ptr::eq(self.def, self.field.def())).then(|| super::field::place(self.field))
+    }
+
+    fn state(&self) -> FieldState<'_> {
+        FieldState { state: self.field.state(), base: self.field.base() }
+    }
+
+    fn encode(&self) -> Result<Payload, Undecodable> {
+        self.def.admit(self.field.value()).map_err(|cause| Undecodable { field: self.def.name, cause })
+    }
+
+    fn equals(&self, bytes: &Payload, base: Option<&Payload>) -> bool {
+        self.def.same_value(self.field.value(), bytes, base)
+    }
+
+    fn clear(&mut self) {
+        self.field.clear();
+    }
+
+    fn settle(&mut self, payload: Option<Payload>) {
+        self.field.settle(payload.map_or(Base::Absent, Base::Stored));
+    }
+}
+
+/// What a `validate` function may return.
+#[diagnostic::on_unimplemented(
+    message = "a `validate` function cannot return `{Self}`",
+    label = "expected `bool` or `Result<(), E>`",
+    note = "write `fn check(value: &V) -> bool` or `fn check(value: &V) -> Result<(), E>` where `E: Display`"
+)]
+pub trait Verdict {
+    /// The verdict, with a reason where there is one.
+    #[doc(hidden)]
+    fn verdict(self) -> Result<(), String>;
+}
+
+impl Verdict for bool {
+    fn verdict(self) -> Result<(), String> {
+        if self { Ok(()) } else { Err("the check answered false".to_owned()) }
+    }
+}
+
+impl<E: fmt::Display> Verdict for Result<(), E> {
+    fn verdict(self) -> Result<(), String> {
+        self.map_err(|error| error.to_string())
+    }
+}

@@ -1,0 +1,208 @@
+//! The smart pointer around one field of a session.
+
+use super::def::{AnyField, FieldDef};
+use crate::record::Payload;
+use serde::{Serialize, Serializer};
+use std::{
+    cmp::Ordering,
+    fmt,
+    ops::{Deref, DerefMut},
+};
+
+/// One field of a session: a smart pointer to its value, and nothing else.
+///
+/// `&mut` access marks the field touched, and nothing else does. When the handle is dropped (or saved) a touched field is
+/// compared with what was loaded, and written only if it changed. There are no methods, so `session.cart.push(item)` and
+/// `session.map.get("key")` mean what they mean on the value; the two extra verbs are associated functions.
+///
+/// ```
+/// use cloakroom::{Field, SessionData};
+///
+/// #[derive(SessionData)]
+/// struct Shop { cart: Vec<String>, notice: Option<String> }
+///
+/// let mut session = ShopFields::from(Shop { cart: vec![], notice: Some("hello".into()) });
+/// session.cart.push("tea".into());
+/// assert_eq!(session.cart.len(), 1);
+/// assert_eq!(session.notice.take().as_deref(), Some("hello"));
+/// ```
+pub struct Field<V: 'static> {
+    value: V,
+    // Knowing its definition, a field notices at check-in that it was swapped into another's place.
+    def: &'static FieldDef<V>,
+    base: Base,
+    state: State,
+}
+
+/// What a field held when its handle was made: the other side of every comparison.
+#[derive(Clone, Debug)]
+pub(crate) enum Base {
+    /// Nothing was stored.
+    Absent,
+    /// This was, in the encoding of today.
+    Stored(Payload),
+    /// The field was made from a plain struct, so the session it is put into decides.
+    Unbound,
+}
+
+/// What happened to a field since.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum State {
+    Untouched,
+    Touched,
+    /// Written even if equal.
+    Forced,
+    /// Set to its default by `clear()`, so that a tombstone is written.
+    Cleared,
+}
+
+impl<V> Field<V> {
+    pub(super) fn loaded(def: &'static FieldDef<V>, value: V, base: Base) -> Self {
+        Self { value, def, base, state: State::Untouched }
+    }
+
+    pub(super) fn unbound(def: &'static FieldDef<V>, value: V) -> Self {
+        Self { value, def, base: Base::Unbound, state: State::Touched }
+    }
+
+    /// Takes every change back: the value is again what it was when the handle was made, or was last saved.
+    ///
+    /// A field made from a plain struct falls back to its default.
+    ///
+    /// ```
+    /// use cloakroom::{Field, SessionData, TypedSession};
+    /// # #[derive(SessionData)] struct Shop { cart: Vec<String> }
+    /// async fn handler(mut session: TypedSession<Shop>) {
+    ///     session.cart.clear();
+    ///     Field::revert(&mut session.cart); // nothing will be written
+    /// }
+    /// ```
+    pub fn revert(field: &mut Self) {
+        // What was loaded did decode once; if it does not now, the default is the honest answer.
+        field.value = match &field.base {
+            Base::Stored(payload) => field.def.decode(payload).unwrap_or_else(|_| field.def.default()),
+            Base::Absent | Base::Unbound => field.def.default(),
+        };
+        field.state = State::Untouched;
+    }
+
+    /// Has the field written even if its value did not change.
+    ///
+    /// Useful after a schema change, to store an upgraded value at once. Under a merge rule it counts as a write of the value held.
+    ///
+    /// ```
+    /// use cloakroom::{Field, SessionData, TypedSession};
+    /// # #[derive(SessionData)] struct Shop { cart: Vec<String> }
+    /// async fn handler(mut session: TypedSession<Shop>) {
+    ///     Field::force(&mut session.cart);
+    /// }
+    /// ```
+    pub fn force(field: &mut Self) {
+        field.state = State::Forced;
+    }
+
+    pub(super) fn def(&self) -> &'static FieldDef<V> {
+        self.def
+    }
+
+    pub(super) fn base(&self) -> &Base {
+        &self.base
+    }
+
+    pub(super) fn state(&self) -> State {
+        self.state
+    }
+
+    /// The value, without touching the field.
+    pub(super) fn value(&self) -> &V {
+        &self.value
+    }
+
+    pub(super) fn clear(&mut self) {
+        self.value = self.def.default();
+        self.state = State::Cleared;
+    }
+
+    pub(super) fn settle(&mut self, base: Base) {
+        self.base = base;
+        self.state = State::Untouched;
+    }
+
+    pub(super) fn unplug(self) -> V {
+        self.value
+    }
+}
+
+impl<V> Deref for Field<V> {
+    type Target = V;
+    fn deref(&self) -> &V {
+        &self.value
+    }
+}
+
+impl<V> DerefMut for Field<V> {
+    fn deref_mut(&mut self) -> &mut V {
+        // The one transition that makes a field dirty.
+        if self.state != State::Forced {
+            self.state = State::Touched;
+        }
+        &mut self.value
+    }
+}
+
+impl<V: fmt::Display> fmt::Display for Field<V> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.value.fmt(f)
+    }
+}
+
+impl<V: fmt::Debug> fmt::Debug for Field<V> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.value.fmt(f)
+    }
+}
+
+impl<V: PartialEq<U>, U: ?Sized> PartialEq<U> for Field<V> {
+    fn eq(&self, other: &U) -> bool {
+        self.value == *other
+    }
+}
+
+impl<V: PartialOrd<U>, U: ?Sized> PartialOrd<U> for Field<V> {
+    fn partial_cmp(&self, other: &U) -> Option<Ordering> {
+        self.value.partial_cmp(other)
+    }
+}
+
+impl<V: Serialize> Serialize for Field<V> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.value.serialize(serializer)
+    }
+}
+
+impl<'a, V> IntoIterator for &'a Field<V>
+where
+    &'a V: IntoIterator,
+{
+    type Item = <&'a V as IntoIterator>::Item;
+    type IntoIter = <&'a V as IntoIterator>::IntoIter;
+    fn into_iter(self) -> Self::IntoIter {
+        self.value.into_iter()
+    }
+}
+
+impl<'a, V> IntoIterator for &'a mut Field<V>
+where
+    &'a mut V: IntoIterator,
+{
+    type Item = <&'a mut V as IntoIterator>::Item;
+    type IntoIter = <&'a mut V as IntoIterator>::IntoIter;
+    fn into_iter(self) -> Self::IntoIter {
+        (**self).into_iter()
+    }
+}
+
+/// Where a field came from, for the error that names a swap.
+pub(super) fn place<V>(field: &Field<V>) -> &'static dyn AnyField {
+    field.def
+}

@@ -1,0 +1,160 @@
+//! What happens when two requests changed the same field: three-way merges of base, mine and theirs.
+
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap, HashSet},
+    hash::{BuildHasher, Hash},
+};
+
+/// A field's rule for concurrent changes, as `#[session(merge = ..)]` declares it.
+#[derive(Debug)]
+pub enum Merge<V> {
+    /// The later write wins.
+    Last,
+    /// A concurrent change is an error, and nothing of the request is stored.
+    Strict,
+    /// The function decides from base, mine and theirs.
+    Of(fn(V, V, V) -> V),
+}
+
+impl<V> Clone for Merge<V> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<V> Copy for Merge<V> {}
+
+impl<V: Counter> Merge<V> {
+    /// `merge = "add"`.
+    pub const fn add() -> Self {
+        Self::Of(V::merge_add)
+    }
+}
+
+impl<V: Ranked> Merge<V> {
+    /// `merge = "max"`.
+    pub const fn max() -> Self {
+        Self::Of(|_, mine, theirs| mine.max(theirs))
+    }
+
+    /// `merge = "min"`.
+    pub const fn min() -> Self {
+        Self::Of(|_, mine, theirs| mine.min(theirs))
+    }
+}
+
+impl<V: Union> Merge<V> {
+    /// `merge = "union"`.
+    pub const fn union() -> Self {
+        Self::Of(V::merge_union)
+    }
+}
+
+/// Numbers whose concurrent changes add up.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` cannot merge by \"add\"",
+    label = "\"add\" is for integers up to 64 bits",
+    note = "use `merge = my_merge` with `fn my_merge(base: {Self}, mine: {Self}, theirs: {Self}) -> {Self}`, or leave `merge` out: the later write wins"
+)]
+pub trait Counter: Sized {
+    /// `theirs + (mine - base)`, exact, held at the type's bounds.
+    fn merge_add(base: Self, mine: Self, theirs: Self) -> Self;
+}
+
+macro_rules! counters {
+    ($($int:ty)*) => {$(
+        impl Counter for $int {
+            fn merge_add(base: Self, mine: Self, theirs: Self) -> Self {
+                // Three 64-bit numbers cannot leave an i128.
+                let sum = theirs as i128 + (mine as i128 - base as i128);
+                sum.clamp(Self::MIN as i128, Self::MAX as i128) as Self
+            }
+        }
+    )*};
+}
+counters!(u8 u16 u32 u64 usize i8 i16 i32 i64 isize);
+
+/// Values with an order, of which the larger or smaller survives.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` cannot merge by \"max\" or \"min\"",
+    label = "this type has no total order (`Ord`)",
+    note = "use `merge = my_merge` with `fn my_merge(base: {Self}, mine: {Self}, theirs: {Self}) -> {Self}`, or leave `merge` out: the later write wins"
+)]
+pub trait Ranked: Ord {}
+
+#[diagnostic::do_not_recommend]
+impl<V: Ord> Ranked for V {}
+
+/// Collections whose concurrent additions and removals both count.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` cannot merge by \"union\"",
+    label = "\"union\" is for HashSet, BTreeSet, HashMap and BTreeMap",
+    note = "use `merge = my_merge` with `fn my_merge(base: {Self}, mine: {Self}, theirs: {Self}) -> {Self}`, or leave `merge` out: the later write wins"
+)]
+pub trait Union: Sized {
+    /// `theirs`, plus what `mine` added, minus what `mine` removed.
+    fn merge_union(base: Self, mine: Self, theirs: Self) -> Self;
+}
+
+impl<T: Eq + Hash, S: BuildHasher> Union for HashSet<T, S> {
+    fn merge_union(base: Self, mine: Self, mut theirs: Self) -> Self {
+        theirs.retain(|item| mine.contains(item) || !base.contains(item));
+        theirs.extend(mine.into_iter().filter(|item| !base.contains(item)));
+        theirs
+    }
+}
+
+impl<T: Ord> Union for BTreeSet<T> {
+    fn merge_union(base: Self, mine: Self, mut theirs: Self) -> Self {
+        theirs.retain(|item| mine.contains(item) || !base.contains(item));
+        theirs.extend(mine.into_iter().filter(|item| !base.contains(item)));
+        theirs
+    }
+}
+
+// For maps an entry counts as added when its value changed, too: of two changed values of one key, mine wins.
+impl<K: Eq + Hash, V: PartialEq, S: BuildHasher> Union for HashMap<K, V, S> {
+    fn merge_union(base: Self, mine: Self, mut theirs: Self) -> Self {
+        theirs.retain(|key, _| mine.contains_key(key) || !base.contains_key(key));
+        theirs.extend(mine.into_iter().filter(|(key, value)| base.get(key) != Some(value)));
+        theirs
+    }
+}
+
+impl<K: Ord, V: PartialEq> Union for BTreeMap<K, V> {
+    fn merge_union(base: Self, mine: Self, mut theirs: Self) -> Self {
+        theirs.retain(|key, _| mine.contains_key(key) || !base.contains_key(key));
+        theirs.extend(mine.into_iter().filter(|(key, value)| base.get(key) != Some(value)));
+        theirs
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn add_is_exact_and_stops_at_the_bounds() {
+        assert_eq!(u64::merge_add(10, 11, 15), 16);
+        assert_eq!(u8::merge_add(0, 200, 100), u8::MAX);
+        assert_eq!(u8::merge_add(9, 0, 3), 0);
+        assert_eq!(i64::merge_add(i64::MIN, i64::MAX, i64::MIN), i64::MAX);
+        assert_eq!(u64::merge_add(u64::MAX, 0, u64::MAX), 0);
+    }
+
+    #[test]
+    fn union_keeps_additions_and_removals_of_both() {
+        let set = |items: &str| items.chars().collect::<BTreeSet<char>>();
+        assert_eq!(BTreeSet::merge_union(set("x"), set(""), set("xy")), set("y"));
+        assert_eq!(BTreeSet::merge_union(set("x"), set("xy"), set("")), set("y"));
+        assert_eq!(BTreeSet::merge_union(set(""), set("a"), set("b")), set("ab"));
+    }
+
+    #[test]
+    fn a_map_entry_i_changed_wins_and_one_they_removed_stays_removed() {
+        let map = |entries: &[(&'static str, u8)]| entries.iter().copied().collect::<BTreeMap<_, _>>();
+        let base = map(&[("tea", 1), ("cup", 1)]);
+        let merged = BTreeMap::merge_union(base, map(&[("tea", 3), ("cup", 1)]), map(&[("tea", 2), ("pot", 1)]));
+        assert_eq!(merged, map(&[("tea", 3), ("pot", 1)]));
+    }
+}

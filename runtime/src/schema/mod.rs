@@ -1,0 +1,59 @@
+//! What the derives describe: schemas, fields, values, and how a field gets from a cell to a struct and back.
+
+pub(crate) mod codec;
+mod def;
+mod field;
+mod merge;
+mod value;
+
+pub use self::{
+    codec::CodecError,
+    def::{AnyField, FieldDef, Opener, Placed, PlacedField, Schema, Stored, Undecodable, Verdict},
+    field::Field,
+    merge::{Counter, Merge, Ranked, Union},
+    value::{NoEq, Probe, SessionValue, ShapeBuilder},
+};
+pub(crate) use self::{
+    def::Cause,
+    field::{Base, State},
+};
+
+/// A struct whose fields live in a session. Derive it; there is nothing to implement by hand.
+///
+/// ```
+/// use cloakroom::SessionData;
+///
+/// #[derive(SessionData)]
+/// struct Visitor {
+///     visits: u64,
+///     #[session(default = "guest".to_owned())]
+///     name: String,
+/// }
+/// assert_eq!(Visitor::initial().name, "guest");
+///
+/// // A handler's logic is tested without a store:
+/// let mut fields = VisitorFields::from(Visitor::initial());
+/// *fields.visits += 1;
+/// assert_eq!(fields.visits, 1);
+/// ```
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not session data",
+    label = "this struct does not derive `SessionData`",
+    note = "add `#[derive(cloakroom::SessionData)]` to `{Self}`"
+)]
+pub trait SessionData: Sized + Send + 'static {
+    /// The struct a handler sees: the same fields, each behind a [`Field`].
+    type Fields: From<Self> + Send + 'static;
+
+    /// What every field is where nothing is stored.
+    fn initial() -> Self;
+
+    #[doc(hidden)]
+    fn __schema() -> &'static Schema;
+
+    #[doc(hidden)]
+    fn __open(from: &Opener<'_>) -> Result<Self::Fields, Undecodable>;
+
+    #[doc(hidden)]
+    fn __visit(fields: &mut Self::Fields, visit: &mut dyn FnMut(&mut dyn PlacedField));
+}
