@@ -4,11 +4,18 @@ use crate::record::{CommitOutcome, CreateOutcome, Header, OwnerHash, Patch, Pres
 use async_trait::async_trait;
 use std::{error::Error, fmt, sync::Arc};
 
+mod backend;
+#[cfg(feature = "cookie")]
+mod cookie;
 #[cfg(feature = "memory")]
 mod memory;
 #[cfg(feature = "sqlite")]
 mod sqlite;
 
+pub(crate) use self::backend::Backend;
+pub use self::backend::{ClientSide, IntoBackend, ServerSide};
+#[cfg(feature = "cookie")]
+pub use self::cookie::CookieStore;
 #[cfg(feature = "memory")]
 pub use self::memory::MemoryStore;
 #[cfg(feature = "sqlite")]
