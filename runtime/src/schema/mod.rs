@@ -8,7 +8,7 @@ mod value;
 
 pub use self::{
     codec::CodecError,
-    def::{AnyField, FieldDef, Opener, Placed, PlacedField, Schema, Stored, Undecodable, Verdict},
+    def::{AnyField, FieldDef, FieldDefault, Opener, Placed, PlacedField, Schema, Stored, StoredOpaque, Undecodable, Verdict},
     field::Field,
     merge::{Counter, Merge, Ranked, Union},
     value::{NoEq, Probe, SessionValue, ShapeBuilder},
