@@ -1,8 +1,88 @@
-//! The derives of cloakroom.
+//! The derives of cloakroom: `SessionData` for the struct a session holds, `SessionValue` for the types inside it.
+//!
+//! Depend on `cloakroom`, which re-exports both and documents them. The stages are files: `syntax` reads tokens, `check` turns
+//! them into the `model` and finds every mistake that tokens can show, `expand` writes the code.
+
+#![forbid(unsafe_code)]
+#![deny(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+mod check;
+mod diag;
+mod expand;
+mod model;
+mod syntax;
+
 use proc_macro::TokenStream;
-/// x
+
+/// Makes a struct the data of a session: see `cloakroom::SessionData`.
+///
+/// It generates `impl SessionData for Shop` and the struct `ShopFields`, which has the same fields, each behind a
+/// `cloakroom::Field`, and is what a handler sees.
+///
+/// ```
+/// use cloakroom::SessionData;
+///
+/// #[derive(SessionData)]
+/// struct Shop {
+///     #[session(merge = "add")]
+///     views: u64,
+///     #[session(default = "EUR".to_owned())]
+///     currency: String,
+/// }
+///
+/// let mut session = ShopFields::from(Shop::initial());
+/// *session.views += 1;
+/// assert_eq!(session.currency, "EUR");
+/// ```
+///
+/// # On the struct
+///
+/// | Attribute | Meaning |
+/// |---|---|
+/// | `name = ".."` | first part of every stored key; the struct's name in snake_case otherwise |
+/// | `version = 4` | the schema's version, 1 otherwise |
+/// | `crate = ::facade::cloakroom` | where cloakroom is, if not at `::cloakroom` |
+///
+/// # On a field
+///
+/// | Attribute | Meaning |
+/// |---|---|
+/// | `default = expr` | its value where nothing is stored; `Default::default()` otherwise |
+/// | `key = ".."` | the stored name; the field's name otherwise |
+/// | `since = 2` | the version that added it |
+/// | `merge = ".."` | concurrent changes: `"last"` (the default), `"add"`, `"max"`, `"min"`, `"union"`, `"strict"`, or the path of a `fn(base, mine, theirs) -> value` |
+/// | `ttl = "10m"` | how long a value lives after its last touch: `ms`, `s`, `m`, `h` or `d` |
+/// | `validate = path` | a `fn(&value)` that answers `bool` or `Result<(), E>`, asked on load, write and merge |
+/// | `opaque` | any serde type, stored as JSON, without a shape |
+/// | `lossy` | a stored value that cannot be read costs this field alone |
 #[proc_macro_derive(SessionData, attributes(session))]
-pub fn a(_: TokenStream) -> TokenStream { TokenStream::new() }
-/// x
+pub fn session_data(input: TokenStream) -> TokenStream {
+    expand::session_data(input.into()).into()
+}
+
+/// Gives a type a shape, so that a session can store it: see `cloakroom::SessionValue`.
+///
+/// Derive it beside serde's two derives.
+///
+/// ```
+/// use cloakroom::SessionValue;
+/// use serde::{Deserialize, Serialize};
+///
+/// #[derive(Serialize, Deserialize, SessionValue)]
+/// enum Theme {
+///     Light,
+///     #[session(key = "Dark")]
+///     Night,
+/// }
+/// ```
+///
+/// | Attribute | On | Meaning |
+/// |---|---|---|
+/// | `key = ".."` | field, variant | the name in the shape, so that renaming in Rust changes nothing |
+/// | `recursive` | field | where a type contains itself |
+/// | `shape = "address-1"` | field, type | the shape by hand, for types that cannot derive it |
+/// | `crate = ::facade::cloakroom` | type | where cloakroom is, if not at `::cloakroom` |
 #[proc_macro_derive(SessionValue, attributes(session))]
-pub fn b(_: TokenStream) -> TokenStream { TokenStream::new() }
+pub fn session_value(input: TokenStream) -> TokenStream {
+    expand::session_value(input.into()).into()
+}

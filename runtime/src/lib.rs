@@ -43,7 +43,10 @@ pub use cloakroom_macros::{SessionData, SessionValue};
 pub mod __private {
     pub use crate::{
         record::Shape,
-        schema::{AnyField, FieldDef, Merge, NoEq, Opener, Placed, PlacedField, Probe, Schema, ShapeBuilder, Stored, Undecodable, Verdict},
+        schema::{
+            AnyField, FieldDef, FieldDefault, Merge, NoEq, Opener, Placed, PlacedField, Probe, Schema, ShapeBuilder, Stored,
+            StoredOpaque, Undecodable, Verdict,
+        },
     };
     pub use core;
     pub use std;

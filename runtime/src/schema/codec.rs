@@ -37,7 +37,11 @@ impl fmt::Display for CodecError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::UnknownCodec(codec) => {
-                write!(f, "written with codec {}, which this build lacks; enable its feature (bincode, postcard or json)", codec.as_u8())
+                write!(
+                    f,
+                    "written with codec {}, which this build lacks; enable its feature (bincode, postcard or json)",
+                    codec.as_u8()
+                )
             }
             Self::Encode(why) => write!(f, "the value could not be encoded: {why}"),
             Self::Decode(why) => write!(f, "the bytes are not such a value: {why}"),
@@ -107,6 +111,12 @@ fn decode_bincode<V: DeserializeOwned>(bytes: &[u8]) -> Result<V, CodecError> {
 #[cfg(feature = "json")]
 pub(crate) fn encode_json<V: Serialize>(value: &V, out: &mut Vec<u8>) -> Result<(), CodecError> {
     serde_json::to_writer(out, value).map_err(|error| CodecError::Encode(error.to_string()))
+}
+
+// Without the feature the derive refuses `opaque` with one error; the types behind it must still add up.
+#[cfg(not(feature = "json"))]
+pub(crate) fn encode_json<V: Serialize>(_: &V, _: &mut Vec<u8>) -> Result<(), CodecError> {
+    Err(CodecError::UnknownCodec(CodecId::JSON))
 }
 
 #[cfg(feature = "json")]

@@ -25,6 +25,37 @@ pub trait Stored: SessionValue + Serialize + DeserializeOwned + Send + 'static {
 #[diagnostic::do_not_recommend]
 impl<V: SessionValue + Serialize + DeserializeOwned + Send + 'static> Stored for V {}
 
+/// What an `opaque` field's type must be, as [`Stored`] is for the others.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` cannot be stored in a session, not even as `opaque`",
+    label = "this type lacks `Serialize` or `Deserialize`",
+    note = "on a type of yours: `#[derive(serde::Serialize, serde::Deserialize)]`",
+    note = "of another crate: see whether it has a feature called `serde`"
+)]
+pub trait StoredOpaque: Serialize + DeserializeOwned + Send + 'static {}
+
+#[diagnostic::do_not_recommend]
+impl<V: Serialize + DeserializeOwned + Send + 'static> StoredOpaque for V {}
+
+/// Where a field's value comes from if nothing is stored and no `default = ..` says what it is.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` has no default value, which a session field needs",
+    label = "what is this field in a new session?",
+    note = "say it at the field: `#[session(default = ...)]`",
+    note = "or implement `Default` for `{Self}`, or make the field an `Option<{Self}>`"
+)]
+pub trait FieldDefault: Sized {
+    /// The value.
+    fn field_default() -> Self;
+}
+
+#[diagnostic::do_not_recommend]
+impl<V: Default> FieldDefault for V {
+    fn field_default() -> Self {
+        Self::default()
+    }
+}
+
 /// A schema as the derive describes it.
 #[derive(Debug)]
 pub struct Schema {
@@ -55,9 +86,13 @@ pub struct FieldDef<V: 'static> {
     lossy: bool,
 }
 
-impl<V: Stored> FieldDef<V> {
+// The bounds are on the constructors, not on the impl: rustc shows their own words for an unmet bound of a function only.
+impl<V> FieldDef<V> {
     /// A field in the codec of this build. `schema` and `name` are for messages, `key` is the physical key.
-    pub const fn new(schema: &'static str, name: &'static str, key: &'static str, default: fn() -> V) -> Self {
+    pub const fn new(schema: &'static str, name: &'static str, key: &'static str, default: fn() -> V) -> Self
+    where
+        V: Stored,
+    {
         assert!(
             codec::WRITTEN.is_some(),
             "cloakroom is built without a codec: enable its feature `bincode` (the default) or `postcard`"
@@ -90,10 +125,12 @@ fn encode_checked<V: Stored>(value: &V, out: &mut Vec<u8>) -> Result<(), CodecEr
     }
 }
 
-#[cfg(feature = "json")]
-impl<V: Serialize + DeserializeOwned + Send + 'static> FieldDef<V> {
+impl<V> FieldDef<V> {
     /// An `opaque` field: any serde type, stored self-describing.
-    pub const fn opaque(schema: &'static str, name: &'static str, key: &'static str, default: fn() -> V) -> Self {
+    pub const fn opaque(schema: &'static str, name: &'static str, key: &'static str, default: fn() -> V) -> Self
+    where
+        V: StoredOpaque,
+    {
         Self {
             schema,
             name,

@@ -24,28 +24,37 @@ impl<V> Clone for Merge<V> {
 
 impl<V> Copy for Merge<V> {}
 
-impl<V: Counter> Merge<V> {
+// As with the constructors of a definition, the bounds are where rustc shows their own words.
+impl<V> Merge<V> {
     /// `merge = "add"`.
-    pub const fn add() -> Self {
+    pub const fn add() -> Self
+    where
+        V: Counter,
+    {
         Self::Of(V::merge_add)
     }
-}
 
-impl<V: Ranked> Merge<V> {
     /// `merge = "max"`.
-    pub const fn max() -> Self {
+    pub const fn max() -> Self
+    where
+        V: Ranked,
+    {
         Self::Of(|_, mine, theirs| mine.max(theirs))
     }
 
     /// `merge = "min"`.
-    pub const fn min() -> Self {
+    pub const fn min() -> Self
+    where
+        V: Ranked,
+    {
         Self::Of(|_, mine, theirs| mine.min(theirs))
     }
-}
 
-impl<V: Union> Merge<V> {
     /// `merge = "union"`.
-    pub const fn union() -> Self {
+    pub const fn union() -> Self
+    where
+        V: Union,
+    {
         Self::Of(V::merge_union)
     }
 }

@@ -8,7 +8,9 @@ mod value;
 
 pub use self::{
     codec::CodecError,
-    def::{AnyField, FieldDef, FieldState, Opener, Placed, PlacedField, Rule, Schema, Stored, Undecodable, Verdict},
+    def::{
+        AnyField, FieldDef, FieldDefault, FieldState, Opener, Placed, PlacedField, Rule, Schema, Stored, StoredOpaque, Undecodable, Verdict,
+    },
     field::Field,
     merge::{Counter, Merge, Ranked, Union},
     value::{NoEq, Probe, SessionValue, ShapeBuilder},

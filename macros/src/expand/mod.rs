@@ -1,0 +1,75 @@
+//! The model to code. Every path in it is absolute, so that no name around the user's type can change what it means.
+
+mod accessors;
+mod docs;
+mod fallback;
+mod schema;
+mod shape;
+
+use crate::{check, diag::Errors};
+use proc_macro2::{Group, Span, TokenStream, TokenTree};
+use syn::DeriveInput;
+
+/// Everything `#[derive(SessionData)]` adds, or the errors and what stands in for it.
+pub(crate) fn session_data(input: TokenStream) -> TokenStream {
+    let mut errors = Errors::default();
+    let input = match syn::parse2::<DeriveInput>(input) {
+        Ok(input) => input,
+        Err(error) => {
+            errors.push(error);
+            return errors.finish();
+        }
+    };
+    let model = check::schema(&input, &mut errors);
+    if errors.is_empty() {
+        let accessors = accessors::expand(&model);
+        let schema = schema::expand(&model);
+        return quote::quote!(#accessors #schema);
+    }
+    let fallback = fallback::session_data(&input, &model.root);
+    let errors = errors.finish();
+    quote::quote!(#errors #fallback)
+}
+
+/// Everything `#[derive(SessionValue)]` adds, or the errors and what stands in for it.
+pub(crate) fn session_value(input: TokenStream) -> TokenStream {
+    let mut errors = Errors::default();
+    let input = match syn::parse2::<DeriveInput>(input) {
+        Ok(input) => input,
+        Err(error) => {
+            errors.push(error);
+            return errors.finish();
+        }
+    };
+    let model = check::value(&input, &mut errors);
+    if errors.is_empty() {
+        return shape::expand(&model);
+    }
+    let fallback = fallback::session_value(&input, &model.root);
+    let errors = errors.finish();
+    quote::quote!(#errors #fallback)
+}
+
+/// The same tokens at another place, where rustc shall point if they are wrong. What they mean stays.
+fn at(span: Span, tokens: &TokenStream) -> TokenStream {
+    tokens
+        .clone()
+        .into_iter()
+        .map(|token| match token {
+            TokenTree::Group(group) => {
+                let mut moved = Group::new(group.delimiter(), at(span, &group.stream()));
+                moved.set_span(group.span().located_at(span));
+                TokenTree::Group(moved)
+            }
+            mut other => {
+                other.set_span(other.span().located_at(span));
+                other
+            }
+        })
+        .collect()
+}
+
+/// The first token's place.
+fn place(tokens: &TokenStream) -> Span {
+    tokens.clone().into_iter().next().map_or_else(Span::call_site, |token| token.span())
+}

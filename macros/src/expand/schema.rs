@@ -1,0 +1,137 @@
+//! One static per field, the schema that lists them, and the impls that lead there.
+
+use super::{at, place};
+use crate::model::{Field, Merge, Rule, Schema, Storage, Unreadable};
+use proc_macro2::{Ident, Span, TokenStream};
+use quote::{format_ident, quote};
+
+pub(super) fn expand(schema: &Schema) -> TokenStream {
+    let Schema { root, ident, accessors, name, version, fields, .. } = schema;
+    let private = quote!(#root::__private);
+    let core = quote!(#private::core);
+    let definitions = fields.iter().enumerate().map(|(index, field)| definition(schema, index, field));
+    let cfg = fields.iter().map(|field| field.copied.cfg.iter().cloned().collect::<TokenStream>()).collect::<Vec<_>>();
+    let def = (0..fields.len()).map(static_name).collect::<Vec<_>>();
+    let field = fields.iter().map(|field| &field.ident).collect::<Vec<_>>();
+    let type_name = format!("::{ident}");
+    let from = Ident::new("__from", Span::mixed_site());
+    let all = Ident::new("__fields", Span::mixed_site());
+    let visit = Ident::new("__visit", Span::mixed_site());
+    let lints = super::accessors::lints();
+    quote! {
+        #lints
+        const _: () = {
+            #[allow(unused_imports)]
+            use #private::NoEq as _;
+
+            #(#definitions)*
+
+            static __CLOAKROOM_SCHEMA: #private::Schema = #private::Schema {
+                name: #name,
+                version: #version,
+                type_name: #core::concat!(#core::module_path!(), #type_name),
+                fields: &[#(#cfg &#def),*],
+            };
+
+            #[automatically_derived]
+            impl #root::SessionData for #ident {
+                type Fields = #accessors;
+
+                fn initial() -> Self {
+                    #ident { #(#cfg #field: #def.default(),)* }
+                }
+
+                fn __schema() -> &'static #private::Schema {
+                    &__CLOAKROOM_SCHEMA
+                }
+
+                fn __open(#from: &#private::Opener<'_>) -> #core::result::Result<#accessors, #private::Undecodable> {
+                    #core::result::Result::Ok(#accessors { #(#cfg #field: #from.field(&#def)?,)* })
+                }
+
+                fn __visit(#all: &mut #accessors, #visit: &mut dyn #core::ops::FnMut(&mut dyn #private::PlacedField)) {
+                    #(#cfg #visit(&mut #private::Placed { def: &#def, field: &mut #all.#field });)*
+                }
+            }
+
+            #[automatically_derived]
+            impl #core::convert::From<#ident> for #accessors {
+                fn from(#from: #ident) -> Self {
+                    #accessors { #(#cfg #field: #def.unbound(#from.#field),)* }
+                }
+            }
+        };
+    }
+}
+
+fn static_name(index: usize) -> Ident {
+    format_ident!("__CLOAKROOM_FIELD_{index}")
+}
+
+/// The static that knows everything about one field, with each part at the place rustc shall point to if it is wrong.
+fn definition(schema: &Schema, index: usize, field: &Field) -> TokenStream {
+    let Field { name, ty, key, copied, .. } = field;
+    let root = &schema.root;
+    let private = quote!(#root::__private);
+    let (schema, cfg, def) = (&schema.name, &copied.cfg, static_name(index));
+    let type_place = place(ty);
+    let value = Ident::new("__value", Span::mixed_site());
+
+    let constructor = match field.storage {
+        Storage::Shaped => quote!(new),
+        Storage::Opaque(_) => quote!(opaque),
+    };
+    let constructor = {
+        let (path, constructor) = (at(type_place, &quote!(#private::FieldDef)), at(type_place, &constructor));
+        quote!(#path::<#ty>::#constructor)
+    };
+    let default = match &field.default {
+        Some(default) => quote!(|| -> #ty { #default }),
+        None => {
+            let helper = at(type_place, &quote!(#private::FieldDefault));
+            quote!(<#ty as #helper>::field_default)
+        }
+    };
+    let merge = match &field.merge {
+        Merge::Last => None,
+        Merge::Strict => Some(quote!(#private::Merge::Strict)),
+        Merge::Rule(rule, span) => {
+            let constructor = match rule {
+                Rule::Add => quote!(add),
+                Rule::Max => quote!(max),
+                Rule::Min => quote!(min),
+                Rule::Union => quote!(union),
+            };
+            Some(at(*span, &quote!(#private::Merge::#constructor())))
+        }
+        Merge::Function(path) => Some(quote!(#private::Merge::Of(#path))),
+    };
+    let merge = merge.map(|merge| quote!(.merge(#merge)));
+    let ttl = field.ttl.map(|ttl| {
+        let millis = u64::try_from(ttl.as_millis()).unwrap_or(u64::MAX);
+        quote!(.ttl(#private::core::time::Duration::from_millis(#millis)))
+    });
+    let validate = field.validate.as_ref().map(|path| {
+        let verdict = at(place(path), &quote!(#private::Verdict::verdict));
+        let argument = at(place(path), &quote!(#value));
+        quote!(.validate(|#value| #verdict(#path(#argument))))
+    });
+    let lossy = match field.unreadable {
+        Unreadable::ResetsSchema => None,
+        Unreadable::ResetsField => Some(quote!(.lossy())),
+    };
+    let json = match field.storage {
+        Storage::Shaped => None,
+        Storage::Opaque(span) => {
+            let check = at(span, &quote!(#root::__opaque_needs_json!{}));
+            Some(quote!(#(#cfg)* #check))
+        }
+    };
+    quote! {
+        #json
+        #(#cfg)*
+        static #def: #private::FieldDef<#ty> = #constructor(#schema, #name, #key, #default)
+            .eq(#private::Probe::<#ty>::EQ)
+            #merge #ttl #validate #lossy;
+    }
+}

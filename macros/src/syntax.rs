@@ -1,0 +1,455 @@
+//! Tokens to raw attributes: every value keeps its place, and an entry that cannot be read does not hide the others.
+
+use crate::diag::{Errors, Report, suggest};
+use proc_macro2::{Delimiter, Group, Ident, Spacing, Span, TokenStream, TokenTree};
+use quote::ToTokens;
+use syn::{Attribute, Lit, LitInt, LitStr, parse::Parse};
+
+/// Where an attribute stands, which decides what may be in it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Place {
+    /// The struct that derives `SessionData`.
+    Schema,
+    /// A field of it.
+    SchemaField,
+    /// The type that derives `SessionValue`.
+    Value,
+    /// A variant of it.
+    Variant,
+    /// A field of it.
+    ValueField,
+}
+
+impl Place {
+    const ALL: [Self; 5] = [Self::Schema, Self::SchemaField, Self::Value, Self::Variant, Self::ValueField];
+
+    /// The keys that work here.
+    fn keys(self) -> &'static [&'static str] {
+        match self {
+            Self::Schema => &["name", "version", "crate"],
+            Self::SchemaField => &["default", "key", "since", "merge", "ttl", "validate", "opaque", "lossy"],
+            Self::Value => &["shape", "crate"],
+            Self::Variant => &["key"],
+            Self::ValueField => &["key", "shape", "recursive"],
+        }
+    }
+
+    /// The keys that are reserved here, with the form they will have.
+    fn reserved(self) -> &'static [(&'static str, Form)] {
+        match self {
+            Self::Schema => &[("removed", Form::List), ("secret", Form::Flag), ("lock", Form::Value)],
+            Self::SchemaField => &[
+                ("owner", Form::Flag),
+                ("privilege", Form::Flag),
+                ("secret", Form::Flag),
+                ("keep", Form::Flag),
+                ("changed", Form::List),
+                ("from", Form::List),
+                ("forget_before", Form::Value),
+                ("samples", Form::Value),
+            ],
+            Self::Value | Self::Variant | Self::ValueField => &[],
+        }
+    }
+
+    fn knows(self, key: &str) -> bool {
+        self.keys().contains(&key) || self.reserved().iter().any(|(reserved, _)| *reserved == key)
+    }
+
+    fn describe(self) -> &'static str {
+        match self {
+            Self::Schema => "the struct that derives `SessionData`",
+            Self::SchemaField => "a field of the struct that derives `SessionData`",
+            Self::Value => "the type that derives `SessionValue`",
+            Self::Variant => "a variant of an enum that derives `SessionValue`",
+            Self::ValueField => "a field of a type that derives `SessionValue`",
+        }
+    }
+}
+
+/// How an entry is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Form {
+    /// `opaque`
+    Flag,
+    /// `key = ".."`
+    Value,
+    /// `changed(..)`
+    List,
+}
+
+/// The entries of all `#[session(..)]` attributes of one item; what cannot be read is reported and left out.
+#[derive(Default)]
+pub(crate) struct Attrs {
+    pub(crate) name: Option<LitStr>,
+    pub(crate) version: Option<Number>,
+    pub(crate) root: Option<TokenStream>,
+    pub(crate) default: Option<TokenStream>,
+    pub(crate) key: Option<LitStr>,
+    pub(crate) since: Option<Number>,
+    pub(crate) merge: Option<RawMerge>,
+    pub(crate) ttl: Option<LitStr>,
+    pub(crate) validate: Option<TokenStream>,
+    pub(crate) opaque: Option<Ident>,
+    pub(crate) lossy: Option<Ident>,
+    pub(crate) recursive: Option<Ident>,
+    pub(crate) shape: Option<LitStr>,
+}
+
+/// A whole number and its place.
+#[derive(Clone)]
+pub(crate) struct Number {
+    pub(crate) value: u32,
+    pub(crate) literal: LitInt,
+}
+
+/// What follows `merge =`.
+pub(crate) enum RawMerge {
+    Rule(LitStr),
+    Function(TokenStream),
+}
+
+/// Reads the `#[session(..)]` attributes of one item.
+pub(crate) fn attrs(attributes: &[Attribute], place: Place, errors: &mut Errors) -> Attrs {
+    let mut attrs = Attrs::default();
+    let mut seen: Vec<String> = Vec::new();
+    for attribute in attributes.iter().filter(|attribute| attribute.path().is_ident("session")) {
+        for entry in entries(attribute, place, errors) {
+            let key = entry.key.to_string();
+            if !place.knows(&key) {
+                errors.push(unknown(&entry.key, place));
+            } else if seen.contains(&key) && key != "removed" && key != "changed" {
+                errors.push(Report::new(&entry.key, format!("`{key}` is given twice")).help("keep one of the two"));
+            } else {
+                read(&entry, place, &mut attrs).unwrap_or_else(|report| errors.push(report));
+                seen.push(key);
+            }
+        }
+    }
+    attrs
+}
+
+fn read(entry: &Entry, place: Place, attrs: &mut Attrs) -> Result<(), Report> {
+    let key = entry.key.to_string();
+    if let Some((_, form)) = place.reserved().iter().find(|(reserved, _)| *reserved == key) {
+        return Err(entry.not_yet(*form));
+    }
+    match key.as_str() {
+        "name" => attrs.name = Some(entry.string("shop")?),
+        "version" => attrs.version = Some(entry.number(2)?),
+        "crate" => attrs.root = Some(entry.root()?),
+        "default" => attrs.default = Some(entry.expression()?),
+        "key" => attrs.key = Some(entry.string("old_name")?),
+        "since" => attrs.since = Some(entry.number(2)?),
+        "merge" => attrs.merge = Some(entry.merge()?),
+        "ttl" => attrs.ttl = Some(entry.string("10m")?),
+        "validate" => attrs.validate = Some(entry.path("cart_is_sane")?),
+        "opaque" => attrs.opaque = Some(entry.flag()?),
+        "lossy" => attrs.lossy = Some(entry.flag()?),
+        "recursive" => attrs.recursive = Some(entry.flag()?),
+        "shape" => attrs.shape = Some(entry.string("address-1")?),
+        _ => {}
+    }
+    Ok(())
+}
+
+fn unknown(key: &Ident, place: Place) -> Report {
+    let word = key.to_string();
+    let elsewhere = Place::ALL.into_iter().find(|other| other.knows(&word));
+    if let Some(elsewhere) = elsewhere {
+        return Report::new(key, format!("`{word}` does not belong on {}", place.describe()))
+            .help(format!("it belongs on {}", elsewhere.describe()));
+    }
+    let known = || place.keys().iter().copied().chain(place.reserved().iter().map(|(key, _)| *key));
+    let report = Report::new(key, format!("unknown attribute `{word}`"));
+    match suggest(&word, known()) {
+        Some(near) => report.help(format!("did you mean `{near}`?")),
+        None => {
+            let all = place.keys().iter().map(|key| format!("`{key}`")).collect::<Vec<_>>().join(", ");
+            report.help(format!("known here: {all}"))
+        }
+    }
+}
+
+/// One comma-separated entry of an attribute.
+struct Entry {
+    key: Ident,
+    value: Written,
+}
+
+/// How an entry was written.
+enum Written {
+    Flag,
+    Value(TokenStream),
+    List(Group),
+}
+
+impl Written {
+    fn form(&self) -> Form {
+        match self {
+            Self::Flag => Form::Flag,
+            Self::Value(_) => Form::Value,
+            Self::List(_) => Form::List,
+        }
+    }
+}
+
+impl Entry {
+    fn not_yet(&self, form: Form) -> Report {
+        let key = &self.key;
+        if self.value.form() == form {
+            return Report::new(key, format!("`#[session({key})]` is not available yet"))
+                .help(format!("this version of cloakroom only reserves the name; remove `{key}` for now"));
+        }
+        self.misshapen(match form {
+            Form::Flag => format!("`{key}`"),
+            Form::Value => format!("`{key} = ...`"),
+            Form::List => format!("`{key}(...)`"),
+        })
+    }
+
+    /// The wrong form: says what was found and what was expected.
+    fn misshapen(&self, expected: String) -> Report {
+        let key = &self.key;
+        let found = match &self.value {
+            Written::Flag => format!("`{key}` alone"),
+            Written::Value(_) => format!("`{key} = ...`"),
+            Written::List(_) => format!("`{key}(...)`"),
+        };
+        Report::new(key, format!("expected {expected}, found {found}")).help(format!("write {expected}"))
+    }
+
+    fn flag(&self) -> Result<Ident, Report> {
+        match &self.value {
+            Written::Flag => Ok(self.key.clone()),
+            Written::Value(_) | Written::List(_) => {
+                Err(self.misshapen(format!("`{}`", self.key)).note(format!("`{}` takes no value", self.key)))
+            }
+        }
+    }
+
+    fn value(&self, example: &str) -> Result<&TokenStream, Report> {
+        match &self.value {
+            Written::Value(tokens) => Ok(tokens),
+            Written::Flag | Written::List(_) => Err(self.misshapen(format!("`{} = {example}`", self.key))),
+        }
+    }
+
+    fn parse<T: Parse>(&self, tokens: &TokenStream) -> Option<T> {
+        syn::parse2(tokens.clone()).ok()
+    }
+
+    fn string(&self, example: &str) -> Result<LitStr, Report> {
+        let tokens = self.value(&format!("{example:?}"))?;
+        self.parse(tokens).ok_or_else(|| {
+            let key = &self.key;
+            let suggested = match self.parse::<Ident>(tokens) {
+                Some(word) => word.to_string(),
+                None => example.to_owned(),
+            };
+            Report::new(tokens, format!("`{key}` expects a string in quotes, found `{tokens}`"))
+                .help(format!("write `{key} = {suggested:?}`"))
+        })
+    }
+
+    fn number(&self, example: u32) -> Result<Number, Report> {
+        let tokens = self.value(&example.to_string())?;
+        let key = &self.key;
+        let literal = match self.parse::<Lit>(tokens) {
+            Some(Lit::Int(literal)) => literal,
+            Some(Lit::Str(text)) if text.value().parse::<u32>().is_ok() => {
+                return Err(Report::new(tokens, format!("`{key}` expects a whole number, found a string"))
+                    .help(format!("write `{key} = {}`, without quotes", text.value())));
+            }
+            _ => {
+                return Err(Report::new(tokens, format!("`{key}` expects a whole number, found `{tokens}`"))
+                    .help(format!("write e.g. `{key} = {example}`")));
+            }
+        };
+        match literal.base10_parse::<u32>() {
+            Ok(value) if literal.suffix().is_empty() && value > 0 => Ok(Number { value, literal }),
+            _ => Err(Report::new(&literal, format!("`{key}` must be a plain number from 1 to {}", u32::MAX))
+                .help(format!("versions start at 1; write e.g. `{key} = {example}`"))),
+        }
+    }
+
+    /// Anything, as long as it is there: rustc reads it.
+    fn expression(&self) -> Result<TokenStream, Report> {
+        match &self.value {
+            Written::Value(tokens) => Ok(tokens.clone()),
+            Written::Flag => Err(Report::new(&self.key, "`default` needs a value")
+                .help("write `default = <expression>`, e.g. `default = Theme::Light`")
+                .help("or leave `default` out: the field then starts at `Default::default()`")),
+            Written::List(group) => Err(Report::new(&self.key, "expected `default = ...`, found `default(...)`")
+                .help(format!("write `default = {}`", group.stream()))),
+        }
+    }
+
+    fn path(&self, example: &str) -> Result<TokenStream, Report> {
+        let tokens = self.value(example)?;
+        self.function(tokens, example)
+    }
+
+    fn function(&self, tokens: &TokenStream, example: &str) -> Result<TokenStream, Report> {
+        if let Some(path) = self.parse::<syn::ExprPath>(tokens) {
+            return Ok(path.into_token_stream());
+        }
+        let key = &self.key;
+        Err(match self.parse::<LitStr>(tokens).and_then(|text| text.parse::<syn::ExprPath>().ok()) {
+            Some(path) => Report::new(tokens, format!("`{key}` expects the path of a function, found a string"))
+                .help(format!("write `{key} = {}`, without quotes", path.into_token_stream())),
+            None => Report::new(tokens, format!("`{key}` expects the path of a function, found `{tokens}`"))
+                .help(format!("put the code into a function and name it here: `{key} = {example}`")),
+        })
+    }
+
+    fn merge(&self) -> Result<RawMerge, Report> {
+        let tokens = self.value("\"add\"")?;
+        if let Some(rule) = self.parse::<LitStr>(tokens) {
+            return Ok(RawMerge::Rule(rule));
+        }
+        if let Some(word) = self.parse::<Ident>(tokens)
+            && RULES.contains(&word.to_string().as_str())
+        {
+            return Err(Report::new(tokens, format!("the built-in rule `{word}` is written in quotes"))
+                .help(format!("write `merge = \"{word}\"`"))
+                .help(format!("for a function of yours with this name: `merge = self::{word}`")));
+        }
+        self.function(tokens, "my_merge").map(RawMerge::Function)
+    }
+
+    fn root(&self) -> Result<TokenStream, Report> {
+        let tokens = self.value("::facade::cloakroom")?;
+        let path =
+            self.parse::<syn::Path>(tokens).filter(|path| path.segments.iter().all(|segment| segment.arguments.is_empty()));
+        let Some(path) = path else {
+            return Err(Report::new(tokens, format!("`crate` expects a path, found `{tokens}`"))
+                .help("write e.g. `crate = ::facade::cloakroom`"));
+        };
+        let absolute = path.leading_colon.is_some()
+            || path.segments.first().is_some_and(|first| first.ident == "crate" || first.ident == "$crate");
+        if absolute {
+            return Ok(path.into_token_stream());
+        }
+        let text = path.into_token_stream().to_string().replace(' ', "");
+        Err(Report::new(tokens, format!("`crate = {text}` is not absolute, so what it means depends on where it stands"))
+            .help(format!("write `crate = ::{text}`")))
+    }
+}
+
+/// The names of the built-in merge rules.
+pub(crate) const RULES: [&str; 6] = ["last", "add", "max", "min", "union", "strict"];
+
+/// The entries of one attribute, as far as they can be told apart.
+fn entries(attribute: &Attribute, place: Place, errors: &mut Errors) -> Vec<Entry> {
+    let example = place.keys().first().map_or("key", |key| if *key == "default" { "merge = \"add\"" } else { key });
+    let list = match &attribute.meta {
+        syn::Meta::List(list) => list,
+        other => {
+            errors.push(
+                Report::new(other, "expected `session(...)` with something in the parentheses")
+                    .help(format!("write e.g. `#[session({example})]`")),
+            );
+            return Vec::new();
+        }
+    };
+    if let Some(found) = match list.delimiter {
+        syn::MacroDelimiter::Paren(_) => None,
+        syn::MacroDelimiter::Brace(_) => Some("braces"),
+        syn::MacroDelimiter::Bracket(_) => Some("brackets"),
+    } {
+        errors.push(
+            Report::new(list, format!("expected parentheses, but got {found}"))
+                .help(format!("write `#[session({})]`", list.tokens)),
+        );
+    }
+    split(list.tokens.clone())
+        .into_iter()
+        .filter_map(|tokens| entry(tokens).map_err(|report| errors.push(report)).ok())
+        .collect()
+}
+
+fn entry(tokens: Vec<TokenTree>) -> Result<Entry, Report> {
+    let mut rest = tokens.into_iter();
+    let key = match rest.next() {
+        Some(TokenTree::Ident(key)) => key,
+        Some(other) => {
+            return Err(Report::new(&other, format!("expected a name such as `merge`, found `{other}`")));
+        }
+        None => return Err(Report::at(Span::call_site(), "expected a name such as `merge`")),
+    };
+    let value = match rest.next() {
+        None => Written::Flag,
+        Some(TokenTree::Punct(equals)) if equals.as_char() == '=' && equals.spacing() == Spacing::Alone => {
+            let value = rest.by_ref().collect::<TokenStream>();
+            if value.is_empty() {
+                return Err(Report::new(&equals, format!("expected a value after `{key} =`")));
+            }
+            Written::Value(value)
+        }
+        // `key = ..` after a joint `=`, as in `key =-1`: the value begins with punctuation.
+        Some(TokenTree::Punct(equals)) if equals.as_char() == '=' => {
+            let value = rest.by_ref().collect::<TokenStream>();
+            Written::Value(value)
+        }
+        Some(TokenTree::Group(group)) => match group.delimiter() {
+            Delimiter::Parenthesis => Written::List(group),
+            found => {
+                let found = match found {
+                    Delimiter::Brace => "braces",
+                    Delimiter::Bracket => "brackets",
+                    Delimiter::Parenthesis | Delimiter::None => "something else",
+                };
+                return Err(Report::new(&group, format!("expected parentheses, e.g. `{key}(...)`, but got {found}")));
+            }
+        },
+        Some(other) => {
+            return Err(Report::new(&other, format!("expected `=` or `,` after `{key}`, found `{other}`"))
+                .help("separate entries with commas: `#[session(merge = \"add\", since = 2)]`"));
+        }
+    };
+    match rest.next() {
+        None => Ok(Entry { key, value }),
+        Some(extra) => Err(Report::new(&extra, format!("expected `,` after `{key}`, found `{extra}`"))),
+    }
+}
+
+/// Splits at the commas that are neither in a group nor between the angle brackets of a path.
+fn split(tokens: TokenStream) -> Vec<Vec<TokenTree>> {
+    let mut entries = vec![Vec::new()];
+    let mut depth = 0_usize;
+    for token in tokens {
+        if let Some(current) = entries.last_mut() {
+            match &token {
+                TokenTree::Punct(punct) => match punct.as_char() {
+                    ',' if depth == 0 => {
+                        entries.push(Vec::new());
+                        continue;
+                    }
+                    '<' if depth > 0 || opens_generics(current) => depth += 1,
+                    '>' if depth > 0 && !is_arrow(current) => depth -= 1,
+                    _ => {}
+                },
+                TokenTree::Group(_) | TokenTree::Ident(_) | TokenTree::Literal(_) => {}
+            }
+            current.push(token);
+        }
+    }
+    // A trailing comma is nothing, and so is an empty list.
+    if entries.last().is_some_and(Vec::is_empty) {
+        entries.pop();
+    }
+    entries
+}
+
+/// Whether a `<` after these tokens begins generic arguments, `HashMap::<K, V>`, or a qualified path, `<T as Trait<U>>::new`.
+fn opens_generics(before: &[TokenTree]) -> bool {
+    match before.last() {
+        Some(TokenTree::Punct(punct)) => punct.as_char() != '>',
+        Some(TokenTree::Ident(_) | TokenTree::Literal(_) | TokenTree::Group(_)) | None => false,
+    }
+}
+
+fn is_arrow(before: &[TokenTree]) -> bool {
+    matches!(before.last(), Some(TokenTree::Punct(punct)) if matches!(punct.as_char(), '-' | '=') && punct.spacing() == Spacing::Joint)
+}
