@@ -8,11 +8,14 @@ use std::{error::Error, fmt, sync::Arc};
 mod memory;
 #[cfg(feature = "sqlite")]
 mod sqlite;
+#[cfg(all(test, feature = "memory"))]
+#[allow(clippy::unwrap_used, clippy::panic)]
+mod tests;
 
 #[cfg(feature = "memory")]
 pub use self::memory::MemoryStore;
 #[cfg(feature = "sqlite")]
-pub use self::sqlite::SqliteStore;
+pub use self::sqlite::{Durability, SqliteStore};
 
 /// A store on the server's side.
 ///
