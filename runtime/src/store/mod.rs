@@ -11,6 +11,9 @@ mod cookie;
 mod memory;
 #[cfg(feature = "sqlite")]
 mod sqlite;
+#[cfg(all(test, feature = "memory"))]
+#[allow(clippy::unwrap_used, clippy::panic)]
+mod tests;
 
 pub(crate) use self::backend::Backend;
 pub use self::backend::{ClientSide, IntoBackend, ServerSide};
@@ -19,7 +22,7 @@ pub use self::cookie::CookieStore;
 #[cfg(feature = "memory")]
 pub use self::memory::MemoryStore;
 #[cfg(feature = "sqlite")]
-pub use self::sqlite::SqliteStore;
+pub use self::sqlite::{Durability, SqliteStore};
 
 /// A store on the server's side.
 ///
