@@ -9,6 +9,8 @@ mod lifetime;
 mod random;
 pub mod record;
 pub mod store;
+#[cfg(feature = "testing")]
+pub mod testing;
 mod token;
 
 pub use self::{
