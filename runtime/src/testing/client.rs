@@ -129,7 +129,7 @@ impl<S> TestClient<S> {
     ///
     /// ```
     /// use cloakroom::testing::TestClient;
-    /// let browser = TestClient::new(axum::Router::new());
+    /// let browser = TestClient::new(axum::Router::<()>::new());
     /// browser.set_cookie("a", "1");
     /// let thief = browser.fork();
     /// browser.clear_cookies();
@@ -169,7 +169,7 @@ impl<S> TestClient<S> {
     ///
     /// ```
     /// use cloakroom::testing::TestClient;
-    /// let browser = TestClient::new(axum::Router::new());
+    /// let browser = TestClient::new(axum::Router::<()>::new());
     /// browser.set_cookie("a", "1");
     /// browser.restart();
     /// assert_eq!(browser.cookie("a"), None);
@@ -543,6 +543,21 @@ mod tests {
         browser.set_cookie("a", "1");
         let request = Request::get("/").header("cookie", "a=2").header("cookie", "a=3").body(Body::empty()).unwrap();
         assert_eq!(browser.send(request).await.text(), "a=2 | a=3");
+    }
+
+    #[tokio::test]
+    async fn tabs_of_a_browser_run_in_tasks_of_their_own() {
+        let browser = TestClient::new(axum::Router::<()>::new().route("/", axum::routing::get(|| async { "here" })));
+        let tabs: Vec<_> = (0..4).map(|_| browser.clone()).map(|tab| tokio::spawn(async move { tab.get("/").await })).collect();
+        for tab in tabs {
+            assert_eq!(tab.await.unwrap().text(), "here");
+        }
+    }
+
+    #[tokio::test]
+    #[should_panic(expected = "`no path` is not a request target")]
+    async fn a_request_target_that_is_none_is_named() {
+        browser().0.get("no path").await;
     }
 
     #[test]

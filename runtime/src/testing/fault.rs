@@ -16,6 +16,9 @@ use std::{
 
 /// What goes wrong with an operation.
 ///
+/// There is no delay by duration: a store that answers late is one that is held at a [`Gate`], and the test says when it goes
+/// on.
+///
 /// ```
 /// use cloakroom::testing::{Fault, Gate};
 /// let gate = Gate::new();

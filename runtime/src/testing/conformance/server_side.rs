@@ -65,6 +65,12 @@ impl<S> fmt::Debug for Case<S> {
 macro_rules! cases {
     ($($module:ident { $($name:ident,)+ })+) => {
         /// Every case of the suite, to run them one by one: as single tests of a test runner, or only those that fail.
+        ///
+        /// ```
+        /// use cloakroom::{store::MemoryStore, testing::conformance};
+        /// let cases = conformance::cases::<MemoryStore>();
+        /// assert!(cases.iter().any(|case| case.name() == "a_commit_never_creates_a_record"));
+        /// ```
         pub fn cases<S: SessionStore + Clone>() -> Vec<Case<S>> {
             vec![$($(Case { name: stringify!($name), run: |store| Box::pin($module::$name(store)) },)+)+]
         }
