@@ -22,6 +22,8 @@ pub mod record;
 mod schema;
 mod session;
 pub mod store;
+#[cfg(feature = "testing")]
+pub mod testing;
 mod token;
 
 #[cfg(feature = "cookie")]
