@@ -58,8 +58,12 @@ pub(crate) fn merged(handle: Handle) {
 
 pub(crate) fn late_write(handle: Option<Handle>) {
     match handle {
-        Some(handle) => tracing::warn!(target: "cloakroom", event = "session.late_write", %handle, "the session was gone, so its changes were not stored"),
-        None => tracing::warn!(target: "cloakroom", event = "session.late_write", "the session was gone, so its changes were not stored"),
+        Some(handle) => {
+            tracing::warn!(target: "cloakroom", event = "session.late_write", %handle, "the session was gone, so its changes were not stored")
+        }
+        None => {
+            tracing::warn!(target: "cloakroom", event = "session.late_write", "the session was gone, so its changes were not stored")
+        }
     }
 }
 

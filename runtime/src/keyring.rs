@@ -192,10 +192,17 @@ impl fmt::Display for KeyRingError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Length(length) => write!(f, "a key is 32 bytes, not {length}; make one with `KeyRing::generate()`"),
-            Self::Weak => f.write_str("a key must be random bytes; this one has hardly any different ones. Make one with `KeyRing::generate()`"),
-            Self::Text => f.write_str("a key in text is 43 characters of base64url without padding; separate several by commas, newest first"),
+            Self::Weak => f.write_str(
+                "a key must be random bytes; this one has hardly any different ones. Make one with `KeyRing::generate()`",
+            ),
+            Self::Text => f.write_str(
+                "a key in text is 43 characters of base64url without padding; separate several by commas, newest first",
+            ),
             Self::Variable(name) => {
-                write!(f, "the environment variable {name} is not set; put the keys there, in base64url, newest first, separated by commas")
+                write!(
+                    f,
+                    "the environment variable {name} is not set; put the keys there, in base64url, newest first, separated by commas"
+                )
             }
             Self::Randomness(reason) => f.write_str(reason),
         }

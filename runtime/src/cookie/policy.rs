@@ -209,7 +209,8 @@ impl CookiePolicy {
         if self.name.len() + Token::LENGTH > NAME_AND_VALUE {
             return Err(Refused::NameTooLong(self.name.len()));
         }
-        let plain = |text: &str| text.len() <= ATTRIBUTE && text.bytes().all(|byte| (0x20..0x7f).contains(&byte) && byte != b';');
+        let plain =
+            |text: &str| text.len() <= ATTRIBUTE && text.bytes().all(|byte| (0x20..0x7f).contains(&byte) && byte != b';');
         if !self.path.starts_with('/') || !plain(&self.path) {
             return Err(Refused::Path(self.path));
         }
@@ -246,10 +247,6 @@ impl CookiePolicy {
     pub(crate) fn is_persistent(&self) -> bool {
         self.persistence == Persistence::Persistent
     }
-
-    pub(crate) fn cookie_name(&self) -> &str {
-        &self.name
-    }
 }
 
 /// A combination of cookie attributes that browsers refuse or ignore.
@@ -284,7 +281,9 @@ impl fmt::Display for CookiePolicyError {
             Self::NameTooLong(length) => {
                 write!(f, "a cookie name of {length} bytes leaves no room for a token in the {NAME_AND_VALUE} a browser keeps")
             }
-            Self::Path(path) => write!(f, "{path:?} cannot be a cookie path; it must begin with `/` and be plain ASCII without `;`"),
+            Self::Path(path) => {
+                write!(f, "{path:?} cannot be a cookie path; it must begin with `/` and be plain ASCII without `;`")
+            }
             Self::Domain(domain) => write!(f, "{domain:?} cannot be a cookie domain; give a host name such as \"example.com\""),
             Self::HostPrefix(name) => write!(
                 f,

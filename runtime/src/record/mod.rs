@@ -8,13 +8,13 @@ mod header;
 mod patch;
 pub(crate) mod wire;
 
+pub(crate) use self::header::Accepted;
 pub use self::{
     cell::{Cell, CellBody, CellKey, Cells, CodecId, Content, Payload, Put, Shape},
     header::{Header, Owner, OwnerHash, Previous, PreviousState},
     patch::{CommitOutcome, CreateOutcome, Deadlines, Guard, OwnerChange, Patch, Presented, Rotation, Want},
     wire::WireError,
 };
-pub(crate) use self::header::Accepted;
 pub use crate::{
     clock::Timestamp,
     key::WrappedKey,

@@ -9,7 +9,8 @@ mod value;
 pub use self::{
     codec::CodecError,
     def::{
-        AnyField, FieldDef, FieldDefault, FieldState, Opener, Placed, PlacedField, Rule, Schema, Stored, StoredOpaque, Undecodable, Verdict,
+        AnyField, FieldDef, FieldDefault, FieldState, Opener, Placed, PlacedField, Rule, Schema, Stored, StoredOpaque,
+        Undecodable, Verdict,
     },
     field::Field,
     merge::{Counter, Merge, Ranked, Union},

@@ -49,7 +49,7 @@ pub(super) async fn commit(slot: &Slot) -> Result<(), SessionError> {
             Step::Conflict => {
                 attempt += 1;
                 if started.elapsed() > CONTENTION {
-                    slot.with_access(|access| access.discard());
+                    slot.change(Access::discard);
                     return Err(SessionError::Contended);
                 }
                 back_off(attempt).await;
@@ -68,13 +68,13 @@ async fn ask_store(slot: &Slot, config: &Config, store: &dyn SessionStore, plan:
     match plan {
         Plan::Nothing => return Ok(Step::Done),
         Plan::Delete(selector) => {
-            delete(store, &selector).await.inspect_err(|_| drop(slot.with_access(|access| access.give_up_deleting())))?;
-            slot.with_access(|access| access.deleted());
+            delete(store, &selector).await.inspect_err(|_| slot.change(Access::give_up_deleting))?;
+            slot.change(Access::deleted);
         }
         Plan::Create { token, record } => {
             let outcome = store.create(&token.selector, record.clone()).await.map_err(|error| unapplied(slot, error))?;
             match outcome {
-                CreateOutcome::Created => drop(slot.with_access(|access| access.created(token, record))),
+                CreateOutcome::Created => slot.change(|access| access.created(token, record)),
                 // Another record has this selector: planned again, it gets another.
                 CreateOutcome::Exists => {}
             }
@@ -82,18 +82,21 @@ async fn ask_store(slot: &Slot, config: &Config, store: &dyn SessionStore, plan:
         Plan::Commit { selector, patch, next } => {
             match store.commit(&selector, &patch).await.map_err(|error| unapplied(slot, error))? {
                 CommitOutcome::Committed { revision, rotated } => {
-                    slot.with_access(|access| access.committed(&patch, next, revision, rotated));
+                    slot.change(|access| access.committed(&patch, next, revision, rotated));
                     return Ok(Step::Done);
                 }
                 CommitOutcome::Conflict { cells } => {
                     events::merged(selector.handle());
-                    let merge = |access: &mut Access| access.conflict(cells, &patch.guards, config.now()).inspect_err(|_| access.discard());
+                    let merge = |access: &mut Access| {
+                        access.conflict(cells, &patch.guards, config.now()).inspect_err(|_| access.discard())
+                    };
                     slot.with_access(merge).transpose()?;
                     return Ok(Step::Conflict);
                 }
                 CommitOutcome::Gone => {
-                    let changes = patch.carries_cells() || next.is_some() || patch.persistent.is_some() || patch.label.is_some();
-                    slot.with_access(|access| access.lose(changes));
+                    let changes =
+                        patch.carries_cells() || next.is_some() || patch.persistent.is_some() || patch.label.is_some();
+                    slot.change(|access| access.lose(changes));
                     return if changes { Err(SessionError::Gone) } else { Ok(Step::Done) };
                 }
             }
@@ -112,7 +115,7 @@ async fn delete(store: &dyn SessionStore, selector: &Selector) -> Result<(), Sto
 
 /// After an unknown outcome nothing is written again: it may have been written already.
 fn unapplied(slot: &Slot, error: StoreError) -> SessionError {
-    slot.with_access(|access| match error {
+    slot.change(|access| match error {
         StoreError::Unavailable(_) => access.discard(),
         StoreError::OutcomeUnknown(_) => access.lose(false),
     });
@@ -125,12 +128,12 @@ fn apply_locally(slot: &Slot, config: &Config, store: &crate::store::CookieStore
     match plan {
         Plan::Nothing => return Ok(Step::Done),
         Plan::Delete(_) => {
-            slot.with_access(|access| access.deleted());
+            slot.change(Access::deleted);
             return Ok(Step::More);
         }
         Plan::Create { token, record } => {
-            let sealed = seal(&token, &record).inspect_err(|_| drop(slot.with_access(|access| access.discard())))?;
-            slot.with_access(|access| {
+            let sealed = seal(&token, &record).inspect_err(|_| slot.change(Access::discard))?;
+            slot.change(|access| {
                 access.created(token, record);
                 access.reply = Reply::Sealed(sealed);
             });
@@ -183,6 +186,11 @@ pub(crate) enum Outlook {
 impl Slot {
     pub(super) fn with_access<R>(&self, act: impl FnOnce(&mut Access) -> R) -> Option<R> {
         self.lock().access.as_deref_mut().map(act)
+    }
+
+    /// As [`with_access`](Slot::with_access), where there is nothing to learn.
+    pub(super) fn change(&self, act: impl FnOnce(&mut Access)) {
+        let _ = self.with_access(act);
     }
 
     /// The handler has answered: says what is left to do before the head may go out, and under whose policy.

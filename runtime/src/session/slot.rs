@@ -7,7 +7,7 @@ use crate::{
     key::SessionKey,
     limits,
     record::{
-        Cell, Cells, CellKey, Deadlines, Guard, Handle, Header, Patch, Payload, Presented, Put, Record, Rotation, Selector,
+        Cell, CellKey, Cells, Deadlines, Guard, Handle, Header, Patch, Payload, Presented, Put, Record, Rotation, Selector,
         Timestamp,
     },
     schema::{AnyField, Base, Cause, FieldState, Opener, PlacedField, Rule, Schema, SessionData, State, Undecodable},
@@ -428,9 +428,7 @@ impl Access {
             match def.rule() {
                 Rule::Last => mine.clone(),
                 Rule::Strict => return Err(SessionError::Conflict { field: full_name(def) }),
-                Rule::Merge => {
-                    def.merged(base, Some(mine), working.as_ref()).map_err(|error| refused_value(def, error))?
-                }
+                Rule::Merge => def.merged(base, Some(mine), working.as_ref()).map_err(|error| refused_value(def, error))?,
             }
         };
         let forced = forced || def.expires() || earlier.is_some_and(|at| self.pending[at].forced);
@@ -539,7 +537,11 @@ impl Access {
             Session::Live(_) => self.plan_commit(config, head, now),
             Session::Unavailable(_) => Ok(Plan::Nothing),
             Session::Lost | Session::Stale(StaleSince::JustNow) => {
-                if self.pending.is_empty() { Ok(Plan::Nothing) } else { Err(SessionError::Gone) }
+                if self.pending.is_empty() {
+                    Ok(Plan::Nothing)
+                } else {
+                    Err(SessionError::Gone)
+                }
             }
             Session::Fresh | Session::Stale(StaleSince::Earlier) => self.plan_create(config, head, now),
         }
@@ -611,7 +613,9 @@ impl Access {
                 && matches!(pending.write, Write::Value(_))
                 && !self.is_reset(pending.def.schema())
             {
-                patch.guards.extend(pending.def.keys().iter().map(|key| Guard { key: CellKey::from_static(key), stamp: cells.stamp(key) }));
+                patch.guards.extend(
+                    pending.def.keys().iter().map(|key| Guard { key: CellKey::from_static(key), stamp: cells.stamp(key) }),
+                );
             }
         }
         for schema in &self.reset {
@@ -715,14 +719,20 @@ impl Access {
         };
         let mut merged = Vec::new();
         for (at, pending) in self.pending.iter().enumerate() {
-            let (Write::Value(mine), true) = (&pending.write, pending.def.keys().iter().any(|key| changed.contains(key))) else { continue };
+            let (Write::Value(mine), true) = (&pending.write, pending.def.keys().iter().any(|key| changed.contains(key)))
+            else {
+                continue;
+            };
             let write = match pending.def.rule() {
                 Rule::Last => continue,
                 Rule::Strict => return Err(SessionError::Conflict { field: full_name(pending.def) }),
                 Rule::Merge => {
                     let base = self.stored_value(pending.def, now);
                     let theirs = pending.def.stored(newer, now).unwrap_or(None);
-                    pending.def.merged(base.as_ref(), Some(mine), theirs.as_ref()).map_err(|error| refused_value(pending.def, error))?
+                    pending
+                        .def
+                        .merged(base.as_ref(), Some(mine), theirs.as_ref())
+                        .map_err(|error| refused_value(pending.def, error))?
                 }
             };
             merged.push((at, write));
@@ -856,8 +866,10 @@ fn check_size(cells: &Cells) -> Result<(), SessionError> {
 
 /// The cells by size, largest first.
 pub(crate) fn sizes(cells: &Cells) -> Vec<(String, usize)> {
-    let mut sizes: Vec<_> =
-        cells.iter().map(|cell| (cell.key.to_string(), cell.body.content.payload().map_or(0, |payload| payload.len()))).collect();
+    let mut sizes: Vec<_> = cells
+        .iter()
+        .map(|cell| (cell.key.to_string(), cell.body.content.payload().map_or(0, |payload| payload.len())))
+        .collect();
     sizes.sort_by(|a, b| b.1.cmp(&a.1).then_with(|| a.0.cmp(&b.0)));
     sizes
 }
@@ -870,12 +882,12 @@ fn refused_value(def: &dyn AnyField, error: Undecodable) -> SessionError {
     let field = full_name(def);
     match error.cause {
         Cause::Invalid(reason) => SessionError::Invalid { field, reason },
-        Cause::TooLarge(size) => SessionError::TooLarge {
-            what: TooLarge::Field,
-            limit: limits::CELL,
-            sizes: vec![(def.keys()[0].to_owned(), size)],
-        },
-        cause @ (Cause::Codec(_) | Cause::Shape { .. } | Cause::Sealed) => SessionError::Encode { field, reason: cause.to_string() },
+        Cause::TooLarge(size) => {
+            SessionError::TooLarge { what: TooLarge::Field, limit: limits::CELL, sizes: vec![(def.keys()[0].to_owned(), size)] }
+        }
+        cause @ (Cause::Codec(_) | Cause::Shape { .. } | Cause::Sealed) => {
+            SessionError::Encode { field, reason: cause.to_string() }
+        }
     }
 }
 

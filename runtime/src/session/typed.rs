@@ -184,7 +184,7 @@ impl<T: SessionData> TypedSession<T> {
     /// }
     /// ```
     pub fn rotate(&mut self) {
-        self.link.slot.with_access(|access| access.rotate());
+        self.link.slot.change(|access| access.rotate());
     }
 
     /// Ends the session: the record is deleted and the cookie cleared, whatever the response's status.
@@ -202,7 +202,7 @@ impl<T: SessionData> TypedSession<T> {
     /// }
     /// ```
     pub fn destroy(&mut self) {
-        self.link.slot.with_access(|access| access.destroy());
+        self.link.slot.change(|access| access.destroy());
         self.link.settle();
         (self.fields, self.link.incarnation) = Self::fields(&self.link.slot);
     }
@@ -302,7 +302,7 @@ impl<T: SessionData> TypedSession<T> {
     /// }
     /// ```
     pub fn set_persistent(&mut self, persistent: bool) {
-        self.link.slot.with_access(|access| access.set_persistent(persistent));
+        self.link.slot.change(|access| access.set_persistent(persistent));
     }
 
     /// Names the session for lists, such as "Firefox on a laptop"; `None` takes the name away. At most
@@ -318,7 +318,7 @@ impl<T: SessionData> TypedSession<T> {
     /// ```
     pub fn set_label<'a>(&mut self, label: impl Into<Option<&'a str>>) {
         let label = label.into().map(|text| Arc::from(&text[..text.floor_char_boundary(crate::limits::LABEL)]));
-        self.link.slot.with_access(|access| access.set_label(label));
+        self.link.slot.change(|access| access.set_label(label));
     }
 
     /// What this handle would write if it were dropped now. `&mut`, since it looks at the fields the way a check-in does.
@@ -417,9 +417,9 @@ impl<T: SessionData> Drop for TypedSession<T> {
     fn drop(&mut self) {
         if std::thread::panicking() {
             // Half-made changes are not stored, and no user code runs while unwinding.
-            self.link.slot.with_access(|access| access.start_over());
+            self.link.slot.change(|access| access.start_over());
         } else if let Err(error) = self.check_in() {
-            self.link.slot.with_access(|access| access.fail(error));
+            self.link.slot.change(|access| access.fail(error));
         }
         self.link.settle();
         self.link.slot.announce_lost(T::__schema().name);
@@ -442,6 +442,9 @@ impl<T: SessionData> DerefMut for TypedSession<T> {
 
 impl<T: SessionData> fmt::Debug for TypedSession<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("TypedSession").field("schema", &T::__schema().name).field("handle", &self.handle()).finish_non_exhaustive()
+        f.debug_struct("TypedSession")
+            .field("schema", &T::__schema().name)
+            .field("handle", &self.handle())
+            .finish_non_exhaustive()
     }
 }
