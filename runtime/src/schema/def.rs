@@ -69,6 +69,8 @@ pub struct Schema {
     pub fields: &'static [&'static dyn AnyField],
 }
 
+type Check<V> = fn(&V) -> Result<(), String>;
+
 /// Everything about one field that is known at compile time.
 pub struct FieldDef<V: 'static> {
     schema: &'static str,
@@ -82,7 +84,7 @@ pub struct FieldDef<V: 'static> {
     eq: Option<fn(&V, &V) -> bool>,
     merge: Merge<V>,
     ttl: Option<Duration>,
-    validate: Option<fn(&V) -> Result<(), String>>,
+    validate: Option<Check<V>>,
     lossy: bool,
 }
 
@@ -173,7 +175,7 @@ impl<V> FieldDef<V> {
 
     /// What a value must satisfy when it is loaded, written or merged.
     #[must_use]
-    pub const fn validate(mut self, validate: fn(&V) -> Result<(), String>) -> Self {
+    pub const fn validate(mut self, validate: Check<V>) -> Self {
         self.validate = Some(validate);
         self
     }

@@ -174,6 +174,7 @@ async fn back_off(attempt: u32) {
     }
 }
 
+#[expect(clippy::large_enum_variant, reason = "it is taken apart where it is made")]
 /// Whether the session of a finished request can be settled at once.
 pub(crate) enum Outlook {
     /// Nobody asked for the session.

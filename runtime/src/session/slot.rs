@@ -66,6 +66,7 @@ pub(crate) struct Access {
 
 /// The request's session.
 #[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "there is one per request, already behind a box")]
 pub(super) enum Session {
     /// None yet: a write begins one.
     Fresh,
@@ -181,6 +182,7 @@ pub(super) enum Plan {
 }
 
 /// What a load found.
+#[expect(clippy::large_enum_variant, reason = "it is moved once, and a box would be one more allocation per request")]
 pub(super) enum Found {
     Nothing,
     Refused(Refused, Option<Handle>),
