@@ -30,8 +30,8 @@ pub mod __private {
     pub use crate::{
         record::Shape,
         schema::{
-            AnyField, FieldDef, FieldDefault, Merge, NoEq, Opener, Placed, PlacedField, Probe, Schema, ShapeBuilder, Stored,
-            StoredOpaque, Undecodable, Verdict,
+            AnyField, Coding, FieldDef, FieldDefault, Merge, NoEq, Opener, Placed, PlacedField, Probe, Schema, ShapeBuilder,
+            Stored, StoredOpaque, Undecodable, Verdict,
         },
     };
     pub use core;

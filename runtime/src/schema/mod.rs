@@ -8,7 +8,10 @@ mod value;
 
 pub use self::{
     codec::CodecError,
-    def::{AnyField, FieldDef, FieldDefault, Opener, Placed, PlacedField, Schema, Stored, StoredOpaque, Undecodable, Verdict},
+    def::{
+        AnyField, Coding, FieldDef, FieldDefault, Opener, Placed, PlacedField, Schema, Stored, StoredOpaque, Undecodable,
+        Verdict,
+    },
     field::Field,
     merge::{Counter, Merge, Ranked, Union},
     value::{NoEq, Probe, SessionValue, ShapeBuilder},

@@ -1,4 +1,4 @@
-use cloakroom::{Field, SessionData};
+use cloakroom::SessionData;
 
 #[derive(SessionData)]
 struct Shop {

@@ -4,8 +4,7 @@ use std::rc::Rc;
 
 #[derive(SessionData)]
 struct Shop {
-    cart: Rc<Vec<String>>,
-    started: Option<std::time::Instant>,
+    cart: Option<Rc<Vec<String>>>,
 }
 
 fn main() {}

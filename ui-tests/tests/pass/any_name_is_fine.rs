@@ -22,9 +22,14 @@ trait Nosy {
 }
 impl<T> Nosy for T {}
 
-macro_rules! unreachable { () => {}; }
-macro_rules! concat { () => {}; }
-macro_rules! module_path { () => {}; }
+#[allow(unused_macros)]
+macro_rules! concat {
+    () => {};
+}
+#[allow(unused_macros)]
+macro_rules! module_path {
+    () => {};
+}
 
 mod result {
     #[derive(cloakroom::SessionData)]

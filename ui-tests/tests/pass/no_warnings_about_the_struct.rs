@@ -28,6 +28,7 @@ mod old {
 }
 
 /// Nobody reads these, and no handler writes them.
+#[allow(non_snake_case)]
 #[derive(Debug, SessionData)]
 struct Visitor {
     visits: u64,
@@ -36,7 +37,6 @@ struct Visitor {
     count: u8,
     #[allow(deprecated)]
     old: old::Old,
-    #[allow(non_snake_case)]
     camelCase: bool,
 }
 
