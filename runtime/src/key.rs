@@ -27,11 +27,6 @@ impl SessionKey {
     pub(crate) fn wrap(&self, selector: &Selector, secret: &Secret) -> WrappedKey {
         WrappedKey(xor(&self.0, &pad(selector, secret)))
     }
-
-    #[cfg_attr(not(feature = "cookie"), allow(dead_code))]
-    pub(crate) fn as_bytes(&self) -> &[u8; 32] {
-        &self.0
-    }
 }
 
 /// A session key under the pad of one secret: opens only with the token of the browser.

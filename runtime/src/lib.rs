@@ -7,19 +7,35 @@
 extern crate self as cloakroom;
 
 mod clock;
+mod config;
+mod cookie;
+mod error;
+mod events;
 mod key;
+#[cfg(feature = "cookie")]
+mod keyring;
+mod layer;
 mod lifetime;
 pub mod limits;
 mod random;
 pub mod record;
 mod schema;
+mod session;
 pub mod store;
+#[cfg(feature = "testing")]
+pub mod testing;
 mod token;
 
+#[cfg(feature = "cookie")]
+pub use self::keyring::{KeyRing, KeyRingError};
 pub use self::{
     clock::{Clock, SystemClock},
+    cookie::{CookiePolicy, CookiePolicyError, SameSite},
+    error::{ErrorContext, SessionError, SessionRejection, TooLarge},
+    layer::{ResponseFuture, SessionLayer, SessionService},
     lifetime::{Lifetime, LifetimeError},
     schema::{CodecError, Field, SessionData, SessionValue},
+    session::{Change, TypedSession},
     token::{Handle, ParseHandleError},
 };
 pub use cloakroom_macros::{SessionData, SessionValue};
@@ -30,8 +46,8 @@ pub mod __private {
     pub use crate::{
         record::Shape,
         schema::{
-            AnyField, Coding, FieldDef, FieldDefault, Merge, NoEq, Opener, Placed, PlacedField, Probe, Schema, ShapeBuilder,
-            Stored, StoredOpaque, Undecodable, Verdict,
+            AnyField, Coding, Counter, FieldDef, FieldDefault, FieldState, Merge, NoEq, Opener, Placed, PlacedField, Probe,
+            Ranked, Rule, Schema, ShapeBuilder, Stored, StoredOpaque, Undecodable, Union, Verdict,
         },
     };
     pub use core;

@@ -107,6 +107,11 @@ impl Secret {
         Ok(Self(random::bytes()?.into()))
     }
 
+    #[cfg(feature = "cookie")]
+    pub(crate) fn from_bytes(bytes: [u8; 16]) -> Self {
+        Self(bytes.into())
+    }
+
     pub(crate) fn as_bytes(&self) -> &[u8; 16] {
         &self.0
     }

@@ -370,6 +370,13 @@ impl Cells {
         }
     }
 
+    /// Drops a cell.
+    pub fn remove(&mut self, key: &str) {
+        if let Ok(at) = self.find(key) {
+            Arc::make_mut(&mut self.0).remove(at);
+        }
+    }
+
     /// Drops every cell whose key is not listed.
     pub fn retain(&mut self, kept: &[CellKey]) {
         Arc::make_mut(&mut self.0).retain(|cell| kept.contains(&cell.key));

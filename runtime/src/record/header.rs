@@ -29,7 +29,7 @@ pub struct Header {
     pub secret_hash: SecretHash,
     /// The session key, for the holder of that secret.
     pub wrapped_key: WrappedKey,
-    /// The secret before the last renewal, while it may still be used.
+    /// The secret before the last rotation.
     pub previous: Option<Previous>,
     /// How often the session's privilege changed. A commit names the epoch it loaded.
     pub epoch: u32,
@@ -43,7 +43,7 @@ pub struct Header {
     pub label: Option<Arc<str>>,
 }
 
-/// The secret that a renewal replaced.
+/// The secret before the last rotation.
 ///
 /// ```
 /// use cloakroom::record::{Previous, PreviousState, SecretHash, Timestamp, WrappedKey};
@@ -59,7 +59,7 @@ pub struct Header {
 pub struct Previous {
     /// Hash of the old secret.
     pub secret_hash: SecretHash,
-    /// The session key under the old secret.
+    /// The session key under the old secret; zeros where that is revoked.
     pub wrapped_key: WrappedKey,
     /// Whether the new secret has been seen.
     pub state: PreviousState,
@@ -79,6 +79,8 @@ pub enum PreviousState {
     Pending,
     /// The new secret has been presented: the old one is valid for the grace, counted from then.
     Superseded,
+    /// A change of privilege killed it. It opens nothing; it only tells a late request from a forged one.
+    Revoked,
 }
 
 /// Whose session it is: a hash, so that a store learns no user id.
@@ -183,6 +185,7 @@ impl Header {
         let open = match previous.state {
             PreviousState::Pending => true,
             PreviousState::Superseded => now < previous.since.plus(grace),
+            PreviousState::Revoked => false,
         };
         (previous.secret_hash.matches(presented) && open).then_some(Accepted::Previous)
     }
@@ -253,9 +256,14 @@ impl Header {
         match &patch.rotation {
             None => false,
             Some(Rotation::Privilege { to, wrapped_key }) => {
+                self.previous = Some(Previous {
+                    secret_hash: self.secret_hash,
+                    wrapped_key: WrappedKey::from_bytes([0; 32]),
+                    state: PreviousState::Revoked,
+                    since: patch.now,
+                });
                 self.secret_hash = *to;
                 self.wrapped_key = *wrapped_key;
-                self.previous = None;
                 self.epoch = self.epoch.saturating_add(1);
                 true
             }

@@ -8,6 +8,7 @@ mod header;
 mod patch;
 pub(crate) mod wire;
 
+pub(crate) use self::header::Accepted;
 pub use self::{
     cell::{Cell, CellBody, CellKey, Cells, CodecId, Content, Payload, Put, Shape},
     header::{Header, Owner, OwnerHash, Previous, PreviousState},
@@ -63,7 +64,7 @@ impl Record {
             return CommitOutcome::Conflict { cells };
         }
         if patch.carries_cells() {
-            header.revision += 1;
+            header.revision = header.revision.saturating_add(1);
             if let Some(kept) = &patch.wipe_except {
                 self.cells.retain(kept);
             }
@@ -71,5 +72,15 @@ impl Record {
         }
         let rotated = header.apply(patch);
         CommitOutcome::Committed { revision: header.revision, rotated }
+    }
+
+    /// Brings a request's copy up to date with a commit that its store has made under that revision.
+    pub(crate) fn follow(&mut self, patch: &Patch, revision: u64) {
+        self.header.revision = revision;
+        if let Some(kept) = &patch.wipe_except {
+            self.cells.retain(kept);
+        }
+        self.cells.put_all(&patch.puts, revision);
+        self.header.apply(patch);
     }
 }

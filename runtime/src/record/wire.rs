@@ -24,6 +24,7 @@ const OWNER: u8 = 1 << 2;
 const AUTHENTICATED: u8 = 1 << 3;
 const PERSISTENT: u8 = 1 << 4;
 const LABEL: u8 = 1 << 5;
+const REVOKED: u8 = 1 << 6;
 
 /// Stored bytes that are not what they should be.
 ///
@@ -146,9 +147,11 @@ impl Header {
         let mut flags = 0;
         if let Some(previous) = &self.previous {
             flags |= PREVIOUS;
-            if previous.state == PreviousState::Superseded {
-                flags |= SUPERSEDED;
-            }
+            flags |= match previous.state {
+                PreviousState::Pending => 0,
+                PreviousState::Superseded => SUPERSEDED,
+                PreviousState::Revoked => REVOKED,
+            };
         }
         for (present, flag) in [
             (self.owner.is_some(), OWNER),
@@ -189,10 +192,16 @@ impl Header {
         header.secret_hash = SecretHash::from_bytes(input.array()?);
         header.wrapped_key = WrappedKey::from_bytes(input.array()?);
         if flags & PREVIOUS != 0 {
+            let state = match flags & (SUPERSEDED | REVOKED) {
+                0 => PreviousState::Pending,
+                SUPERSEDED => PreviousState::Superseded,
+                REVOKED => PreviousState::Revoked,
+                _ => return Err(WireError::BadFlags(flags)),
+            };
             header.previous = Some(Previous {
                 secret_hash: SecretHash::from_bytes(input.array()?),
                 wrapped_key: WrappedKey::from_bytes(input.array()?),
-                state: if flags & SUPERSEDED != 0 { PreviousState::Superseded } else { PreviousState::Pending },
+                state,
                 since: input.timestamp()?,
             });
         }
@@ -206,8 +215,8 @@ impl Header {
             other => return Err(WireError::UnknownFormat(other)),
         }
         let flags = input.byte()?;
-        if flags & !(PREVIOUS | SUPERSEDED | OWNER | AUTHENTICATED | PERSISTENT | LABEL) != 0
-            || (flags & SUPERSEDED != 0 && flags & PREVIOUS == 0)
+        if flags & !(PREVIOUS | SUPERSEDED | OWNER | AUTHENTICATED | PERSISTENT | LABEL | REVOKED) != 0
+            || (flags & (SUPERSEDED | REVOKED) != 0 && flags & PREVIOUS == 0)
         {
             return Err(WireError::BadFlags(flags));
         }

@@ -8,7 +8,7 @@ use super::{
 };
 use crate::{
     limits,
-    record::{CellBody, CellKey, Cells, CodecId, Content, Payload, Shape, Timestamp},
+    record::{CellBody, Cells, CodecId, Content, Payload, Shape, Timestamp},
 };
 use serde::{Serialize, de::DeserializeOwned};
 use std::{fmt, time::Duration};

@@ -127,10 +127,6 @@ impl<V> Field<V> {
         self.base = base;
         self.state = State::Untouched;
     }
-
-    pub(super) fn unplug(self) -> V {
-        self.value
-    }
 }
 
 impl<V> Deref for Field<V> {

@@ -9,8 +9,8 @@ mod value;
 pub use self::{
     codec::CodecError,
     def::{
-        AnyField, Coding, FieldDef, FieldDefault, Opener, Placed, PlacedField, Schema, Stored, StoredOpaque, Undecodable,
-        Verdict,
+        AnyField, Coding, FieldDef, FieldDefault, FieldState, Opener, Placed, PlacedField, Rule, Schema, Stored, StoredOpaque,
+        Undecodable, Verdict,
     },
     field::Field,
     merge::{Counter, Merge, Ranked, Union},

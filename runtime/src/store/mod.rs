@@ -4,15 +4,25 @@ use crate::record::{CommitOutcome, CreateOutcome, Header, OwnerHash, Patch, Pres
 use async_trait::async_trait;
 use std::{error::Error, fmt, sync::Arc};
 
+mod backend;
+#[cfg(feature = "cookie")]
+mod cookie;
 #[cfg(feature = "memory")]
 mod memory;
 #[cfg(feature = "sqlite")]
 mod sqlite;
+#[cfg(all(test, feature = "memory"))]
+#[allow(clippy::unwrap_used, clippy::panic)]
+mod tests;
 
+pub(crate) use self::backend::Backend;
+pub use self::backend::{ClientSide, IntoBackend, ServerSide};
+#[cfg(feature = "cookie")]
+pub use self::cookie::CookieStore;
 #[cfg(feature = "memory")]
 pub use self::memory::MemoryStore;
 #[cfg(feature = "sqlite")]
-pub use self::sqlite::SqliteStore;
+pub use self::sqlite::{Durability, SqliteStore};
 
 /// A store on the server's side.
 ///

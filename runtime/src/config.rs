@@ -1,0 +1,94 @@
+//! What a session layer was configured with, shared by every request through it.
+
+use crate::{
+    clock::{Clock, SystemClock},
+    cookie::{CookiePolicy, CookieWriter},
+    error::{ErrorPage, SessionError},
+    lifetime::Lifetime,
+    record::Timestamp,
+    schema::Schema,
+    store::Backend,
+};
+use http::StatusCode;
+use std::{
+    any::TypeId,
+    fmt,
+    sync::{Arc, PoisonError, RwLock},
+    time::Duration,
+};
+
+/// How long after a rotation a request with the old secret counts as a parallel tab rather than as a client that lost its new
+/// token.
+pub(crate) const PARALLEL_TABS: Duration = Duration::from_secs(60);
+
+#[derive(Clone)]
+pub(crate) struct Config {
+    pub(crate) backend: Backend,
+    pub(crate) lifetime: Lifetime,
+    pub(crate) remember: Option<Lifetime>,
+    pub(crate) policy: CookiePolicy,
+    pub(crate) cookie: CookieWriter,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) page: ErrorPage,
+    pub(crate) commit_when: Arc<dyn Fn(StatusCode) -> bool + Send + Sync>,
+    schemas: Arc<RwLock<Vec<(&'static Schema, TypeId)>>>,
+}
+
+impl Config {
+    pub(crate) fn new(backend: Backend) -> Self {
+        let policy = CookiePolicy::default();
+        Self {
+            backend,
+            lifetime: Lifetime::default(),
+            remember: None,
+            cookie: CookieWriter::new(&policy),
+            policy,
+            clock: Arc::new(SystemClock),
+            page: ErrorPage::default(),
+            commit_when: Arc::new(|status| !status.is_server_error()),
+            schemas: Arc::default(),
+        }
+    }
+
+    pub(crate) fn now(&self) -> Timestamp {
+        self.clock.now().into()
+    }
+
+    /// The lifetime of a session, by whether its cookie outlives the browser session.
+    pub(crate) fn lifetime(&self, persistent: bool) -> Lifetime {
+        if persistent { self.remember.unwrap_or(self.lifetime) } else { self.lifetime }
+    }
+
+    /// Notes that a struct is read and written under this layer; two structs of one name would overwrite each other's cells.
+    pub(crate) fn admit(&self, schema: &'static Schema, id: TypeId) -> Result<(), SessionError> {
+        let clash = |known: &[(&'static Schema, TypeId)]| {
+            known.iter().find(|(other, _)| other.name == schema.name).map(|(other, of)| {
+                if *of == id {
+                    Ok(())
+                } else {
+                    Err(SessionError::SchemaClash { name: schema.name, first: other.type_name, second: schema.type_name })
+                }
+            })
+        };
+        if let Some(verdict) = clash(&self.schemas.read().unwrap_or_else(PoisonError::into_inner)) {
+            return verdict;
+        }
+        let mut known = self.schemas.write().unwrap_or_else(PoisonError::into_inner);
+        clash(&known).unwrap_or_else(|| {
+            known.push((schema, id));
+            Ok(())
+        })
+    }
+}
+
+impl fmt::Debug for Config {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Config")
+            .field("backend", &self.backend)
+            .field("lifetime", &self.lifetime)
+            .field("remember", &self.remember)
+            .field("cookie", &self.policy)
+            .field("on_error", &self.page)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,338 @@
+//! The tower layer: puts a slot into every request, and settles it before the response's head goes out.
+
+use crate::{
+    clock::Clock,
+    config::Config,
+    cookie::{CookiePolicy, CookieWriter},
+    error::{ErrorContext, ErrorPage, SessionError},
+    events,
+    lifetime::Lifetime,
+    session::{Answer, CookieEffect, Outlook, Slot},
+    store::{IntoBackend, ServerSide},
+};
+use axum_core::{body::Body, response::Response};
+use bytes::Bytes;
+use http::{HeaderMap, HeaderValue, Request, StatusCode, header};
+use http_body::Body as HttpBody;
+use pin_project_lite::pin_project;
+use std::{
+    error::Error,
+    fmt,
+    marker::PhantomData,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll, ready},
+};
+use tower_layer::Layer;
+use tower_service::Service;
+
+/// Sessions for every route below it.
+///
+/// Add it to a router with `.layer(..)`, after the routes. It costs nothing on routes whose handlers take no session: no cookie is
+/// parsed and no store is called.
+///
+/// A layer inside another one of the same cookie name joins it: the record is loaded once and committed once, by the outer layer,
+/// under the inner layer's policy. Layers with other cookie names belong on different routes.
+///
+/// ```
+/// use axum::{Router, routing::get};
+/// use cloakroom::{Lifetime, SessionData, SessionLayer, TypedSession, store::MemoryStore};
+///
+/// #[derive(SessionData)]
+/// struct Visitor { visits: u64 }
+///
+/// async fn home(mut session: TypedSession<Visitor>) -> String {
+///     *session.visits += 1;
+///     format!("visit no. {}", session.visits)
+/// }
+///
+/// let sessions = SessionLayer::new(MemoryStore::new()).lifetime(Lifetime::nist_aal2());
+/// let app: Router = Router::new().route("/", get(home)).layer(sessions);
+/// ```
+pub struct SessionLayer<Side = ServerSide> {
+    config: Arc<Config>,
+    side: PhantomData<fn() -> Side>,
+}
+
+impl<Side> SessionLayer<Side> {
+    /// Sessions in this store.
+    pub fn new<B: IntoBackend<Side = Side>>(backend: B) -> Self {
+        Self { config: Arc::new(Config::new(backend.into_backend())), side: PhantomData }
+    }
+
+    /// How long sessions live. *Default*: 24 hours idle, 30 days in all.
+    ///
+    /// ```
+    /// # use cloakroom::{Lifetime, SessionLayer, store::MemoryStore};
+    /// let sessions = SessionLayer::new(MemoryStore::new()).lifetime(Lifetime::nist_aal3());
+    /// # let _ = sessions;
+    /// ```
+    #[must_use]
+    pub fn lifetime(self, lifetime: Lifetime) -> Self {
+        self.with(|config| config.lifetime = lifetime)
+    }
+
+    /// How long persistent sessions live: those of [`set_persistent(true)`](crate::TypedSession::set_persistent), or of
+    /// [`CookiePolicy::persistent`]. *Default*: as other sessions.
+    ///
+    /// ```
+    /// # use cloakroom::{Lifetime, SessionLayer, store::MemoryStore};
+    /// # use std::time::Duration;
+    /// let month = Duration::from_secs(30 * 24 * 3600);
+    /// let sessions = SessionLayer::new(MemoryStore::new()).remember(Lifetime::new(month, 3 * month)?);
+    /// # let _ = sessions;
+    /// # Ok::<(), cloakroom::LifetimeError>(())
+    /// ```
+    #[must_use]
+    pub fn remember(self, lifetime: Lifetime) -> Self {
+        self.with(|config| config.remember = Some(lifetime))
+    }
+
+    /// The cookie's name and attributes. *Default*: [`CookiePolicy::default`].
+    ///
+    /// ```
+    /// # use cloakroom::{CookiePolicy, SessionLayer, store::MemoryStore};
+    /// let sessions = SessionLayer::new(MemoryStore::new()).cookie(CookiePolicy::default().name("__Host-shop")?);
+    /// # let _ = sessions;
+    /// # Ok::<(), cloakroom::CookiePolicyError>(())
+    /// ```
+    #[must_use]
+    pub fn cookie(self, policy: CookiePolicy) -> Self {
+        self.with(|config| {
+            config.cookie = CookieWriter::new(&policy);
+            config.policy = policy;
+        })
+    }
+
+    /// Where "now" comes from. *Default*: [`SystemClock`](crate::SystemClock). For tests.
+    ///
+    /// ```
+    /// # use cloakroom::{SessionLayer, SystemClock, store::MemoryStore};
+    /// let sessions = SessionLayer::new(MemoryStore::new()).clock(SystemClock);
+    /// # let _ = sessions;
+    /// ```
+    #[must_use]
+    pub fn clock(self, clock: impl Clock) -> Self {
+        self.with(|config| config.clock = Arc::new(clock))
+    }
+
+    /// What a visitor sees when a session cannot be loaded or stored. *Default*: [`SessionError::default_response`].
+    ///
+    /// The response replaces the handler's. Keep the error's [status](SessionError::status), and `Retry-After` on a 503.
+    ///
+    /// ```
+    /// # use cloakroom::{SessionLayer, store::MemoryStore};
+    /// use axum_core::response::IntoResponse;
+    /// let sessions = SessionLayer::new(MemoryStore::new())
+    ///     .on_error(|error, request| (error.status(), format!("{} needs your session.", request.uri.path())).into_response());
+    /// # let _ = sessions;
+    /// ```
+    #[must_use]
+    pub fn on_error(self, hook: impl Fn(&SessionError, &ErrorContext) -> Response + Send + Sync + 'static) -> Self {
+        self.with(|config| config.page = ErrorPage::hook(hook))
+    }
+
+    /// For which response status changed fields are stored. *Default*: all but 5xx.
+    ///
+    /// It gates field changes that are not saved yet. A `destroy()`, and the cookie of what `save()` stored, go out whatever the
+    /// status.
+    ///
+    /// ```
+    /// # use cloakroom::{SessionLayer, store::MemoryStore};
+    /// let sessions = SessionLayer::new(MemoryStore::new()).commit_when(|status| status.is_success() || status.is_redirection());
+    /// # let _ = sessions;
+    /// ```
+    #[must_use]
+    pub fn commit_when(self, decide: impl Fn(StatusCode) -> bool + Send + Sync + 'static) -> Self {
+        self.with(|config| config.commit_when = Arc::new(decide))
+    }
+
+    fn with(mut self, change: impl FnOnce(&mut Config)) -> Self {
+        change(Arc::make_mut(&mut self.config));
+        self
+    }
+}
+
+impl<Side> Clone for SessionLayer<Side> {
+    fn clone(&self) -> Self {
+        Self { config: Arc::clone(&self.config), side: PhantomData }
+    }
+}
+
+impl<Side> fmt::Debug for SessionLayer<Side> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("SessionLayer").field(&self.config).finish()
+    }
+}
+
+impl<S, Side> Layer<S> for SessionLayer<Side> {
+    type Service = SessionService<S>;
+
+    fn layer(&self, inner: S) -> SessionService<S> {
+        SessionService { inner, config: Arc::clone(&self.config) }
+    }
+}
+
+/// The service that [`SessionLayer`] makes.
+#[derive(Clone, Debug)]
+pub struct SessionService<S> {
+    inner: S,
+    config: Arc<Config>,
+}
+
+impl<S, B, R> Service<Request<B>> for SessionService<S>
+where
+    S: Service<Request<B>, Response = http::Response<R>>,
+    R: HttpBody<Data = Bytes> + Send + 'static,
+    R::Error: Into<Box<dyn Error + Send + Sync>>,
+{
+    type Response = Response<Body>;
+    type Error = S::Error;
+    type Future = ResponseFuture<S::Future>;
+
+    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
+        self.inner.poll_ready(context)
+    }
+
+    fn call(&mut self, mut request: Request<B>) -> Self::Future {
+        if let Some(outer) = request.extensions().get::<Slot>() {
+            return match outer.join(&self.config) {
+                Ok(()) => ResponseFuture { state: State::Joined { inner: self.inner.call(request) } },
+                Err(name) => {
+                    let error = SessionError::NestedLayers { outer: name, inner: self.config.cookie.name().to_owned() };
+                    events::failed(&error);
+                    let context = ErrorContext::new(request.method(), request.uri(), request.headers());
+                    ResponseFuture { state: State::Refused { response: Some(self.config.page.render(&error, &context)) } }
+                }
+            };
+        }
+        let slot = Slot::new(Arc::clone(&self.config));
+        request.extensions_mut().insert(slot.clone());
+        ResponseFuture { state: State::Running { inner: self.inner.call(request), slot } }
+    }
+}
+
+pin_project! {
+    /// The response of a [`SessionService`].
+    pub struct ResponseFuture<F> {
+        #[pin]
+        state: State<F>,
+    }
+}
+
+impl<F> fmt::Debug for ResponseFuture<F> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("ResponseFuture")
+    }
+}
+
+type Settling = Pin<Box<dyn Future<Output = Option<Answer>> + Send>>;
+
+pin_project! {
+    #[project = StateProj]
+    enum State<F> {
+        // The handler is at work.
+        Running { #[pin] inner: F, slot: Slot },
+        // The store is at work; the response waits, so that nobody follows a redirect before the data is there.
+        Settling { settling: Settling, response: Option<Response<Body>>, config: Arc<Config> },
+        // An outer layer does the rest.
+        Joined { #[pin] inner: F },
+        Refused { response: Option<Response<Body>> },
+    }
+}
+
+impl<F, R, E> Future for ResponseFuture<F>
+where
+    F: Future<Output = Result<http::Response<R>, E>>,
+    R: HttpBody<Data = Bytes> + Send + 'static,
+    R::Error: Into<Box<dyn Error + Send + Sync>>,
+{
+    type Output = Result<Response<Body>, E>;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        loop {
+            match self.as_mut().project().state.project() {
+                StateProj::Joined { inner } => return inner.poll(context).map_ok(|response| response.map(Body::new)),
+                StateProj::Refused { response } => return Poll::Ready(Ok(take(response))),
+                StateProj::Running { inner, slot } => {
+                    let mut response = match ready!(inner.poll(context)) {
+                        Ok(response) => response.map(Body::new),
+                        Err(error) => {
+                            slot.abandon();
+                            return Poll::Ready(Err(error));
+                        }
+                    };
+                    match slot.outlook(response.status()) {
+                        Outlook::Untouched => return Poll::Ready(Ok(response)),
+                        Outlook::Settled(answer, config) => {
+                            finish(&mut response, answer, &config);
+                            return Poll::Ready(Ok(response));
+                        }
+                        Outlook::Pending(config) => {
+                            let slot = slot.clone();
+                            let settling: Settling = Box::pin(async move { slot.settle().await });
+                            self.as_mut().project().state.set(State::Settling { settling, response: Some(response), config });
+                        }
+                    }
+                }
+                StateProj::Settling { settling, response, config } => {
+                    let answer = ready!(settling.as_mut().poll(context));
+                    let mut response = take(response);
+                    if let Some(answer) = answer {
+                        finish(&mut response, answer, config);
+                    }
+                    return Poll::Ready(Ok(response));
+                }
+            }
+        }
+    }
+}
+
+/// A future that is polled again after it was ready has nothing to give; the contract says not to.
+fn take(response: &mut Option<Response<Body>>) -> Response<Body> {
+    response.take().unwrap_or_default()
+}
+
+/// Turns the settled session into headers.
+fn finish(response: &mut Response<Body>, answer: Answer, config: &Config) {
+    if let Some((error, context)) = &answer.failure {
+        *response = config.page.render(error, context);
+    }
+    let headers = response.headers_mut();
+    let cookie = match &answer.cookie {
+        CookieEffect::Leave => None,
+        CookieEffect::Clear => Some(config.cookie.delete()),
+        CookieEffect::Set { value, until } => config.cookie.set(value, until.map(|until| config.now().until(until))),
+    };
+    // RFC 9111, section 4.1: whoever is served from a cache must have sent the same cookie.
+    headers.append(header::VARY, HeaderValue::from_static("cookie"));
+    if let Some(cookie) = cookie {
+        drop_own_cookies(headers, config.cookie.name());
+        headers.append(header::SET_COOKIE, cookie);
+        if !says_no_store(headers) {
+            headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("private, no-store"));
+        }
+    } else if answer.owned && !headers.contains_key(header::CACHE_CONTROL) {
+        headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("private, no-store"));
+    }
+}
+
+fn says_no_store(headers: &HeaderMap) -> bool {
+    headers.get_all(header::CACHE_CONTROL).iter().any(|value| {
+        value.as_bytes().split(|byte| *byte == b',').any(|directive| directive.trim_ascii().eq_ignore_ascii_case(b"no-store"))
+    })
+}
+
+/// A response must not set one cookie twice (RFC 6265, section 4.1.1).
+fn drop_own_cookies(headers: &mut HeaderMap, name: &str) {
+    let is_ours =
+        |value: &HeaderValue| value.as_bytes().strip_prefix(name.as_bytes()).is_some_and(|rest| rest.first() == Some(&b'='));
+    if headers.get_all(header::SET_COOKIE).iter().any(is_ours) {
+        let others: Vec<HeaderValue> =
+            headers.get_all(header::SET_COOKIE).iter().filter(|value| !is_ours(value)).cloned().collect();
+        headers.remove(header::SET_COOKIE);
+        for other in others {
+            headers.append(header::SET_COOKIE, other);
+        }
+    }
+}

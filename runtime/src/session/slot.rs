@@ -1,0 +1,917 @@
+//! What one request knows about its session: the state between load and commit, and every transition of it.
+
+use crate::{
+    config::{Config, PARALLEL_TABS},
+    error::{ErrorContext, SessionError, TooLarge},
+    events::{self, Refused},
+    key::SessionKey,
+    limits,
+    record::{
+        Cell, CellKey, Cells, Deadlines, Guard, Handle, Header, Patch, Payload, Presented, Put, Record, Rotation, Selector,
+        Timestamp,
+    },
+    schema::{AnyField, Base, Cause, FieldState, Opener, PlacedField, Rule, Schema, SessionData, State, Undecodable},
+    store::IdleTouch,
+    token::{Secret, SecretHash, Token},
+};
+use http::Method;
+use std::sync::{
+    Arc, Mutex, MutexGuard, PoisonError,
+    atomic::{AtomicUsize, Ordering},
+};
+
+/// The request's session, shared by the layer and every handle. It lies in the request's extensions.
+#[derive(Clone, Debug)]
+pub(crate) struct Slot(Arc<Shared>);
+
+#[derive(Debug)]
+struct Shared {
+    request: Mutex<Request>,
+    // Beside the lock, since a handle counts itself on its first `&mut` access.
+    unsaved: AtomicUsize,
+}
+
+#[derive(Debug)]
+pub(crate) struct Request {
+    pub(super) config: Arc<Config>,
+    pub(super) head: Head,
+    pub(super) access: Option<Box<Access>>,
+}
+
+/// Whether cookies can still be set.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Head {
+    Open,
+    Sent,
+}
+
+/// Everything that exists once a handler has asked for the session.
+#[derive(Debug)]
+pub(crate) struct Access {
+    pub(super) context: ErrorContext,
+    pub(super) session: Session,
+    pub(super) client: ClientCopy,
+    pub(super) reply: Reply,
+    pending: Vec<Pending>,
+    /// Schemas that could not be read, and start from their defaults.
+    reset: Vec<&'static Schema>,
+    wishes: Wishes,
+    /// A destroyed session whose record still has to go.
+    doomed: Option<Selector>,
+    /// Raised by `destroy()`, so that handles of the destroyed session are told apart.
+    incarnation: u32,
+    /// The first failure of a check-in.
+    failure: Option<SessionError>,
+}
+
+/// The request's session.
+#[derive(Debug)]
+pub(super) enum Session {
+    /// None yet: a write begins one.
+    Fresh,
+    Live(Live),
+    /// The presented secret is of an earlier time. Soon after the rotation that is a parallel request, whose writes lost a race;
+    /// later it is a client that lost its new token, which may begin anew.
+    Stale(StaleSince),
+    /// A commit learned that the session is gone, or may be.
+    Lost,
+    Unavailable(Arc<SessionError>),
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum StaleSince {
+    JustNow,
+    Earlier,
+}
+
+#[derive(Debug)]
+pub(super) struct Live {
+    pub(super) token: Token,
+    /// What the store holds, as far as this request knows.
+    pub(super) record: Record,
+    /// Whether the client's own secret is the record's current one. It is not for a moment after a renewal.
+    secret: SecretInHand,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum SecretInHand {
+    Current,
+    Previous,
+}
+
+/// What the browser's cookie is worth.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum ClientCopy {
+    /// There is none.
+    None,
+    /// It opens the live session.
+    Current,
+    /// It opens nothing any more, and is cleared.
+    Dead,
+    /// It lost a race or is ambiguous: clearing it could erase a newer one.
+    Untouchable,
+}
+
+/// What the response must hand out.
+#[derive(Debug)]
+pub(super) enum Reply {
+    Nothing,
+    /// The token of the live session.
+    Token,
+    /// The record itself, sealed.
+    Sealed(String),
+}
+
+/// What a response does to the cookie.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum CookieEffect {
+    Leave,
+    Set { value: String, until: Option<Timestamp> },
+    Clear,
+}
+
+/// What the layer does to a response once the session is settled.
+#[derive(Debug)]
+pub(crate) struct Answer {
+    /// The error to answer with instead, and the request it belongs to.
+    pub(crate) failure: Option<(SessionError, ErrorContext)>,
+    pub(crate) cookie: CookieEffect,
+    /// Whether somebody is signed in, so that no cache may keep the response.
+    pub(crate) owned: bool,
+}
+
+/// Changes that are not fields.
+#[derive(Debug, Default)]
+struct Wishes {
+    rotate: bool,
+    persistent: Option<bool>,
+    label: Option<Option<Arc<str>>>,
+}
+
+/// A checked-in change.
+#[derive(Debug)]
+struct Pending {
+    def: &'static dyn AnyField,
+    write: Write,
+    forced: bool,
+}
+
+#[derive(Clone, Debug)]
+enum Write {
+    Value(Payload),
+    Clear,
+}
+
+impl Write {
+    fn value(&self) -> Option<&Payload> {
+        match self {
+            Self::Value(payload) => Some(payload),
+            Self::Clear => None,
+        }
+    }
+}
+
+/// The next thing to ask of the store.
+#[derive(Debug)]
+pub(super) enum Plan {
+    Nothing,
+    Delete(Selector),
+    Create { token: Token, record: Record },
+    Commit { selector: Selector, patch: Patch, next: Option<Token> },
+}
+
+/// What a load found.
+pub(super) enum Found {
+    Nothing,
+    Refused(Refused, Option<Handle>),
+    Record { token: Token, record: Record },
+    Unavailable(Arc<SessionError>),
+}
+
+impl Slot {
+    pub(crate) fn new(config: Arc<Config>) -> Self {
+        let request = Request { config, head: Head::Open, access: None };
+        Self(Arc::new(Shared { request: Mutex::new(request), unsaved: AtomicUsize::new(0) }))
+    }
+
+    /// The lock is held for moments, never across an await. A panic of user code under it leaves the state whole, since state
+    /// changes after user code has returned, so poison means nothing here.
+    pub(super) fn lock(&self) -> MutexGuard<'_, Request> {
+        self.0.request.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn count_unsaved(&self) {
+        self.0.unsaved.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(super) fn uncount_unsaved(&self) {
+        self.0.unsaved.fetch_sub(1, Ordering::Relaxed);
+    }
+
+    pub(super) fn has_unsaved_handles(&self) -> bool {
+        self.0.unsaved.load(Ordering::Relaxed) > 0
+    }
+
+    /// Takes over the policy of a layer inside this one. `Err` names the outer layer's cookie where it is another.
+    pub(crate) fn join(&self, inner: &Arc<Config>) -> Result<(), String> {
+        let mut request = self.lock();
+        if request.config.cookie.name() != inner.cookie.name() {
+            return Err(request.config.cookie.name().to_owned());
+        }
+        request.config = Arc::clone(inner);
+        Ok(())
+    }
+}
+
+impl Access {
+    pub(super) fn new(context: ErrorContext, found: Found, config: &Config, now: Timestamp) -> Self {
+        let (session, client) = match found {
+            Found::Nothing => (Session::Fresh, ClientCopy::None),
+            Found::Refused(why, handle) => {
+                events::refused(why, handle);
+                let client = if why == Refused::Ambiguous { ClientCopy::Untouchable } else { ClientCopy::Dead };
+                (Session::Fresh, client)
+            }
+            Found::Unavailable(error) => {
+                events::failed(&error);
+                (Session::Unavailable(error), ClientCopy::Untouchable)
+            }
+            Found::Record { token, record } => Self::judge(token, record, config, now),
+        };
+        Self {
+            context,
+            session,
+            client,
+            reply: Reply::Nothing,
+            pending: Vec::new(),
+            reset: Vec::new(),
+            wishes: Wishes::default(),
+            doomed: None,
+            incarnation: 0,
+            failure: None,
+        }
+    }
+
+    /// The one place that decides whether a record opens: the secret in constant time, then both deadlines.
+    fn judge(token: Token, mut record: Record, config: &Config, now: Timestamp) -> (Session, ClientCopy) {
+        let header = &mut record.header;
+        let presented = config.present(token.secret.hash(), now);
+        let handle = token.selector.handle();
+        let Some(accepted) = header.accepts(&presented.secret_hash, now, presented.grace) else {
+            events::refused(Refused::Stale, Some(handle));
+            let since = match &header.previous {
+                Some(previous) if now < previous.since.plus(PARALLEL_TABS) => StaleSince::JustNow,
+                _ => StaleSince::Earlier,
+            };
+            return (Session::Stale(since), ClientCopy::Untouchable);
+        };
+        if is_expired(header, config, now) {
+            events::refused(Refused::Expired, Some(handle));
+            return (Session::Fresh, ClientCopy::Dead);
+        }
+        if config.backend.idle_touch() == IdleTouch::AtLoad {
+            // The store has done this on its way; the copy follows.
+            header.touch(&presented);
+        }
+        events::loaded(handle);
+        let secret = match accepted {
+            crate::record::Accepted::Current => SecretInHand::Current,
+            crate::record::Accepted::Previous => SecretInHand::Previous,
+        };
+        (Session::Live(Live { token, record, secret }), ClientCopy::Current)
+    }
+
+    pub(super) fn incarnation(&self) -> u32 {
+        self.incarnation
+    }
+
+    /// Whether there is a session, or will be.
+    pub(super) fn has_begun(&self) -> bool {
+        matches!(self.session, Session::Live(_)) || !self.pending.is_empty()
+    }
+
+    pub(super) fn outage(&self) -> Option<&Arc<SessionError>> {
+        match &self.session {
+            Session::Unavailable(error) => Some(error),
+            _ => None,
+        }
+    }
+
+    pub(super) fn live(&self) -> Option<&Live> {
+        match &self.session {
+            Session::Live(live) => Some(live),
+            _ => None,
+        }
+    }
+
+    // ---- Handles ----
+
+    /// The fields of a new handle: what the store holds plus everything checked in so far.
+    pub(super) fn open<T: SessionData>(&mut self, now: Timestamp) -> T::Fields {
+        let schema = T::__schema();
+        if let Some(cells) = self.working(schema, now) {
+            match T::__open(&Opener::new(Some(&cells), now)) {
+                Ok(fields) => return fields,
+                Err(why) => {
+                    events::undecodable(schema.name, &why);
+                    self.reset.push(schema);
+                }
+            }
+        }
+        // Without the record's cells there is nothing left that could fail.
+        let checked_in = self.working(schema, now);
+        T::__open(&Opener::new(checked_in.as_ref(), now)).unwrap_or_else(|_| T::initial().into())
+    }
+
+    fn is_reset(&self, schema: &str) -> bool {
+        self.reset.iter().any(|reset| reset.name == schema)
+    }
+
+    fn working(&self, schema: &Schema, now: Timestamp) -> Option<Cells> {
+        let stored = self.live().filter(|_| !self.is_reset(schema.name)).map(|live| &live.record.cells);
+        if self.pending.is_empty() {
+            return stored.cloned();
+        }
+        let mut cells = stored.cloned().unwrap_or_default();
+        for pending in self.pending.iter().filter(|pending| pending.def.schema() == schema.name) {
+            cells.put_all(&pending.puts(now), 0);
+        }
+        Some(cells)
+    }
+
+    fn stored_value(&self, def: &dyn AnyField, now: Timestamp) -> Option<Payload> {
+        let live = self.live().filter(|_| !self.is_reset(def.schema()))?;
+        // What cannot be read counts as the default, as it did when the handle was made.
+        def.stored(&live.record.cells, now).unwrap_or(None)
+    }
+
+    fn find(&self, def: &dyn AnyField) -> Option<usize> {
+        self.pending.iter().position(|pending| pending.def.keys()[0] == def.keys()[0])
+    }
+
+    fn put(&mut self, def: &'static dyn AnyField, write: Write, forced: bool) {
+        match self.find(def) {
+            Some(at) => {
+                let pending = &mut self.pending[at];
+                pending.write = write;
+                pending.forced |= forced;
+            }
+            None => self.pending.push(Pending { def, write, forced }),
+        }
+    }
+
+    /// Takes one field of a handle into the request's changes, if it changed.
+    pub(super) fn check_in(&mut self, field: &mut dyn PlacedField, now: Timestamp) -> Result<(), SessionError> {
+        let def = field.def();
+        if let Some(intruder) = field.intruder() {
+            return Err(SessionError::Swapped { place: full_name(def), found: full_name(intruder) });
+        }
+        let FieldState { state, base } = field.state();
+        let base = base.clone();
+        match state {
+            State::Untouched => {
+                #[cfg(debug_assertions)]
+                notice_interior_mutability(&*field, &base);
+                return Ok(());
+            }
+            State::Cleared => {
+                self.clear_field(def);
+                field.settle(None);
+                return Ok(());
+            }
+            State::Touched | State::Forced => {}
+        }
+        let mine = field.encode().map_err(|error| refused_value(def, error))?;
+        let forced = state == State::Forced;
+        let always = forced || def.expires();
+        let base = match base {
+            Base::Absent => None,
+            Base::Stored(payload) => Some(payload),
+            // A value made outside of the session is compared with what the session holds.
+            Base::Unbound => self.working_value(def, now),
+        };
+        if !always && field.equals(&mine, base.as_ref()) {
+            field.settle(base);
+            return Ok(());
+        }
+        self.merge_in(def, base.as_ref(), &mine, forced, now)?;
+        // Further changes of this handle count from the value it holds.
+        field.settle(Some(mine));
+        Ok(())
+    }
+
+    fn working_value(&self, def: &dyn AnyField, now: Timestamp) -> Option<Payload> {
+        match self.find(def) {
+            Some(at) => self.pending[at].write.value().cloned(),
+            None => self.stored_value(def, now),
+        }
+    }
+
+    /// One handle's change meets what the request has so far, under the rules by which two requests would meet.
+    fn merge_in(
+        &mut self,
+        def: &'static dyn AnyField,
+        base: Option<&Payload>,
+        mine: &Payload,
+        forced: bool,
+        now: Timestamp,
+    ) -> Result<(), SessionError> {
+        let earlier = self.find(def);
+        if def.rule() == Rule::Last && earlier.is_none() {
+            self.put(def, Write::Value(mine.clone()), forced);
+            return Ok(());
+        }
+        let working = self.working_value(def, now);
+        let merged = if working.as_ref() == base {
+            mine.clone()
+        } else {
+            match def.rule() {
+                Rule::Last => mine.clone(),
+                Rule::Strict => return Err(SessionError::Conflict { field: full_name(def) }),
+                Rule::Merge => def.merged(base, Some(mine), working.as_ref()).map_err(|error| refused_value(def, error))?,
+            }
+        };
+        let forced = forced || def.expires() || earlier.is_some_and(|at| self.pending[at].forced);
+        let stored = self.stored_value(def, now);
+        if !forced && def.same(Some(&merged), stored.as_ref()) && !self.is_reset(def.schema()) {
+            // Set and reset within one request: nothing is left to write.
+            if let Some(at) = earlier {
+                self.pending.swap_remove(at);
+            }
+        } else {
+            self.put(def, Write::Value(merged), forced);
+        }
+        Ok(())
+    }
+
+    fn clear_field(&mut self, def: &'static dyn AnyField) {
+        let stored = self.live().is_some_and(|live| {
+            def.keys().iter().any(|key| live.record.cells.get(key).is_some_and(|cell| cell.body.content.payload().is_some()))
+        });
+        if stored {
+            self.put(def, Write::Clear, false);
+        } else if let Some(at) = self.find(def) {
+            self.pending.swap_remove(at);
+        }
+    }
+
+    pub(super) fn fail(&mut self, error: SessionError) {
+        self.failure.get_or_insert(error);
+    }
+
+    pub(super) fn has_failed(&self) -> bool {
+        self.failure.is_some()
+    }
+
+    /// Forgets every unsaved change of a field.
+    pub(super) fn discard_changes(&mut self) {
+        self.pending.clear();
+        self.failure = None;
+    }
+
+    /// Forgets everything unsaved but a destroy.
+    pub(super) fn discard(&mut self) {
+        self.pending.clear();
+        self.wishes = Wishes::default();
+    }
+
+    /// ... and that something failed.
+    pub(super) fn start_over(&mut self) {
+        self.discard();
+        self.failure = None;
+    }
+
+    pub(super) fn has_changes(&self) -> bool {
+        !self.pending.is_empty()
+    }
+
+    /// Whether anything waits for a commit.
+    pub(super) fn has_unsaved(&self) -> bool {
+        self.has_changes() || self.has_failed() || self.doomed.is_some() || self.wishes.rotate
+    }
+
+    // ---- Verbs ----
+
+    pub(super) fn rotate(&mut self) {
+        // A session that does not exist yet gets a new token anyway.
+        self.wishes.rotate = self.live().is_some();
+    }
+
+    pub(super) fn destroy(&mut self) {
+        if let Session::Live(live) = &self.session {
+            self.doomed = Some(live.token.selector);
+        }
+        for schema in self.pending.iter().map(|pending| pending.def.schema()) {
+            events::lost(schema, &"the session was destroyed in the same request");
+        }
+        self.discard();
+        self.reset.clear();
+        self.failure = None;
+        self.incarnation += 1;
+        self.reply = Reply::Nothing;
+        if matches!(self.session, Session::Live(_) | Session::Fresh) {
+            self.session = Session::Fresh;
+            if self.client == ClientCopy::Current {
+                self.client = ClientCopy::Dead;
+            }
+        }
+    }
+
+    pub(super) fn set_persistent(&mut self, persistent: bool) {
+        self.wishes.persistent = Some(persistent);
+    }
+
+    pub(super) fn set_label(&mut self, label: Option<Arc<str>>) {
+        self.wishes.label = Some(label);
+    }
+
+    // ---- Commit ----
+
+    /// What has to be asked of the store next.
+    pub(super) fn plan(&mut self, config: &Config, head: Head) -> Result<Plan, SessionError> {
+        if let Some(selector) = self.doomed {
+            return Ok(Plan::Delete(selector));
+        }
+        let now = config.now();
+        match &self.session {
+            Session::Live(_) => self.plan_commit(config, head, now),
+            Session::Unavailable(_) => Ok(Plan::Nothing),
+            Session::Lost | Session::Stale(StaleSince::JustNow) => {
+                if self.pending.is_empty() {
+                    Ok(Plan::Nothing)
+                } else {
+                    Err(SessionError::Gone)
+                }
+            }
+            Session::Fresh | Session::Stale(StaleSince::Earlier) => self.plan_create(config, head, now),
+        }
+    }
+
+    fn plan_create(&mut self, config: &Config, head: Head, now: Timestamp) -> Result<Plan, SessionError> {
+        let cells: Cells = self
+            .pending
+            .iter()
+            .filter(|pending| matches!(pending.write, Write::Value(_)))
+            .flat_map(|pending| pending.puts(now))
+            .map(|put| Cell::new(put.key, 1, put.body))
+            .collect();
+        if cells.is_empty() {
+            return Ok(Plan::Nothing);
+        }
+        if head == Head::Sent {
+            return Err(SessionError::HeadSent);
+        }
+        check_size(&cells)?;
+        let token = Token::generate()?;
+        let wrapped_key = SessionKey::generate()?.wrap(&token.selector, &token.secret);
+        let persistent = self.wishes.persistent.unwrap_or(config.policy.is_persistent());
+        let lifetime = config.lifetime(persistent);
+        let (idle_until, absolute_until) = (now.plus(lifetime.idle()), now.plus(lifetime.absolute()));
+        let mut header = Header::new(token.secret.hash(), wrapped_key, now, idle_until, absolute_until);
+        header.persistent = persistent;
+        header.label = self.wishes.label.clone().flatten();
+        Ok(Plan::Create { token, record: Record::new(header, cells) })
+    }
+
+    fn plan_commit(&mut self, config: &Config, head: Head, now: Timestamp) -> Result<Plan, SessionError> {
+        let Session::Live(live) = &self.session else { return Ok(Plan::Nothing) };
+        let header = &live.record.header;
+        let mut patch = Patch::new(header.epoch, now);
+        self.fill_cells(&live.record.cells, &mut patch, now);
+        let next = if self.wishes.rotate { Some(self.rotation(live, config, &mut patch)?) } else { None };
+        patch.label = self.wishes.label.clone().filter(|label| *label != header.label);
+        patch.persistent = self.wishes.persistent.filter(|persistent| *persistent != header.persistent);
+        let changes = patch.carries_cells() || next.is_some() || patch.label.is_some() || patch.persistent.is_some();
+        self.fill_deadlines(header, config, &mut patch);
+        if head == Head::Sent {
+            if changes && (next.is_some() || patch.persistent.is_some() || config.backend.is_client_side()) {
+                return Err(SessionError::HeadSent);
+            }
+            if config.backend.is_client_side() {
+                return Ok(Plan::Nothing);
+            }
+        }
+        if !changes && patch.deadlines.is_none() && patch.presented.is_none() {
+            return Ok(Plan::Nothing);
+        }
+        if is_expired(header, config, now) {
+            return if changes { Err(SessionError::Gone) } else { Ok(Plan::Nothing) };
+        }
+        if patch.carries_cells() {
+            let mut after = live.record.cells.clone();
+            after.put_all(&patch.puts, 0);
+            check_size(&after)?;
+        }
+        Ok(Plan::Commit { selector: live.token.selector, patch, next })
+    }
+
+    fn fill_cells(&self, cells: &Cells, patch: &mut Patch, now: Timestamp) {
+        for pending in &self.pending {
+            patch.puts.extend(pending.puts(now));
+            // A clear beats whatever was stored, and a reset schema is written as a whole: neither asks what is there.
+            if pending.def.rule() != Rule::Last
+                && matches!(pending.write, Write::Value(_))
+                && !self.is_reset(pending.def.schema())
+            {
+                patch.guards.extend(
+                    pending.def.keys().iter().map(|key| Guard { key: CellKey::from_static(key), stamp: cells.stamp(key) }),
+                );
+            }
+        }
+        for schema in &self.reset {
+            // The first write after a reset heals the schema: what is not written now is unreadable or half of something.
+            if self.pending.iter().any(|pending| pending.def.schema() == schema.name) {
+                let rest = schema.fields.iter().filter(|def| self.find(**def).is_none());
+                patch.puts.extend(rest.flat_map(|def| puts(*def, None, now)).filter(|put| cells.get(&put.key).is_some()));
+            }
+        }
+    }
+
+    fn rotation(&self, live: &Live, config: &Config, patch: &mut Patch) -> Result<Token, SessionError> {
+        let token = if config.backend.is_client_side() {
+            // Nothing is looked up by the selector there, so an id of its own tells the old copies from the new.
+            Token::generate()?
+        } else {
+            Token { selector: live.token.selector, secret: Secret::generate()? }
+        };
+        let key = if config.backend.is_client_side() { SessionKey::generate()? } else { live.session_key() };
+        patch.rotation =
+            Some(Rotation::Privilege { to: token.secret.hash(), wrapped_key: key.wrap(&token.selector, &token.secret) });
+        Ok(token)
+    }
+
+    fn fill_deadlines(&self, header: &Header, config: &Config, patch: &mut Patch) {
+        let now = patch.now;
+        if let Some(persistent) = patch.persistent {
+            let lifetime = config.lifetime(persistent);
+            patch.deadlines = Some(Deadlines::Reset {
+                created: header.created,
+                last_seen: now,
+                idle_until: now.plus(lifetime.idle()),
+                absolute_until: header.created.plus(lifetime.absolute()),
+            });
+            return;
+        }
+        let lifetime = config.lifetime(header.persistent);
+        let idle_until = now.plus(lifetime.idle());
+        // Where a touch costs a write it is made once per fifth of the idle time.
+        if header.idle_until.until(idle_until) >= lifetime.idle() / 5 {
+            patch.deadlines = Some(Deadlines::Roll { last_seen: now, idle_until });
+        }
+        if let Some(live) = self.live()
+            && live.secret == SecretInHand::Current
+            && header.previous.is_some_and(|previous| previous.state == crate::record::PreviousState::Pending)
+        {
+            patch.presented = Some(live.token.secret.hash());
+        }
+    }
+
+    /// The record may live on, but the client's cookie goes all the same.
+    pub(super) fn give_up_deleting(&mut self) {
+        self.doomed = None;
+        self.discard();
+    }
+
+    pub(super) fn deleted(&mut self) {
+        if let Some(selector) = self.doomed.take() {
+            events::destroyed(selector.handle());
+        }
+    }
+
+    pub(super) fn created(&mut self, token: Token, record: Record) {
+        events::created(token.selector.handle());
+        self.discard();
+        self.reply = Reply::Token;
+        self.session = Session::Live(Live { token, record, secret: SecretInHand::Current });
+    }
+
+    pub(super) fn committed(&mut self, patch: &Patch, next: Option<Token>, revision: u64, rotated: bool) {
+        let Session::Live(live) = &mut self.session else { return };
+        let handle = live.token.selector.handle();
+        live.record.follow(patch, revision);
+        if patch.carries_cells() || patch.rotation.is_some() {
+            events::committed(handle, patch.puts.len());
+        }
+        if rotated && let Some(next) = next {
+            live.token = next;
+            live.secret = SecretInHand::Current;
+            self.reply = Reply::Token;
+            events::rotated(handle);
+        }
+        if patch.persistent.is_some() && live.secret == SecretInHand::Current {
+            self.reply = Reply::Token;
+        }
+        let healed = |schema: &&'static Schema| patch.puts.iter().any(|put| put.key.split('/').next() == Some(schema.name));
+        self.reset.retain(|schema| !healed(schema));
+        self.discard();
+    }
+
+    /// Somebody else changed what this request changed: merges, and says whether to try again.
+    pub(super) fn conflict(&mut self, cells: Vec<Cell>, guards: &[Guard], now: Timestamp) -> Result<(), SessionError> {
+        self.rebase(guards.iter().map(|guard| &*guard.key), &cells.into_iter().collect(), now)
+    }
+
+    /// Moves the request's changes onto newer cells: base is what was known, theirs is what is there now.
+    fn rebase<'k>(&mut self, keys: impl Iterator<Item = &'k str>, newer: &Cells, now: Timestamp) -> Result<(), SessionError> {
+        let changed: Vec<&str> = {
+            let Session::Live(live) = &self.session else { return Ok(()) };
+            keys.filter(|key| live.record.cells.stamp(key) != newer.stamp(key)).collect()
+        };
+        let mut merged = Vec::new();
+        for (at, pending) in self.pending.iter().enumerate() {
+            let (Write::Value(mine), true) = (&pending.write, pending.def.keys().iter().any(|key| changed.contains(key)))
+            else {
+                continue;
+            };
+            let write = match pending.def.rule() {
+                Rule::Last => continue,
+                Rule::Strict => return Err(SessionError::Conflict { field: full_name(pending.def) }),
+                Rule::Merge => {
+                    let base = self.stored_value(pending.def, now);
+                    let theirs = pending.def.stored(newer, now).unwrap_or(None);
+                    pending
+                        .def
+                        .merged(base.as_ref(), Some(mine), theirs.as_ref())
+                        .map_err(|error| refused_value(pending.def, error))?
+                }
+            };
+            merged.push((at, write));
+        }
+        for (at, write) in merged {
+            self.pending[at].write = Write::Value(write);
+        }
+        let Session::Live(live) = &mut self.session else { return Ok(()) };
+        for key in changed {
+            match newer.get(key) {
+                Some(cell) => live.record.cells.insert(cell.clone()),
+                None => live.record.cells.remove(key),
+            }
+        }
+        Ok(())
+    }
+
+    /// A fresh load meets the request's changes. `None`: the session is gone.
+    pub(super) fn reloaded(&mut self, record: Option<Record>, config: &Config, now: Timestamp) -> Result<(), SessionError> {
+        let Session::Live(live) = &self.session else { return Ok(()) };
+        let hash = live.token.secret.hash();
+        let current = record.filter(|record| {
+            record.header.epoch == live.record.header.epoch
+                && record.header.accepts(&hash, now, config.present(hash, now).grace).is_some()
+                && !is_expired(&record.header, config, now)
+        });
+        let Some(mut record) = current else {
+            self.lose(self.has_changes());
+            return Err(SessionError::Gone);
+        };
+        let keys: Vec<CellKey> = live.record.cells.iter().chain(&record.cells).map(|cell| cell.key.clone()).collect();
+        self.rebase(keys.iter().map(|key| &**key), &record.cells, now)?;
+        self.reset.clear();
+        if let Session::Live(live) = &mut self.session {
+            if config.backend.idle_touch() == IdleTouch::AtLoad {
+                record.header.touch(&config.present(hash, now));
+            }
+            live.record = record;
+        }
+        Ok(())
+    }
+
+    /// The session is gone, or nobody knows: what comes later in this request must not be written either.
+    pub(super) fn lose(&mut self, changes: bool) {
+        if changes {
+            events::late_write(self.live().map(|live| live.token.selector.handle()));
+        }
+        self.discard();
+        self.session = Session::Lost;
+        self.client = ClientCopy::Untouchable;
+        self.reply = Reply::Nothing;
+    }
+
+    // ---- The response ----
+
+    /// The session of a response that is about to go out is settled: nothing can be added to it.
+    pub(super) fn close(&mut self, result: Result<(), SessionError>) -> Answer {
+        for schema in self.pending.drain(..).map(|pending| pending.def.schema()) {
+            events::lost(schema, &"they were checked in while the response was being sent");
+        }
+        let failure = self.failure.take().or(result.err()).filter(|error| {
+            // A reader need not learn that its session ended under it; the next request will.
+            !(matches!(error, SessionError::Gone) && [Method::GET, Method::HEAD].contains(&self.context.method))
+        });
+        if let Some(error) = &failure {
+            events::failed(error);
+        }
+        Answer {
+            failure: failure.map(|error| (error, self.context.clone())),
+            cookie: self.cookie_effect(),
+            owned: self.live().is_some_and(|live| live.record.header.owner.is_some()),
+        }
+    }
+
+    /// The one place that decides what a response does to the cookie.
+    fn cookie_effect(&mut self) -> CookieEffect {
+        let effect = match (&self.session, std::mem::replace(&mut self.reply, Reply::Nothing)) {
+            (Session::Live(live), Reply::Token) => CookieEffect::Set { value: live.token.encode(), until: live.cookie_until() },
+            (Session::Live(live), Reply::Sealed(value)) => CookieEffect::Set { value, until: live.cookie_until() },
+            _ if self.client == ClientCopy::Dead => CookieEffect::Clear,
+            _ => CookieEffect::Leave,
+        };
+        self.client = match effect {
+            CookieEffect::Set { .. } => ClientCopy::Current,
+            CookieEffect::Clear => ClientCopy::None,
+            CookieEffect::Leave => self.client,
+        };
+        effect
+    }
+}
+
+impl Live {
+    fn session_key(&self) -> SessionKey {
+        let header = &self.record.header;
+        let wrapped = match (self.secret, &header.previous) {
+            (SecretInHand::Previous, Some(previous)) => &previous.wrapped_key,
+            _ => &header.wrapped_key,
+        };
+        wrapped.unwrap_with(&self.token.selector, &self.token.secret)
+    }
+
+    fn cookie_until(&self) -> Option<Timestamp> {
+        let header = &self.record.header;
+        header.persistent.then_some(header.absolute_until)
+    }
+}
+
+impl Pending {
+    fn puts(&self, now: Timestamp) -> Vec<Put> {
+        puts(self.def, self.write.value(), now)
+    }
+}
+
+/// The cells that store a field: its value, or tombstones at every generation.
+fn puts(def: &dyn AnyField, value: Option<&Payload>, now: Timestamp) -> Vec<Put> {
+    def.keys().iter().map(|key| Put::new(CellKey::from_static(key), def.body(value, now))).collect()
+}
+
+fn is_expired(header: &Header, config: &Config, now: Timestamp) -> bool {
+    let (idle_until, absolute_until) = header.deadlines(&config.lifetime(header.persistent));
+    now >= idle_until.min(absolute_until)
+}
+
+fn check_size(cells: &Cells) -> Result<(), SessionError> {
+    let size = |cell: &Cell| cell.key.len() + cell.body.content.payload().map_or(0, |payload| payload.len());
+    if cells.iter().map(size).sum::<usize>() <= limits::RECORD {
+        return Ok(());
+    }
+    Err(SessionError::TooLarge { what: TooLarge::Record, limit: limits::RECORD, sizes: sizes(cells) })
+}
+
+/// The cells by size, largest first.
+pub(crate) fn sizes(cells: &Cells) -> Vec<(String, usize)> {
+    let mut sizes: Vec<_> = cells
+        .iter()
+        .map(|cell| (cell.key.to_string(), cell.body.content.payload().map_or(0, |payload| payload.len())))
+        .collect();
+    sizes.sort_by(|a, b| b.1.cmp(&a.1).then_with(|| a.0.cmp(&b.0)));
+    sizes
+}
+
+pub(super) fn full_name(def: &dyn AnyField) -> String {
+    format!("{}.{}", def.schema(), def.name())
+}
+
+fn refused_value(def: &dyn AnyField, error: Undecodable) -> SessionError {
+    let field = full_name(def);
+    match error.cause {
+        Cause::Invalid(reason) => SessionError::Invalid { field, reason },
+        Cause::TooLarge(size) => {
+            SessionError::TooLarge { what: TooLarge::Field, limit: limits::CELL, sizes: vec![(def.keys()[0].to_owned(), size)] }
+        }
+        cause @ (Cause::Codec(_) | Cause::Shape { .. } | Cause::Sealed) => {
+            SessionError::Encode { field, reason: cause.to_string() }
+        }
+    }
+}
+
+/// Dirty tracking cannot see a change through `Cell` and its kin. In debug builds it is looked for, so that the mistake is
+/// noticed by whoever makes it.
+#[cfg(debug_assertions)]
+fn notice_interior_mutability(field: &dyn PlacedField, base: &Base) {
+    let base = match base {
+        Base::Stored(payload) => Some(payload),
+        Base::Absent => None,
+        Base::Unbound => return,
+    };
+    if let Ok(bytes) = field.encode()
+        && !field.equals(&bytes, base)
+    {
+        events::unseen_change(field.def().schema(), field.def().name());
+    }
+}
+
+impl Config {
+    /// What a load presents for a secret.
+    pub(super) fn present(&self, secret_hash: SecretHash, now: Timestamp) -> Presented {
+        let mut presented = Presented::new(secret_hash, now, self.lifetime);
+        presented.remember = self.lifetime(true);
+        presented
+    }
+}

@@ -1,0 +1,450 @@
+//! The handle: a user's struct, its fields guarded, and the verbs of a session.
+
+use super::{commit, slot::Slot};
+use crate::{
+    error::SessionError,
+    events,
+    record::{Handle, Timestamp, Want},
+    schema::{Base, SessionData, State},
+    store::Backend,
+};
+use std::{
+    fmt,
+    ops::{Deref, DerefMut},
+    sync::Arc,
+    time::SystemTime,
+};
+
+/// A visitor's session, as a handler argument.
+///
+/// It dereferences to a struct with the fields of `T`, each a [`Field`](crate::Field). Change them; when the handler returns, the
+/// layer stores what changed, in one atomic step, before the response goes out. Reading writes nothing, and a session nobody
+/// wrote to does not exist.
+///
+/// The handle is yours: no lock is held, also across an `await`. Two handles of one request are like two requests: each sees
+/// what was checked in (dropped or saved) before it was made, and the fields' merge rules apply between them.
+///
+/// Two fields in one expression need the fields themselves, since both borrows go through the handle:
+///
+/// ```
+/// use cloakroom::{SessionData, TypedSession};
+///
+/// #[derive(SessionData)]
+/// struct Shop { cart: Vec<String>, wishes: Vec<String> }
+///
+/// async fn take_all(mut session: TypedSession<Shop>) {
+///     let s = &mut *session;
+///     s.cart.append(&mut s.wishes);
+/// }
+/// ```
+///
+/// As an argument, `Option<TypedSession<T>>` is `None` unless a live session exists or this request has begun one, and
+/// `Result<TypedSession<T>, SessionRejection>` lets the handler decide what an outage means.
+///
+/// Methods and fields have namespaces of their own: a field named `save` is `session.save`, the method `session.save()`.
+pub struct TypedSession<T: SessionData> {
+    fields: T::Fields,
+    link: Link,
+}
+
+/// What ties a handle to its request.
+struct Link {
+    slot: Slot,
+    incarnation: u32,
+    unsaved: Unsaved,
+}
+
+/// Whether the handle may hold changes that the request does not know of.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Unsaved {
+    No,
+    Perhaps,
+}
+
+/// One change that a handle holds.
+///
+/// ```
+/// use cloakroom::{SessionData, TypedSession};
+/// # #[derive(SessionData)] struct Visitor { visits: u64 }
+/// async fn home(mut session: TypedSession<Visitor>) {
+///     *session.visits += 1;
+///     assert_eq!(session.changes()[0].key, "visitor/visits");
+/// }
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Change {
+    /// The physical key.
+    pub key: &'static str,
+    /// Bytes to be written; `None` where the field is cleared.
+    pub size: Option<usize>,
+}
+
+impl<T: SessionData> TypedSession<T> {
+    pub(super) fn open(slot: Slot) -> Self {
+        let (fields, incarnation) = Self::fields(&slot);
+        Self { fields, link: Link { slot, incarnation, unsaved: Unsaved::No } }
+    }
+
+    fn fields(slot: &Slot) -> (T::Fields, u32) {
+        let mut request = slot.lock();
+        let now = request.config.now();
+        match request.access.as_deref_mut() {
+            Some(access) => (access.open::<T>(now), access.incarnation()),
+            None => (T::initial().into(), 0),
+        }
+    }
+
+    /// Stores everything this request has changed so far, now.
+    ///
+    /// For work that must not happen unless the change is stored (a payment, a mail), and for sockets and streams, which go
+    /// on after the response's head. The cookie of a session begun here still goes out with the response, whatever its status.
+    ///
+    /// # Errors
+    /// [`SessionError`]; nothing was stored, except after [`OutcomeUnknown`](SessionError::OutcomeUnknown), which may have been. After the head, what needs
+    /// a cookie is [`HeadSent`](SessionError::HeadSent).
+    ///
+    /// ```
+    /// use cloakroom::{SessionData, SessionError, TypedSession};
+    /// # #[derive(SessionData)] struct Shop { paid: bool }
+    /// async fn pay(mut session: TypedSession<Shop>) -> Result<(), SessionError> {
+    ///     *session.paid = true;
+    ///     session.save().await?; // from here on it is stored
+    ///     Ok(())
+    /// }
+    /// ```
+    pub async fn save(&mut self) -> Result<(), SessionError> {
+        self.check_in()?;
+        commit::commit(&self.link.slot).await
+    }
+
+    /// Starts again from this request's state: checks in what this handle changed, and sees what other handles of the request
+    /// have checked in since. No I/O.
+    ///
+    /// # Errors
+    /// If a change cannot be checked in, as in [`save`](TypedSession::save); the handle keeps its values then.
+    ///
+    /// ```
+    /// use cloakroom::{SessionData, SessionError, TypedSession};
+    /// # #[derive(SessionData)] struct Shop { notice: Option<String> }
+    /// async fn after_next(session: &mut TypedSession<Shop>) -> Result<(), SessionError> {
+    ///     session.refresh()?; // sees what the inner handler did
+    ///     Ok(())
+    /// }
+    /// ```
+    pub fn refresh(&mut self) -> Result<(), SessionError> {
+        self.check_in()?;
+        (self.fields, self.link.incarnation) = Self::fields(&self.link.slot);
+        Ok(())
+    }
+
+    /// Starts again from the store's state, for sockets and streams that live long. Changes of this request that are not saved yet
+    /// are kept, and merged by the fields' rules with what others have stored.
+    ///
+    /// # Errors
+    /// [`SessionError::Gone`] if the session has ended, and the store's errors.
+    ///
+    /// ```
+    /// use cloakroom::{SessionData, SessionError, TypedSession};
+    /// # #[derive(SessionData)] struct Shop { cart: Vec<u32> }
+    /// async fn in_a_socket(session: &mut TypedSession<Shop>) -> Result<usize, SessionError> {
+    ///     session.reload().await?;
+    ///     Ok(session.cart.len())
+    /// }
+    /// ```
+    pub async fn reload(&mut self) -> Result<(), SessionError> {
+        self.check_in()?;
+        let slot = &self.link.slot;
+        let (config, token) = {
+            let request = slot.lock();
+            let token = request.access.as_ref().and_then(|access| access.live()).map(|live| live.token.clone());
+            (Arc::clone(&request.config), token)
+        };
+        if let (Backend::Server(store), Some(token)) = (&config.backend, token) {
+            let now = config.now();
+            let presented = config.present(token.secret.hash(), now);
+            let record = store.load(&token.selector, &presented, &Want::default()).await?;
+            slot.with_access(|access| access.reloaded(record, &config, now)).transpose()?;
+        }
+        (self.fields, self.link.incarnation) = Self::fields(slot);
+        Ok(())
+    }
+
+    /// Replaces the token, in the same atomic step as the other changes. The old one is dead at once, in other tabs too.
+    ///
+    /// Call it whenever what the session may do changes: at sign-in above all (OWASP ASVS 5.0 7.2.4). A session that does not
+    /// exist yet gets a new token anyway. With a client-side store, old copies of the cookie stay good until their deadline.
+    ///
+    /// ```
+    /// use cloakroom::{SessionData, TypedSession};
+    /// # #[derive(SessionData)] struct Shop { user: Option<u64> }
+    /// async fn sign_in(mut session: TypedSession<Shop>) {
+    ///     *session.user = Some(42);
+    ///     session.rotate();
+    /// }
+    /// ```
+    pub fn rotate(&mut self) {
+        self.link.slot.change(|access| access.rotate());
+    }
+
+    /// Ends the session: the record is deleted and the cookie cleared, whatever the response's status.
+    ///
+    /// The fields are back at their defaults. What this or another handle had changed is dropped, with an event. What is
+    /// written afterwards in the same request begins a new session, so a "you are signed out" notice just works. Any later commit
+    /// of a request that still holds the old session is refused.
+    ///
+    /// ```
+    /// use cloakroom::{SessionData, TypedSession};
+    /// # #[derive(SessionData)] struct Shop { notice: Option<String> }
+    /// async fn sign_out(mut session: TypedSession<Shop>) {
+    ///     session.destroy();
+    ///     *session.notice = Some("You are signed out.".into());
+    /// }
+    /// ```
+    pub fn destroy(&mut self) {
+        self.link.slot.change(|access| access.destroy());
+        self.link.settle();
+        (self.fields, self.link.incarnation) = Self::fields(&self.link.slot);
+    }
+
+    /// Sets every field of this struct to its default, and has the store forget their values. The session, its cookie and other
+    /// structs in it stay.
+    ///
+    /// ```
+    /// use cloakroom::{SessionData, TypedSession};
+    /// # #[derive(SessionData)] struct Shop { cart: Vec<u32> }
+    /// async fn empty(mut session: TypedSession<Shop>) {
+    ///     session.clear();
+    ///     assert!(session.cart.is_empty());
+    /// }
+    /// ```
+    pub fn clear(&mut self) {
+        self.link.touch();
+        T::__visit(&mut self.fields, &mut |field| field.clear());
+    }
+
+    /// Whether there is no stored session yet.
+    ///
+    /// ```
+    /// # use cloakroom::{SessionData, TypedSession};
+    /// # #[derive(SessionData)] struct Shop { cart: Vec<u32> }
+    /// async fn greet(session: TypedSession<Shop>) -> &'static str {
+    ///     if session.is_new() { "Welcome!" } else { "Welcome back!" }
+    /// }
+    /// ```
+    pub fn is_new(&self) -> bool {
+        self.link.with_header(|header| header.is_none())
+    }
+
+    /// When the session began; for one that does not exist yet, now.
+    ///
+    /// ```
+    /// # use cloakroom::{SessionData, TypedSession};
+    /// # #[derive(SessionData)] struct Shop { cart: Vec<u32> }
+    /// async fn age(session: TypedSession<Shop>) -> String {
+    ///     format!("{:?}", session.created_at().elapsed())
+    /// }
+    /// ```
+    pub fn created_at(&self) -> SystemTime {
+        self.link.with_config_and_header(|now, _, header| header.map_or(now, |header| header.created)).into()
+    }
+
+    /// When the session ends if nobody uses it again: the nearer of its two deadlines. For one that does not exist yet, as if it
+    /// began now.
+    ///
+    /// ```
+    /// # use cloakroom::{SessionData, TypedSession};
+    /// # #[derive(SessionData)] struct Shop { cart: Vec<u32> }
+    /// async fn countdown(session: TypedSession<Shop>) -> String {
+    ///     let left = session.expires_at().duration_since(std::time::SystemTime::now()).unwrap_or_default();
+    ///     format!("<body data-session-ends-in={}>", left.as_secs())
+    /// }
+    /// ```
+    pub fn expires_at(&self) -> SystemTime {
+        self.link
+            .with_config_and_header(|now, config, header| match header {
+                Some(header) => {
+                    let lifetime = config.lifetime(header.persistent);
+                    let (_, absolute_until) = header.deadlines(&lifetime);
+                    // This very request counts as a use, even where the store notes that only now and then.
+                    header.idle_until.max(now.plus(lifetime.idle())).min(absolute_until)
+                }
+                None => {
+                    let lifetime = config.lifetime(config.policy.is_persistent());
+                    now.plus(lifetime.idle().min(lifetime.absolute()))
+                }
+            })
+            .into()
+    }
+
+    /// The session's log-safe name, once it exists.
+    ///
+    /// ```
+    /// # use cloakroom::{SessionData, TypedSession};
+    /// # #[derive(SessionData)] struct Shop { cart: Vec<u32> }
+    /// async fn log(session: TypedSession<Shop>) {
+    ///     println!("session {:?}", session.handle());
+    /// }
+    /// ```
+    pub fn handle(&self) -> Option<Handle> {
+        self.link.slot.with_access(|access| access.live().map(|live| live.token.selector.handle())).flatten()
+    }
+
+    /// Lets the cookie outlive the browser session, or not: the "remember me" box. The session's lifetime is then
+    /// [`SessionLayer::remember`](crate::SessionLayer::remember)'s. For a session nobody writes to it has no effect.
+    ///
+    /// ```
+    /// # use cloakroom::{SessionData, TypedSession};
+    /// # #[derive(SessionData)] struct Shop { user: Option<u64> }
+    /// async fn sign_in(mut session: TypedSession<Shop>) {
+    ///     *session.user = Some(42);
+    ///     session.set_persistent(true);
+    /// }
+    /// ```
+    pub fn set_persistent(&mut self, persistent: bool) {
+        self.link.slot.change(|access| access.set_persistent(persistent));
+    }
+
+    /// Names the session for lists, such as "Firefox on a laptop"; `None` takes the name away. At most
+    /// [`limits::LABEL`](crate::limits::LABEL) bytes are kept. For a session nobody writes to it has no effect.
+    ///
+    /// ```
+    /// # use cloakroom::{SessionData, TypedSession};
+    /// # #[derive(SessionData)] struct Shop { user: Option<u64> }
+    /// async fn sign_in(mut session: TypedSession<Shop>) {
+    ///     *session.user = Some(42);
+    ///     session.set_label("Firefox on a laptop");
+    /// }
+    /// ```
+    pub fn set_label<'a>(&mut self, label: impl Into<Option<&'a str>>) {
+        let label = label.into().map(|text| Arc::from(&text[..text.floor_char_boundary(crate::limits::LABEL)]));
+        self.link.slot.change(|access| access.set_label(label));
+    }
+
+    /// What this handle would write if it were dropped now. `&mut`, since it looks at the fields the way a check-in does.
+    ///
+    /// ```
+    /// # use cloakroom::{SessionData, TypedSession};
+    /// # #[derive(SessionData)] struct Visitor { visits: u64 }
+    /// async fn home(mut session: TypedSession<Visitor>) {
+    ///     *session.visits += 0;
+    ///     assert!(session.changes().is_empty());
+    /// }
+    /// ```
+    pub fn changes(&mut self) -> Vec<Change> {
+        let mut changes = Vec::new();
+        T::__visit(&mut self.fields, &mut |field| {
+            let state = field.state();
+            let base = match state.base {
+                Base::Stored(payload) => Some(payload),
+                Base::Absent | Base::Unbound => None,
+            };
+            let key = field.def().keys()[0];
+            match state.state {
+                State::Untouched => {}
+                State::Cleared => changes.push(Change { key, size: None }),
+                State::Touched | State::Forced => {
+                    if let Ok(bytes) = field.encode()
+                        && (state.state == State::Forced || field.def().expires() || !field.equals(&bytes, base))
+                    {
+                        changes.push(Change { key, size: Some(bytes.len()) });
+                    }
+                }
+            }
+        });
+        changes
+    }
+
+    /// Hands this handle's changes over to the request.
+    fn check_in(&mut self) -> Result<(), SessionError> {
+        // Debug builds look at untouched fields too, for changes that `&mut` did not announce.
+        if self.link.unsaved == Unsaved::No && !cfg!(debug_assertions) {
+            return Ok(());
+        }
+        let mut request = self.link.slot.lock();
+        let now = request.config.now();
+        let Some(access) = request.access.as_deref_mut() else { return Ok(()) };
+        if access.incarnation() != self.link.incarnation {
+            drop(request);
+            if self.link.unsaved == Unsaved::Perhaps {
+                events::lost(T::__schema().name, &"the session was destroyed in the same request");
+            }
+            self.link.settle();
+            (self.fields, self.link.incarnation) = Self::fields(&self.link.slot);
+            return Ok(());
+        }
+        let mut result = Ok(());
+        T::__visit(&mut self.fields, &mut |field| {
+            if result.is_ok() {
+                result = access.check_in(field, now);
+            }
+        });
+        drop(request);
+        result.inspect(|()| self.link.settle())
+    }
+}
+
+impl Link {
+    fn touch(&mut self) {
+        if self.unsaved == Unsaved::No {
+            self.unsaved = Unsaved::Perhaps;
+            self.slot.count_unsaved();
+        }
+    }
+
+    fn settle(&mut self) {
+        if self.unsaved == Unsaved::Perhaps {
+            self.unsaved = Unsaved::No;
+            self.slot.uncount_unsaved();
+        }
+    }
+
+    fn with_header<R>(&self, look: impl FnOnce(Option<&crate::record::Header>) -> R) -> R {
+        self.with_config_and_header(|_, _, header| look(header))
+    }
+
+    fn with_config_and_header<R>(
+        &self,
+        look: impl FnOnce(Timestamp, &crate::config::Config, Option<&crate::record::Header>) -> R,
+    ) -> R {
+        let request = self.slot.lock();
+        let header = request.access.as_ref().and_then(|access| access.live()).map(|live| &live.record.header);
+        look(request.config.now(), &request.config, header)
+    }
+}
+
+impl<T: SessionData> Drop for TypedSession<T> {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            // Half-made changes are not stored, and no user code runs while unwinding.
+            self.link.slot.change(|access| access.start_over());
+        } else if let Err(error) = self.check_in() {
+            self.link.slot.change(|access| access.fail(error));
+        }
+        self.link.settle();
+        self.link.slot.announce_lost(T::__schema().name);
+    }
+}
+
+impl<T: SessionData> Deref for TypedSession<T> {
+    type Target = T::Fields;
+    fn deref(&self) -> &T::Fields {
+        &self.fields
+    }
+}
+
+impl<T: SessionData> DerefMut for TypedSession<T> {
+    fn deref_mut(&mut self) -> &mut T::Fields {
+        self.link.touch();
+        &mut self.fields
+    }
+}
+
+impl<T: SessionData> fmt::Debug for TypedSession<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("TypedSession")
+            .field("schema", &T::__schema().name)
+            .field("handle", &self.handle())
+            .finish_non_exhaustive()
+    }
+}

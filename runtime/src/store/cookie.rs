@@ -1,0 +1,126 @@
+//! Sessions in the browser: the whole record, sealed, is the cookie.
+
+use crate::{
+    cookie::NAME_AND_VALUE,
+    error::{SessionError, TooLarge},
+    keyring::KeyRing,
+    random,
+    record::{Record, Selector, Timestamp, WrappedKey, wire},
+    session::sizes,
+    token::{Secret, Token},
+};
+use base64ct::{Base64UrlUnpadded, Encoding};
+use chacha20poly1305::{
+    KeyInit, XChaCha20Poly1305,
+    aead::{Aead, Payload},
+};
+use std::time::Duration;
+
+/// The format of a sealed cookie.
+const FORMAT: u8 = 1;
+const KEY_ID: usize = 4;
+const NONCE: usize = 24;
+const HEAD: usize = 1 + KEY_ID + NONCE;
+const TAG: usize = 16;
+
+/// How far ahead another server's clock may be.
+const SKEW: Duration = Duration::from_secs(5 * 60);
+
+/// Keeps each session in its own cookie, sealed with XChaCha20-Poly1305. No database, and nothing to clean up.
+///
+/// Choose it knowing what it cannot do, since nobody but the browser has the record:
+/// - **Logout does not end copies.** A copied cookie replays until its deadline, also after `destroy()` and `rotate()`. There is no
+///   list of sessions and no revoking; `sessions()` does not exist for it.
+/// - **Parallel responses: the last one wins**, for the whole record. Merge rules act within one request only.
+/// - **4,096 bytes**, name included, is all a browser keeps. More is an error that lists the fields by size.
+/// - After the response's head nothing can be saved.
+///
+/// Deadlines are inside the seal and checked on every open, whatever the cookie's own attributes say; the absolute one is
+/// copied unchanged when a cookie is sealed again. Seals are bound to the cookie's name.
+///
+/// ```
+/// use cloakroom::{KeyRing, SessionLayer, store::CookieStore};
+///
+/// let keys = KeyRing::from_bytes([[7u8; 16], *b"an example key.."].concat())?; // from your secret store, in earnest
+/// let sessions = SessionLayer::new(CookieStore::new(keys));
+/// # let _ = sessions;
+/// # Ok::<(), cloakroom::KeyRingError>(())
+/// ```
+#[derive(Clone, Debug)]
+pub struct CookieStore {
+    keys: KeyRing,
+}
+
+impl CookieStore {
+    /// Sealed with the newest key of the ring, opened with any of it.
+    pub fn new(keys: KeyRing) -> Self {
+        Self { keys }
+    }
+
+    /// The cookie value of a record.
+    pub(crate) fn seal(&self, cookie: &str, token: &Token, record: &Record, now: Timestamp) -> Result<String, SessionError> {
+        debug_assert!(record.header.is_open(now));
+        let key = self.keys.newest();
+        let mut bytes = Vec::with_capacity(1024);
+        bytes.push(FORMAT);
+        bytes.extend(key.id());
+        let associated = associated(&bytes, cookie);
+        let nonce = random::bytes::<NONCE>()?;
+        bytes.extend(nonce);
+        let mut plain = Vec::with_capacity(1024);
+        plain.extend(token.selector.as_bytes());
+        plain.extend(token.secret.as_bytes());
+        plain.extend(record.header.wrapped_key.as_bytes());
+        plain.extend(wire::encode_sealed(&record.header, &record.cells));
+        let sealed = XChaCha20Poly1305::new(&key.for_cookie(cookie).into())
+            .encrypt(&nonce.into(), Payload { msg: &plain, aad: &associated })
+            .map_err(|_| SessionError::Encode { field: "the cookie".to_owned(), reason: "sealing failed".to_owned() })?;
+        bytes.extend(sealed);
+        let value = Base64UrlUnpadded::encode_string(&bytes);
+        if cookie.len() + value.len() > NAME_AND_VALUE {
+            return Err(SessionError::TooLarge { what: TooLarge::Cookie, limit: NAME_AND_VALUE, sizes: sizes(&record.cells) });
+        }
+        Ok(value)
+    }
+
+    /// The record of a cookie value. Whatever is wrong with it, the answer is the same.
+    pub(crate) fn open(&self, cookie: &str, value: &[u8], now: Timestamp) -> Option<(Token, Record)> {
+        if value.len() > NAME_AND_VALUE {
+            return None;
+        }
+        let mut buffer = vec![0; value.len()];
+        let bytes = Base64UrlUnpadded::decode(value, &mut buffer).ok()?;
+        if bytes.len() < HEAD + TAG || bytes[0] != FORMAT {
+            return None;
+        }
+        let (head, rest) = bytes.split_at(1 + KEY_ID);
+        let (nonce, sealed) = rest.split_first_chunk::<NONCE>()?;
+        // The id says which key: nothing is tried out.
+        let key = self.keys.find(&head[1..])?;
+        let plain = XChaCha20Poly1305::new(&key.for_cookie(cookie).into())
+            .decrypt(&(*nonce).into(), Payload { msg: sealed, aad: &associated(head, cookie) })
+            .ok()?;
+        // Only authenticated bytes come this far.
+        let (selector, rest) = plain.split_first_chunk::<16>()?;
+        let (secret, rest) = rest.split_first_chunk::<16>()?;
+        let (wrapped_key, rest) = rest.split_first_chunk::<32>()?;
+        let (mut header, cells) = wire::decode_sealed(rest).ok()?;
+        let token = Token { selector: Selector::from_bytes(*selector), secret: Secret::from_bytes(*secret) };
+        header.secret_hash = token.secret.hash();
+        header.wrapped_key = WrappedKey::from_bytes(*wrapped_key);
+        // A date ahead of every clock we trust would stretch the idle deadline.
+        if header.last_seen > now.plus(SKEW) || header.created > now.plus(SKEW) {
+            return None;
+        }
+        Some((token, Record::new(header, cells)))
+    }
+}
+
+/// What the seal vouches for besides its content, length-prefixed so that no two inputs read alike.
+fn associated(head: &[u8], cookie: &str) -> Vec<u8> {
+    let mut data = Vec::with_capacity(head.len() + 8 + cookie.len());
+    data.extend(head);
+    data.extend((cookie.len() as u64).to_le_bytes());
+    data.extend(cookie.as_bytes());
+    data
+}

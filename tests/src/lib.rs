@@ -1,0 +1,1 @@
+//! What the tests share: an application to talk to, and stores to run it on.
