@@ -600,3 +600,6 @@ fn snake_case(ident: &str) -> String {
     }
     snake
 }
+
+#[cfg(test)]
+mod tests;
