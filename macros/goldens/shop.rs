@@ -1,4 +1,4 @@
-///The fields of [`Shop`] in a session.
+/// The fields of [`Shop`] in a session.
 #[allow(
     dead_code,
     deprecated,
@@ -15,15 +15,15 @@
 pub struct ShopFields {
     /// How often.
     ///
-    ///Stored as `shop/views`; concurrent changes add up.
+    /// Stored as `shop/views`; concurrent changes add up.
     pub views: ::cloakroom::Field<u64>,
-    ///Stored as `shop/locale`; of two concurrent changes the later wins.
+    /// Stored as `shop/locale`; of two concurrent changes the later wins.
     pub(crate) language: ::cloakroom::Field<Lang>,
     #[cfg(all())]
-    ///Stored as `shop/address` as JSON; `my::merge` merges concurrent changes.
+    /// Stored as `shop/address`, in JSON; `my::merge` merges concurrent changes.
     #[deprecated(note = "gone soon")]
     address: ::cloakroom::Field<Address>,
-    ///Stored as `shop/type`; of two concurrent changes the later is refused.
+    /// Stored as `shop/type`; of two concurrent changes the later is refused.
     r#type: ::cloakroom::Field<Option<String>>,
 }
 #[allow(

@@ -314,7 +314,7 @@ fn random_attributes_never_panic_and_always_give_code() {
     println!("repeat with SOUP_SEED={seed}");
     let mut random = Random(seed);
     let mut parsed = 0;
-    for _ in 0..4_000 {
+    for _ in 0..1_500 {
         let source = random.item();
         let Ok(tokens) = TokenStream::from_str(&source) else { panic!("the test's own mistake: {source}") };
         parsed += usize::from(syn::parse2::<DeriveInput>(tokens.clone()).is_ok());
@@ -325,5 +325,5 @@ fn random_attributes_never_panic_and_always_give_code() {
             }
         }
     }
-    assert!(parsed > 2_000, "only {parsed} sources were items at all");
+    assert!(parsed > 750, "only {parsed} sources were items at all");
 }
