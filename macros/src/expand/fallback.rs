@@ -21,10 +21,9 @@ pub(super) fn session_data(input: &DeriveInput, root: &TokenStream) -> TokenStre
     // Only a generic type, which is refused anyway, must be told that it is what a session holds.
     let own = (!generics.params.is_empty()).then(|| quote!(Self: #core::marker::Send + 'static));
     let lints = lints();
-    quote! {
-        #lints
-        #vis struct #accessors { #(#fields,)* }
-
+    // An impl for a type that cannot be sent would be an error of its own.
+    let sendable = named(input).all(|field| !mentions(field.ty.to_token_stream(), "Rc"));
+    let impls = sendable.then(|| quote! {
         #lints
         const _: () = {
             impl #impl_generics #root::SessionData for #ident #type_generics where #bounds #own {
@@ -38,7 +37,20 @@ pub(super) fn session_data(input: &DeriveInput, root: &TokenStream) -> TokenStre
                 fn from(_: #ident #type_generics) -> Self { #core::unreachable!() }
             }
         };
+    });
+    quote! {
+        #lints
+        #vis struct #accessors { #(#fields,)* }
+        #impls
     }
+}
+
+fn mentions(tokens: TokenStream, word: &str) -> bool {
+    tokens.into_iter().any(|token| match token {
+        TokenTree::Group(group) => mentions(group.stream(), word),
+        TokenTree::Ident(ident) => ident == word,
+        TokenTree::Punct(_) | TokenTree::Literal(_) => false,
+    })
 }
 
 /// A shape that is never compared.

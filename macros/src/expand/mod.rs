@@ -73,3 +73,6 @@ fn at(span: Span, tokens: &TokenStream) -> TokenStream {
 fn place(tokens: &TokenStream) -> Span {
     tokens.clone().into_iter().next().map_or_else(Span::call_site, |token| token.span())
 }
+
+#[cfg(test)]
+mod tests;

@@ -9,7 +9,7 @@ mod value;
 pub use self::{
     codec::CodecError,
     def::{
-        AnyField, FieldDef, FieldDefault, FieldState, Opener, Placed, PlacedField, Rule, Schema, Stored, StoredOpaque,
+        AnyField, Coding, FieldDef, FieldDefault, FieldState, Opener, Placed, PlacedField, Rule, Schema, Stored, StoredOpaque,
         Undecodable, Verdict,
     },
     field::Field,
