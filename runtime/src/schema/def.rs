@@ -2,6 +2,7 @@
 
 use super::{
     codec::{self, CodecError},
+    depth::Shallow,
     field::{Base, Field, State},
     merge::Merge,
     value::SessionValue,
@@ -36,7 +37,7 @@ impl<V: SessionValue + Serialize + DeserializeOwned + Send + 'static> Stored for
             codec: codec::WRITTEN,
             shape: V::SHAPE,
             encode: if V::RECURSIVE { encode_checked::<V> } else { codec::encode::<V> },
-            decode: codec::decode::<V>,
+            decode: if V::RECURSIVE { decode_bounded::<V> } else { codec::decode::<V> },
         }
     };
 }
@@ -123,12 +124,16 @@ pub struct FieldDef<V: 'static> {
     lossy: bool,
 }
 
+fn decode_bounded<V: DeserializeOwned>(codec: CodecId, bytes: &[u8]) -> Result<V, CodecError> {
+    codec::decode::<Shallow<V>>(codec, bytes).map(|shallow| shallow.0)
+}
+
 /// A type that contains itself can be nested deeper than it can be read back: what cannot be read must not be written.
 fn encode_checked<V: Serialize + DeserializeOwned>(value: &V, out: &mut Vec<u8>) -> Result<(), CodecError> {
     let start = out.len();
     codec::encode(value, out)?;
     match codec::WRITTEN {
-        Some(codec) => codec::decode::<V>(codec, &out[start..]).map(drop),
+        Some(codec) => decode_bounded::<V>(codec, &out[start..]).map(drop),
         None => Ok(()),
     }
 }

@@ -1,5 +1,6 @@
 //! What one request knows about its session: the state between load and commit, and every transition of it.
 
+use super::flight::Runway;
 use crate::{
     config::{Config, PARALLEL_TABS},
     error::{ErrorContext, SessionError, TooLarge},
@@ -36,6 +37,7 @@ pub(crate) struct Request {
     pub(super) config: Arc<Config>,
     pub(super) head: Head,
     pub(super) access: Option<Box<Access>>,
+    pub(super) runway: Runway,
 }
 
 /// Whether cookies can still be set.
@@ -192,7 +194,7 @@ pub(super) enum Found {
 
 impl Slot {
     pub(crate) fn new(config: Arc<Config>) -> Self {
-        let request = Request { config, head: Head::Open, access: None };
+        let request = Request { config, head: Head::Open, access: None, runway: Runway::default() };
         Self(Arc::new(Shared { request: Mutex::new(request), unsaved: AtomicUsize::new(0) }))
     }
 
