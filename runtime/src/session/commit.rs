@@ -23,29 +23,26 @@ const CONTENTION: Duration = Duration::from_secs(2);
 
 /// Stores everything the request has changed, and returns when the store has answered.
 pub(super) async fn commit(slot: &Slot) -> Result<(), SessionError> {
-    let mut flight = Flight::begin(slot).await;
+    let flight = Flight::begin(slot).await;
+    let (config, plan) = slot.next_plan();
+    carry_out(flight, config, plan).await
+}
+
+async fn carry_out(
+    mut flight: Flight<'_>,
+    mut config: Arc<Config>,
+    mut plan: Result<Plan, SessionError>,
+) -> Result<(), SessionError> {
+    let slot = flight.slot();
     let started = Instant::now();
     let mut attempt = 0;
     loop {
-        let (config, plan) = {
-            let mut request = slot.lock();
-            let request = &mut *request;
-            let Some(access) = &mut request.access else { return Ok(()) };
-            let plan = access.plan(&request.config, request.head).inspect_err(|error| {
-                if matches!(error, SessionError::Gone) {
-                    access.lose(true);
-                } else {
-                    access.discard();
-                }
-            })?;
-            (Arc::clone(&request.config), plan)
-        };
-        let settled = match &config.backend {
-            Backend::Server(store) => ask_store(&mut flight, slot, &config, &**store, plan).await?,
+        let step = match &config.backend {
+            Backend::Server(store) => ask_store(&mut flight, &config, &**store, plan?).await?,
             #[cfg(feature = "cookie")]
-            Backend::Client(store) => apply_locally(slot, &config, store, plan)?,
+            Backend::Client(store) => apply_locally(slot, &config, store, plan?)?,
         };
-        match settled {
+        match step {
             Step::Done => return Ok(()),
             Step::More => {}
             Step::Conflict => {
@@ -57,6 +54,7 @@ pub(super) async fn commit(slot: &Slot) -> Result<(), SessionError> {
                 back_off(attempt).await;
             }
         }
+        (config, plan) = slot.next_plan();
     }
 }
 
@@ -68,11 +66,11 @@ enum Step {
 
 async fn ask_store(
     flight: &mut Flight<'_>,
-    slot: &Slot,
     config: &Config,
     store: &dyn SessionStore,
     plan: Plan,
 ) -> Result<Step, SessionError> {
+    let slot = flight.slot();
     match plan {
         Plan::Nothing => return Ok(Step::Done),
         Plan::Delete(selector) => {
@@ -122,12 +120,12 @@ async fn delete(store: &dyn SessionStore, selector: &Selector) -> Result<(), Sto
     }
 }
 
-/// After an unknown outcome nothing is written again: it may have been written already.
+/// After an unknown outcome nothing is written again: it may have been written already. What was certainly not written waits
+/// for the next commit.
 fn unapplied(slot: &Slot, error: StoreError) -> SessionError {
-    slot.change(|access| match error {
-        StoreError::Unavailable(_) => access.discard(),
-        StoreError::OutcomeUnknown(_) => access.lose(false),
-    });
+    if let StoreError::OutcomeUnknown(_) = error {
+        slot.change(|access| access.lose(false));
+    }
     error.into()
 }
 
@@ -183,14 +181,35 @@ async fn back_off(attempt: u32) {
     }
 }
 
-#[expect(clippy::large_enum_variant, reason = "it is taken apart where it is made")]
 /// Whether the session of a finished request can be settled at once.
 pub(crate) enum Outlook {
     /// Nobody asked for the session.
     Untouched,
     Settled(Answer, Arc<Config>),
     /// The store has to be asked.
-    Pending(Arc<Config>),
+    Pending(Settlement),
+}
+
+/// The last commit of a request, ready to be carried out.
+pub(crate) struct Settlement {
+    slot: Slot,
+    config: Arc<Config>,
+    /// With the runway already taken for it; without, another commit is under way.
+    plan: Option<Result<Plan, SessionError>>,
+}
+
+impl Settlement {
+    /// Stores what is left, and closes the head.
+    pub(crate) async fn settle(self) -> (Option<Answer>, Arc<Config>) {
+        let Self { slot, config, plan } = self;
+        let result = match plan {
+            Some(plan) => carry_out(Flight::boarded(&slot), Arc::clone(&config), plan).await,
+            None => commit(&slot).await,
+        };
+        let mut request = slot.lock();
+        request.head = Head::Sent;
+        (request.access.as_deref_mut().map(|access| access.close(result)), config)
+    }
 }
 
 impl Slot {
@@ -222,22 +241,24 @@ impl Slot {
             access.discard_changes();
         }
         let config = Arc::clone(&request.config);
+        if !request.runway.take() {
+            return Outlook::Pending(Settlement { slot: self.clone(), config, plan: None });
+        }
         match access.plan(&config, request.head) {
             Ok(Plan::Nothing) => {
+                request.runway.clear();
                 request.head = Head::Sent;
                 Outlook::Settled(access.close(Ok(())), config)
             }
-            // Planned again when it is carried out: what takes an error has to be in one place.
-            _ => Outlook::Pending(config),
+            plan => Outlook::Pending(Settlement { slot: self.clone(), config, plan: Some(plan) }),
         }
     }
 
-    /// Commits what is left and closes the head.
-    pub(crate) async fn settle(&self) -> Option<Answer> {
-        let result = commit(self).await;
+    fn next_plan(&self) -> (Arc<Config>, Result<Plan, SessionError>) {
         let mut request = self.lock();
-        request.head = Head::Sent;
-        request.access.as_deref_mut().map(|access| access.close(result))
+        let request = &mut *request;
+        let plan = request.access.as_deref_mut().map_or(Ok(Plan::Nothing), |access| access.plan(&request.config, request.head));
+        (Arc::clone(&request.config), plan)
     }
 
     /// Drops everything unsaved: the handler panicked or its service failed.

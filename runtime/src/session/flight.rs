@@ -13,6 +13,19 @@ pub(super) struct Runway {
     waiting: Vec<Waker>,
 }
 
+impl Runway {
+    /// Whether it was free, and is now taken.
+    pub(super) fn take(&mut self) -> bool {
+        !std::mem::replace(&mut self.taken, true)
+    }
+
+    /// Frees it.
+    pub(super) fn clear(&mut self) {
+        self.taken = false;
+        self.waiting.drain(..).for_each(Waker::wake);
+    }
+}
+
 /// A commit under way. Others wait until it is dropped.
 pub(super) struct Flight<'a> {
     slot: &'a Slot,
@@ -24,15 +37,23 @@ impl<'a> Flight<'a> {
     pub(super) async fn begin(slot: &'a Slot) -> Self {
         poll_fn(|context| {
             let runway = &mut slot.lock().runway;
-            if runway.taken {
-                runway.waiting.push(context.waker().clone());
-                return Poll::Pending;
+            if runway.take() {
+                return Poll::Ready(());
             }
-            runway.taken = true;
-            Poll::Ready(())
+            runway.waiting.push(context.waker().clone());
+            Poll::Pending
         })
         .await;
+        Self::boarded(slot)
+    }
+
+    /// For whoever has taken the runway already.
+    pub(super) fn boarded(slot: &'a Slot) -> Self {
         Self { slot, asking: false }
+    }
+
+    pub(super) fn slot(&self) -> &'a Slot {
+        self.slot
     }
 
     /// Asks the store. If the answer never arrives, because whoever waited for it went away, nobody knows what happened.
@@ -50,11 +71,6 @@ impl Drop for Flight<'_> {
             // As after an unknown outcome: what may be stored already must not be stored again.
             self.slot.change(|access: &mut Access| access.lose(false));
         }
-        let waiting = {
-            let runway = &mut self.slot.lock().runway;
-            runway.taken = false;
-            std::mem::take(&mut runway.waiting)
-        };
-        waiting.into_iter().for_each(Waker::wake);
+        self.slot.lock().runway.clear();
     }
 }

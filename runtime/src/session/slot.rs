@@ -151,12 +151,27 @@ struct Wishes {
     label: Option<Option<Arc<str>>>,
 }
 
+impl Wishes {
+    /// Drops those that a commit has fulfilled.
+    fn settle(&mut self, patch: &Patch) {
+        self.rotate &= patch.rotation.is_none();
+        if patch.persistent == self.persistent {
+            self.persistent = None;
+        }
+        if patch.label == self.label {
+            self.label = None;
+        }
+    }
+}
+
 /// A checked-in change.
 #[derive(Debug)]
 struct Pending {
     def: &'static dyn AnyField,
     write: Write,
     forced: bool,
+    /// Part of a commit that is under way. What is checked in meanwhile is not.
+    planned: bool,
 }
 
 #[derive(Clone, Debug)]
@@ -359,8 +374,9 @@ impl Access {
                 let pending = &mut self.pending[at];
                 pending.write = write;
                 pending.forced |= forced;
+                pending.planned = false;
             }
-            None => self.pending.push(Pending { def, write, forced }),
+            None => self.pending.push(Pending { def, write, forced, planned: false }),
         }
     }
 
@@ -437,13 +453,13 @@ impl Access {
         };
         let forced = forced || def.expires() || earlier.is_some_and(|at| self.pending[at].forced);
         let stored = self.stored_value(def, now);
-        if !forced && def.same(Some(&merged), stored.as_ref()) && !self.is_reset(def.schema()) {
+        let under_way = earlier.is_some_and(|at| self.pending[at].planned);
+        match earlier {
             // Set and reset within one request: nothing is left to write.
-            if let Some(at) = earlier {
+            Some(at) if !forced && !under_way && !self.is_reset(def.schema()) && def.same(Some(&merged), stored.as_ref()) => {
                 self.pending.swap_remove(at);
             }
-        } else {
-            self.put(def, Write::Value(merged), forced);
+            _ => self.put(def, Write::Value(merged), forced),
         }
         Ok(())
     }
@@ -452,10 +468,12 @@ impl Access {
         let stored = self.live().is_some_and(|live| {
             def.keys().iter().any(|key| live.record.cells.get(key).is_some_and(|cell| cell.body.content.payload().is_some()))
         });
-        if stored {
-            self.put(def, Write::Clear, false);
-        } else if let Some(at) = self.find(def) {
-            self.pending.swap_remove(at);
+        match self.find(def) {
+            Some(at) if !stored && !self.pending[at].planned => {
+                self.pending.swap_remove(at);
+            }
+            None if !stored => {}
+            _ => self.put(def, Write::Clear, false),
         }
     }
 
@@ -531,8 +549,18 @@ impl Access {
 
     // ---- Commit ----
 
-    /// What has to be asked of the store next.
+    /// What has to be asked of the store next. What cannot be stored is forgotten with the error.
     pub(super) fn plan(&mut self, config: &Config, head: Head) -> Result<Plan, SessionError> {
+        let plan = self.plan_next(config, head);
+        match &plan {
+            Err(SessionError::Gone) => self.lose(true),
+            Err(_) => self.discard(),
+            Ok(_) => self.pending.iter_mut().for_each(|pending| pending.planned = true),
+        }
+        plan
+    }
+
+    fn plan_next(&mut self, config: &Config, head: Head) -> Result<Plan, SessionError> {
         if let Some(selector) = self.doomed {
             return Ok(Plan::Delete(selector));
         }
@@ -684,7 +712,8 @@ impl Access {
 
     pub(super) fn created(&mut self, token: Token, record: Record) {
         events::created(token.selector.handle());
-        self.discard();
+        self.pending.retain(|pending| !pending.planned);
+        self.wishes = Wishes::default();
         self.reply = Reply::Token;
         self.session = Session::Live(Live { token, record, secret: SecretInHand::Current });
     }
@@ -707,7 +736,8 @@ impl Access {
         }
         let healed = |schema: &&'static Schema| patch.puts.iter().any(|put| put.key.split('/').next() == Some(schema.name));
         self.reset.retain(|schema| !healed(schema));
-        self.discard();
+        self.pending.retain(|pending| !pending.planned);
+        self.wishes.settle(patch);
     }
 
     /// Somebody else changed what this request changed: merges, and says whether to try again.
@@ -794,8 +824,8 @@ impl Access {
 
     /// The session of a response that is about to go out is settled: nothing can be added to it.
     pub(super) fn close(&mut self, result: Result<(), SessionError>) -> Answer {
-        for schema in self.pending.drain(..).map(|pending| pending.def.schema()) {
-            events::lost(schema, &"they were checked in while the response was being sent");
+        for pending in self.pending.drain(..).filter(|pending| !pending.planned) {
+            events::lost(pending.def.schema(), &"they were checked in while the response was being sent");
         }
         let failure = self.failure.take().or(result.err()).filter(|error| {
             // A reader need not learn that its session ended under it; the next request will.
