@@ -59,7 +59,7 @@ impl<V: Serialize + DeserializeOwned + Send + 'static> StoredOpaque for V {
     const CODING: Coding<V> = Coding {
         codec: Some(CodecId::JSON),
         shape: Shape::OPAQUE,
-        encode: codec::encode_json::<V>,
+        encode: encode_json_checked::<V>,
         decode: codec::decode::<V>,
     };
 }
@@ -136,6 +136,13 @@ fn encode_checked<V: Serialize + DeserializeOwned>(value: &V, out: &mut Vec<u8>)
         Some(codec) => decode_bounded::<V>(codec, &out[start..]).map(drop),
         None => Ok(()),
     }
+}
+
+/// JSON has no way to write some values (NaN becomes `null`); those must not be written either.
+fn encode_json_checked<V: Serialize + DeserializeOwned>(value: &V, out: &mut Vec<u8>) -> Result<(), CodecError> {
+    let start = out.len();
+    codec::encode_json(value, out)?;
+    codec::decode::<V>(CodecId::JSON, &out[start..]).map(drop)
 }
 
 impl<V> FieldDef<V> {

@@ -1,7 +1,7 @@
 //! From planned changes to a store's answer: the loop around one atomic round trip.
 
 use super::flight::Flight;
-use super::slot::{Access, Answer, Head, Plan, Reply, Slot};
+use super::slot::{Access, Answer, Head, Loss, Plan, Reply, Slot};
 use crate::{
     config::Config,
     error::SessionError,
@@ -45,10 +45,9 @@ async fn carry_out(
         match step {
             Step::Done => return Ok(()),
             Step::More => {}
-            Step::Conflict => {
+            Step::Conflict | Step::Taken => {
                 attempt += 1;
                 if started.elapsed() > CONTENTION {
-                    slot.change(Access::discard);
                     return Err(SessionError::Contended);
                 }
                 back_off(attempt).await;
@@ -61,7 +60,10 @@ async fn carry_out(
 enum Step {
     Done,
     More,
+    /// Somebody else changed the same fields; the changes are merged.
     Conflict,
+    /// Another record has the new selector; the next plan brings another.
+    Taken,
 }
 
 async fn ask_store(
@@ -82,9 +84,20 @@ async fn ask_store(
                 flight.ask(store.create(&token.selector, record.clone())).await.map_err(|error| unapplied(slot, error))?;
             match outcome {
                 CreateOutcome::Created => slot.change(|access| access.created(token, record)),
-                // Another record has this selector: planned again, it gets another.
-                CreateOutcome::Exists => {}
+                CreateOutcome::Exists => return Ok(Step::Taken),
             }
+        }
+        Plan::Commit { selector, patch, .. } if !patch.has_changes() => {
+            // That the session was used is worth no error: the next request says it again.
+            match store.commit(&selector, &patch).await {
+                Ok(CommitOutcome::Committed { revision, rotated }) => {
+                    slot.change(|access| access.committed(&patch, None, revision, rotated));
+                }
+                Ok(CommitOutcome::Gone) => slot.change(|access| access.lose(Loss::Gone)),
+                Ok(CommitOutcome::Conflict { .. }) => {}
+                Err(error) => events::failed(&error.into()),
+            }
+            return Ok(Step::Done);
         }
         Plan::Commit { selector, patch, next } => {
             match flight.ask(store.commit(&selector, &patch)).await.map_err(|error| unapplied(slot, error))? {
@@ -94,17 +107,12 @@ async fn ask_store(
                 }
                 CommitOutcome::Conflict { cells } => {
                     events::merged(selector.handle());
-                    let merge = |access: &mut Access| {
-                        access.conflict(cells, &patch.guards, config.now()).inspect_err(|_| access.discard())
-                    };
-                    slot.with_access(merge).transpose()?;
+                    slot.with_access(|access| access.conflict(cells, &patch.guards, config.now())).transpose()?;
                     return Ok(Step::Conflict);
                 }
                 CommitOutcome::Gone => {
-                    let changes =
-                        patch.carries_cells() || next.is_some() || patch.persistent.is_some() || patch.label.is_some();
-                    slot.change(|access| access.lose(changes));
-                    return if changes { Err(SessionError::Gone) } else { Ok(Step::Done) };
+                    slot.change(|access| access.lose(Loss::Gone));
+                    return Err(SessionError::Gone);
                 }
             }
         }
@@ -124,14 +132,14 @@ async fn delete(store: &dyn SessionStore, selector: &Selector) -> Result<(), Sto
 /// for the next commit.
 fn unapplied(slot: &Slot, error: StoreError) -> SessionError {
     if let StoreError::OutcomeUnknown(_) = error {
-        slot.change(|access| access.lose(false));
+        slot.change(|access| access.lose(Loss::Unknown));
     }
     error.into()
 }
 
 #[cfg(feature = "cookie")]
 fn apply_locally(slot: &Slot, config: &Config, store: &crate::store::CookieStore, plan: Plan) -> Result<Step, SessionError> {
-    let seal = |token: &Token, record: &Record| store.seal(config.cookie.name(), token, record, config.now());
+    let seal = |token: &Token, record: &Record| store.seal(config.cookie.name(), token, record);
     match plan {
         Plan::Nothing => return Ok(Step::Done),
         Plan::Delete(_) => {
@@ -139,7 +147,7 @@ fn apply_locally(slot: &Slot, config: &Config, store: &crate::store::CookieStore
             return Ok(Step::More);
         }
         Plan::Create { token, record } => {
-            let sealed = seal(&token, &record).inspect_err(|_| slot.change(Access::discard))?;
+            let sealed = seal(&token, &record)?;
             slot.change(|access| {
                 access.created(token, record);
                 access.reply = Reply::Sealed(sealed);
@@ -151,10 +159,10 @@ fn apply_locally(slot: &Slot, config: &Config, store: &crate::store::CookieStore
                 let mut record = live.record.clone();
                 // Nobody else has this copy, so there is nothing to conflict with.
                 let CommitOutcome::Committed { revision, rotated } = record.apply(&patch) else {
-                    access.lose(true);
+                    access.lose(Loss::Gone);
                     return Err(SessionError::Gone);
                 };
-                let sealed = seal(next.as_ref().unwrap_or(&live.token), &record).inspect_err(|_| access.discard())?;
+                let sealed = seal(next.as_ref().unwrap_or(&live.token), &record)?;
                 access.committed(&patch, next, revision, rotated);
                 access.reply = Reply::Sealed(sealed);
                 Ok(())
@@ -194,18 +202,15 @@ pub(crate) enum Outlook {
 pub(crate) struct Settlement {
     slot: Slot,
     config: Arc<Config>,
-    /// With the runway already taken for it; without, another commit is under way.
-    plan: Option<Result<Plan, SessionError>>,
+    plan: Result<Plan, SessionError>,
 }
 
 impl Settlement {
     /// Stores what is left, and closes the head.
     pub(crate) async fn settle(self) -> (Option<Answer>, Arc<Config>) {
         let Self { slot, config, plan } = self;
-        let result = match plan {
-            Some(plan) => carry_out(Flight::boarded(&slot), Arc::clone(&config), plan).await,
-            None => commit(&slot).await,
-        };
+        // The runway was taken when the plan was made.
+        let result = carry_out(Flight::boarded(&slot), Arc::clone(&config), plan).await;
         let mut request = slot.lock();
         request.head = Head::Sent;
         (request.access.as_deref_mut().map(|access| access.close(result)), config)
@@ -230,8 +235,11 @@ impl Slot {
             request.head = Head::Sent;
             return Outlook::Untouched;
         };
+        // A save that is still under way is a handle that outlived the handler; waiting for it could be waiting for ever.
+        let held = self.has_unsaved_handles() || request.runway.is_taken();
         if (request.config.commit_when)(status) {
-            if self.has_unsaved_handles() {
+            access.drop_handed_out();
+            if held {
                 access.fail(SessionError::HeldAtHead);
             }
             if access.has_failed() {
@@ -240,9 +248,13 @@ impl Slot {
         } else {
             access.discard_changes();
         }
+        if self.has_handles() {
+            events::outlived_head(access.live().map(|live| live.token.selector.handle()));
+        }
         let config = Arc::clone(&request.config);
         if !request.runway.take() {
-            return Outlook::Pending(Settlement { slot: self.clone(), config, plan: None });
+            request.head = Head::Sent;
+            return Outlook::Settled(access.close(Ok(())), config);
         }
         match access.plan(&config, request.head) {
             Ok(Plan::Nothing) => {
@@ -250,7 +262,7 @@ impl Slot {
                 request.head = Head::Sent;
                 Outlook::Settled(access.close(Ok(())), config)
             }
-            plan => Outlook::Pending(Settlement { slot: self.clone(), config, plan: Some(plan) }),
+            plan => Outlook::Pending(Settlement { slot: self.clone(), config, plan }),
         }
     }
 
@@ -274,6 +286,7 @@ impl Slot {
     pub(super) fn announce_lost(&self, schema: &str) {
         let mut request = self.lock();
         if request.head == Head::Sent
+            && !request.runway.is_taken()
             && let Some(access) = request.access.as_deref_mut()
             && access.has_unsaved()
         {

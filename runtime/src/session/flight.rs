@@ -19,6 +19,10 @@ impl Runway {
         !std::mem::replace(&mut self.taken, true)
     }
 
+    pub(super) fn is_taken(&self) -> bool {
+        self.taken
+    }
+
     /// Frees it.
     pub(super) fn clear(&mut self) {
         self.taken = false;
@@ -56,7 +60,7 @@ impl<'a> Flight<'a> {
         self.slot
     }
 
-    /// Asks the store. If the answer never arrives, because whoever waited for it went away, nobody knows what happened.
+    /// Asks the store to write. If the answer never arrives, because whoever waited for it went away, nobody knows what happened.
     pub(super) async fn ask<R>(&mut self, question: impl Future<Output = R>) -> R {
         self.asking = true;
         let answer = question.await;
@@ -69,7 +73,7 @@ impl Drop for Flight<'_> {
     fn drop(&mut self) {
         if self.asking {
             // As after an unknown outcome: what may be stored already must not be stored again.
-            self.slot.change(|access: &mut Access| access.lose(false));
+            self.slot.change(Access::lose_flight);
         }
         self.slot.lock().runway.clear();
     }
