@@ -2,6 +2,7 @@
 
 use super::{
     codec::{self, CodecError},
+    depth::Shallow,
     field::{Base, Field, State},
     merge::Merge,
     value::SessionValue,
@@ -36,7 +37,7 @@ impl<V: SessionValue + Serialize + DeserializeOwned + Send + 'static> Stored for
             codec: codec::WRITTEN,
             shape: V::SHAPE,
             encode: if V::RECURSIVE { encode_checked::<V> } else { codec::encode::<V> },
-            decode: codec::decode::<V>,
+            decode: if V::RECURSIVE { decode_bounded::<V> } else { codec::decode::<V> },
         }
     };
 }
@@ -104,6 +105,8 @@ pub struct Schema {
     pub fields: &'static [&'static dyn AnyField],
 }
 
+type Check<V> = fn(&V) -> Result<(), String>;
+
 /// Everything about one field that is known at compile time.
 pub struct FieldDef<V: 'static> {
     schema: &'static str,
@@ -117,8 +120,12 @@ pub struct FieldDef<V: 'static> {
     eq: Option<fn(&V, &V) -> bool>,
     merge: Merge<V>,
     ttl: Option<Duration>,
-    validate: Option<fn(&V) -> Result<(), String>>,
+    validate: Option<Check<V>>,
     lossy: bool,
+}
+
+fn decode_bounded<V: DeserializeOwned>(codec: CodecId, bytes: &[u8]) -> Result<V, CodecError> {
+    codec::decode::<Shallow<V>>(codec, bytes).map(|shallow| shallow.0)
 }
 
 /// A type that contains itself can be nested deeper than it can be read back: what cannot be read must not be written.
@@ -126,7 +133,7 @@ fn encode_checked<V: Serialize + DeserializeOwned>(value: &V, out: &mut Vec<u8>)
     let start = out.len();
     codec::encode(value, out)?;
     match codec::WRITTEN {
-        Some(codec) => codec::decode::<V>(codec, &out[start..]).map(drop),
+        Some(codec) => decode_bounded::<V>(codec, &out[start..]).map(drop),
         None => Ok(()),
     }
 }
@@ -182,7 +189,7 @@ impl<V> FieldDef<V> {
 
     /// What a value must satisfy when it is loaded, written or merged.
     #[must_use]
-    pub const fn validate(mut self, validate: fn(&V) -> Result<(), String>) -> Self {
+    pub const fn validate(mut self, validate: Check<V>) -> Self {
         self.validate = Some(validate);
         self
     }

@@ -2,6 +2,7 @@
 
 pub(crate) mod codec;
 mod def;
+mod depth;
 mod field;
 mod merge;
 mod value;

@@ -1,5 +1,6 @@
 //! From planned changes to a store's answer: the loop around one atomic round trip.
 
+use super::flight::Flight;
 use super::slot::{Access, Answer, Head, Plan, Reply, Slot};
 use crate::{
     config::Config,
@@ -22,6 +23,7 @@ const CONTENTION: Duration = Duration::from_secs(2);
 
 /// Stores everything the request has changed, and returns when the store has answered.
 pub(super) async fn commit(slot: &Slot) -> Result<(), SessionError> {
+    let mut flight = Flight::begin(slot).await;
     let started = Instant::now();
     let mut attempt = 0;
     loop {
@@ -39,7 +41,7 @@ pub(super) async fn commit(slot: &Slot) -> Result<(), SessionError> {
             (Arc::clone(&request.config), plan)
         };
         let settled = match &config.backend {
-            Backend::Server(store) => ask_store(slot, &config, &**store, plan).await?,
+            Backend::Server(store) => ask_store(&mut flight, slot, &config, &**store, plan).await?,
             #[cfg(feature = "cookie")]
             Backend::Client(store) => apply_locally(slot, &config, store, plan)?,
         };
@@ -64,7 +66,13 @@ enum Step {
     Conflict,
 }
 
-async fn ask_store(slot: &Slot, config: &Config, store: &dyn SessionStore, plan: Plan) -> Result<Step, SessionError> {
+async fn ask_store(
+    flight: &mut Flight<'_>,
+    slot: &Slot,
+    config: &Config,
+    store: &dyn SessionStore,
+    plan: Plan,
+) -> Result<Step, SessionError> {
     match plan {
         Plan::Nothing => return Ok(Step::Done),
         Plan::Delete(selector) => {
@@ -72,7 +80,8 @@ async fn ask_store(slot: &Slot, config: &Config, store: &dyn SessionStore, plan:
             slot.change(Access::deleted);
         }
         Plan::Create { token, record } => {
-            let outcome = store.create(&token.selector, record.clone()).await.map_err(|error| unapplied(slot, error))?;
+            let outcome =
+                flight.ask(store.create(&token.selector, record.clone())).await.map_err(|error| unapplied(slot, error))?;
             match outcome {
                 CreateOutcome::Created => slot.change(|access| access.created(token, record)),
                 // Another record has this selector: planned again, it gets another.
@@ -80,7 +89,7 @@ async fn ask_store(slot: &Slot, config: &Config, store: &dyn SessionStore, plan:
             }
         }
         Plan::Commit { selector, patch, next } => {
-            match store.commit(&selector, &patch).await.map_err(|error| unapplied(slot, error))? {
+            match flight.ask(store.commit(&selector, &patch)).await.map_err(|error| unapplied(slot, error))? {
                 CommitOutcome::Committed { revision, rotated } => {
                     slot.change(|access| access.committed(&patch, next, revision, rotated));
                     return Ok(Step::Done);
@@ -174,6 +183,7 @@ async fn back_off(attempt: u32) {
     }
 }
 
+#[expect(clippy::large_enum_variant, reason = "it is taken apart where it is made")]
 /// Whether the session of a finished request can be settled at once.
 pub(crate) enum Outlook {
     /// Nobody asked for the session.

@@ -1,5 +1,6 @@
 //! What one request knows about its session: the state between load and commit, and every transition of it.
 
+use super::flight::Runway;
 use crate::{
     config::{Config, PARALLEL_TABS},
     error::{ErrorContext, SessionError, TooLarge},
@@ -36,6 +37,7 @@ pub(crate) struct Request {
     pub(super) config: Arc<Config>,
     pub(super) head: Head,
     pub(super) access: Option<Box<Access>>,
+    pub(super) runway: Runway,
 }
 
 /// Whether cookies can still be set.
@@ -66,6 +68,7 @@ pub(crate) struct Access {
 
 /// The request's session.
 #[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "there is one per request, already behind a box")]
 pub(super) enum Session {
     /// None yet: a write begins one.
     Fresh,
@@ -181,6 +184,7 @@ pub(super) enum Plan {
 }
 
 /// What a load found.
+#[expect(clippy::large_enum_variant, reason = "it is moved once, and a box would be one more allocation per request")]
 pub(super) enum Found {
     Nothing,
     Refused(Refused, Option<Handle>),
@@ -190,7 +194,7 @@ pub(super) enum Found {
 
 impl Slot {
     pub(crate) fn new(config: Arc<Config>) -> Self {
-        let request = Request { config, head: Head::Open, access: None };
+        let request = Request { config, head: Head::Open, access: None, runway: Runway::default() };
         Self(Arc::new(Shared { request: Mutex::new(request), unsaved: AtomicUsize::new(0) }))
     }
 

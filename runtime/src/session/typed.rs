@@ -317,7 +317,7 @@ impl<T: SessionData> TypedSession<T> {
     /// }
     /// ```
     pub fn set_label<'a>(&mut self, label: impl Into<Option<&'a str>>) {
-        let label = label.into().map(|text| Arc::from(&text[..text.floor_char_boundary(crate::limits::LABEL)]));
+        let label = label.into().map(|text| Arc::from(shorten(text, crate::limits::LABEL)));
         self.link.slot.change(|access| access.set_label(label));
     }
 
@@ -382,6 +382,12 @@ impl<T: SessionData> TypedSession<T> {
         drop(request);
         result.inspect(|()| self.link.settle())
     }
+}
+
+/// The longest beginning of a text that ends at a character boundary.
+fn shorten(text: &str, limit: usize) -> &str {
+    let end = (0..=limit.min(text.len())).rev().find(|end| text.is_char_boundary(*end)).unwrap_or(0);
+    &text[..end]
 }
 
 impl Link {
