@@ -1,17 +1,5 @@
 /// The fields of [`Shop`] in a session.
-#[allow(
-    dead_code,
-    deprecated,
-    missing_debug_implementations,
-    non_camel_case_types,
-    non_snake_case,
-    private_interfaces,
-    unnameable_types,
-    unreachable_pub,
-    unused_qualifications,
-    clippy::all,
-    clippy::pedantic
-)]
+#[allow(deprecated)]
 pub struct ShopFields {
     /// How often.
     ///
@@ -26,21 +14,8 @@ pub struct ShopFields {
     /// Stored as `shop/type`; of two concurrent changes the later is refused.
     r#type: ::cloakroom::Field<Option<String>>,
 }
-#[allow(
-    dead_code,
-    deprecated,
-    missing_debug_implementations,
-    non_camel_case_types,
-    non_snake_case,
-    private_interfaces,
-    unnameable_types,
-    unreachable_pub,
-    unused_qualifications,
-    clippy::all,
-    clippy::pedantic
-)]
+#[allow(deprecated)]
 const _: () = {
-    #[allow(unused_imports)]
     use ::cloakroom::__private::NoEq as _;
     static __CLOAKROOM_FIELD_0: ::cloakroom::__private::FieldDef<u64> = ::cloakroom::__private::FieldDef::<
         u64,

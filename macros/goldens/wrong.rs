@@ -1,36 +1,12 @@
 ::core::compile_error! {
     "unknown attribute `mrege`\n\n  = help: did you mean `merge`?"
 }
-#[allow(
-    dead_code,
-    deprecated,
-    missing_debug_implementations,
-    non_camel_case_types,
-    non_snake_case,
-    private_interfaces,
-    unnameable_types,
-    unreachable_pub,
-    unused_qualifications,
-    clippy::all,
-    clippy::pedantic
-)]
+#[allow(deprecated)]
 pub struct ShopFields {
     pub views: ::cloakroom::Field<u64>,
     name: ::cloakroom::Field<String>,
 }
-#[allow(
-    dead_code,
-    deprecated,
-    missing_debug_implementations,
-    non_camel_case_types,
-    non_snake_case,
-    private_interfaces,
-    unnameable_types,
-    unreachable_pub,
-    unused_qualifications,
-    clippy::all,
-    clippy::pedantic
-)]
+#[allow(deprecated)]
 const _: () = {
     impl ::cloakroom::SessionData for Shop {
         type Fields = ShopFields;

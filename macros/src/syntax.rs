@@ -338,15 +338,35 @@ impl Entry {
             return Err(Report::new(tokens, format!("`crate` expects a path, found `{tokens}`"))
                 .help("write e.g. `crate = ::facade::cloakroom`"));
         };
-        let absolute = path.leading_colon.is_some()
-            || path.segments.first().is_some_and(|first| first.ident == "crate" || first.ident == "$crate");
-        if absolute {
-            return Ok(path.into_token_stream());
+        let first = path.segments.first().map(|first| first.ident.to_string());
+        match first.as_deref() {
+            // Only where it stands does `$crate` mean what it means.
+            Some("$crate") => return Ok(path.into_token_stream()),
+            Some("crate") => return Ok(quiet(path)),
+            _ if path.leading_colon.is_some() => return Ok(quiet(path)),
+            _ => {}
         }
         let text = path.into_token_stream().to_string().replace(' ', "");
         Err(Report::new(tokens, format!("`crate = {text}` is not absolute, so what it means depends on where it stands"))
             .help(format!("write `crate = ::{text}`")))
     }
+}
+
+/// The user's tokens as the derive's own, at the same place: lints are quiet about what a derive writes.
+pub(crate) fn quiet(tokens: impl ToTokens) -> TokenStream {
+    tokens
+        .into_token_stream()
+        .into_iter()
+        .map(|mut token| {
+            if let TokenTree::Group(group) = &token {
+                let mut moved = Group::new(group.delimiter(), quiet(group.stream()));
+                moved.set_span(group.span());
+                token = TokenTree::Group(moved);
+            }
+            token.set_span(token.span().resolved_at(Span::call_site()));
+            token
+        })
+        .collect()
 }
 
 /// How a duration is written.

@@ -1,4 +1,5 @@
 //! Messages and the places they point at, on token streams.
+#![allow(clippy::unwrap_used, clippy::panic)]
 
 use super::*;
 

@@ -1,6 +1,6 @@
 //! What stands in for the real code after an error, so that the handlers below do not fill the screen with errors of their own.
 
-use super::accessors::lints;
+use super::{accessors::lints, quiet};
 use crate::check;
 use proc_macro2::{TokenStream, TokenTree};
 use quote::{ToTokens, quote};
@@ -8,12 +8,12 @@ use syn::{Data, DeriveInput, Fields};
 
 /// The struct a handler sees, and impls that are never called: nothing that needs them gets through the compiler.
 pub(super) fn session_data(input: &DeriveInput, root: &TokenStream) -> TokenStream {
-    let DeriveInput { vis, ident, generics, .. } = input;
-    let accessors = check::accessors(ident);
+    let DeriveInput { ident, generics, .. } = input;
+    let (vis, accessors) = (quiet(&input.vis), quiet(check::accessors(ident)));
     let private = quote!(#root::__private);
     let core = quote!(#private::core);
     let fields = named(input).filter(|field| stands_alone(&field.ty, input)).map(|field| {
-        let syn::Field { vis, ident, ty, .. } = field;
+        let (vis, ident, ty) = (quiet(&field.vis), quiet(&field.ident), &field.ty);
         quote!(#vis #ident: #root::Field<#ty>)
     });
     let (impl_generics, type_generics, user_where) = generics.split_for_impl();

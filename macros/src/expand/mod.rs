@@ -6,7 +6,7 @@ mod fallback;
 mod schema;
 mod shape;
 
-use crate::{check, diag::Errors};
+use crate::{check, diag::Errors, syntax::quiet};
 use proc_macro2::{Group, Span, TokenStream, TokenTree};
 use syn::DeriveInput;
 

@@ -1,4 +1,5 @@
 //! Whole expansions: goldens, their hygiene, and random attributes.
+#![allow(clippy::unwrap_used, clippy::panic)]
 
 use super::*;
 use expect_test::{ExpectFile, expect_file};

@@ -10,6 +10,6 @@ fn main() {
     let mut session = ShopFields::from(Shop::initial());
     session.views.revert();
     session.cart.force();
-    session.views.get();
+    session.views.changed();
     session.views.set(1);
 }
