@@ -2,6 +2,7 @@
 
 mod commit;
 mod extract;
+mod flight;
 mod slot;
 mod typed;
 
