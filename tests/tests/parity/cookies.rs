@@ -137,6 +137,9 @@ fn impossible_combinations_of_attributes_are_refused_at_construction() {
         assert!(policy.path("/admin").is_err(), "{name}");
     }
     let free = CookiePolicy::default().name("__Secure-id").unwrap();
+    let long = |length: usize| format!("/{}", "a".repeat(length - 1));
+    assert!(free.clone().path(long(1_024)).is_ok());
+    assert!(matches!(free.clone().path(long(1_025)), Err(CookiePolicyError::Path(_))));
     for path in ["", "admin", "/a;HttpOnly", "/a\r\nX: 1", "/\u{e9}"] {
         assert!(matches!(free.clone().path(path), Err(CookiePolicyError::Path(_))), "{path:?}");
     }

@@ -220,3 +220,28 @@ fn a_lifetime_beyond_what_browsers_keep_is_refused() {
     assert_eq!(Lifetime::new(seconds(1), seconds(34_560_001)), Err(LifetimeError::TooLong(seconds(34_560_001))));
     assert_eq!(Lifetime::new(seconds(1), Duration::MAX), Err(LifetimeError::TooLong(Duration::MAX)));
 }
+
+#[test]
+fn the_presets_stay_within_the_limits_of_their_source() {
+    const HOUR: u64 = 3_600;
+    // NIST SP 800-63B-4, sections 2.1.3, 2.2.3 and 2.3.3.
+    assert!(Lifetime::nist_aal1().absolute() <= seconds(30 * 24 * HOUR));
+    assert!(Lifetime::nist_aal2().absolute() <= seconds(24 * HOUR) && Lifetime::nist_aal2().idle() <= seconds(HOUR));
+    assert!(Lifetime::nist_aal3().absolute() <= seconds(12 * HOUR) && Lifetime::nist_aal3().idle() <= seconds(HOUR / 4));
+}
+
+#[tokio::test]
+async fn a_clock_that_jumps_back_ends_no_session_and_lengthens_no_cookie() {
+    for site in Site::everywhere(&Settings::lasting(lifetime(seconds(60))).persistent()).await {
+        let start = cloakroom::Clock::now(&site.clock);
+        site.browser.post("/visit").await;
+        let token = site.token();
+        // As far as the skew between two servers may be.
+        site.clock.set(start - seconds(240));
+        assert_eq!(site.present("/", &token).await.text(), ":1", "{}", site.backend);
+        site.clock.set(start + seconds(60));
+        assert_eq!(site.present("/", &token).await.text(), FRESH, "{}: no deadline moved", site.backend);
+        site.clock.set(std::time::SystemTime::UNIX_EPOCH - seconds(1));
+        assert!(site.browser.fork().post("/visit").await.status().is_success(), "{}", site.backend);
+    }
+}
