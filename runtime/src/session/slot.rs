@@ -148,6 +148,7 @@ pub(super) enum Reply {
     /// The token of the live session.
     Token,
     /// The record itself, sealed.
+    #[cfg(feature = "cookie")]
     Sealed(String),
 }
 
@@ -952,6 +953,7 @@ impl Access {
         let reply = std::mem::replace(&mut self.reply, Reply::Nothing);
         let effect = match (self.live(), reply) {
             (Some(live), Reply::Token) => CookieEffect::Set { value: live.token.encode(), until: live.cookie_until() },
+            #[cfg(feature = "cookie")]
             (Some(live), Reply::Sealed(value)) => CookieEffect::Set { value, until: live.cookie_until() },
             _ if self.client == ClientCopy::Dead => CookieEffect::Clear,
             _ => CookieEffect::Leave,
