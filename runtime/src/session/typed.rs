@@ -333,6 +333,7 @@ impl<T: SessionData> TypedSession<T> {
     /// ```
     pub fn changes(&mut self) -> Vec<Change> {
         let mut changes = Vec::new();
+        let slot = &self.link.slot;
         T::__visit(&mut self.fields, &mut |field| {
             let state = field.state();
             let base = match state.base {
@@ -342,7 +343,11 @@ impl<T: SessionData> TypedSession<T> {
             let key = field.def().keys()[0];
             match state.state {
                 State::Untouched => {}
-                State::Cleared => changes.push(Change { key, size: None }),
+                State::Cleared => {
+                    if slot.with_access(|access| access.is_stored(field.def())).unwrap_or(false) {
+                        changes.push(Change { key, size: None });
+                    }
+                }
                 State::Touched | State::Forced => {
                     if let Ok(bytes) = field.encode()
                         && (state.state == State::Forced || field.def().expires() || !field.equals(&bytes, base))
