@@ -1,1 +1,3 @@
 //! What the tests share: an application to talk to, and stores to run it on.
+
+pub mod shop;
