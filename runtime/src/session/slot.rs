@@ -513,10 +513,15 @@ impl Access {
         Ok(())
     }
 
-    fn clear_field(&mut self, def: &'static dyn AnyField) {
-        let stored = self.live().is_some_and(|live| {
+    /// Whether the store holds a value of a field, readable or not: only then a clear has something to write.
+    pub(super) fn is_stored(&self, def: &dyn AnyField) -> bool {
+        self.live().is_some_and(|live| {
             def.keys().iter().any(|key| live.record.cells.get(key).is_some_and(|cell| cell.body.content.payload().is_some()))
-        });
+        })
+    }
+
+    fn clear_field(&mut self, def: &'static dyn AnyField) {
+        let stored = self.is_stored(def);
         match self.find(def) {
             Some(at) if !stored && !self.pending[at].planned => {
                 self.pending.swap_remove(at);
