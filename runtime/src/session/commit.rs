@@ -105,7 +105,7 @@ async fn ask_store(
                     return Ok(Step::Done);
                 }
                 CommitOutcome::Conflict { cells } => {
-                    events::merged(selector.handle());
+                    events::merged(&selector);
                     slot.with_access(|access| access.conflict(cells, &patch.guards, config.now())).transpose()?;
                     return Ok(Step::Conflict);
                 }
@@ -212,7 +212,7 @@ impl Slot {
             access.discard_changes();
         }
         if self.has_handles() {
-            events::outlived_head(access.live().map(|live| live.token.selector.handle()));
+            events::outlived_head(access.live().map(|live| &live.token.selector));
         }
         let config = Arc::clone(&request.config);
         if !request.runway.take() {
