@@ -14,7 +14,8 @@ pub(crate) const WRITTEN: Option<CodecId> = None;
 
 /// Why a value could not be encoded or decoded.
 ///
-/// What kind of error it was is kept, its text is not: serde quotes values, and an error may be logged.
+/// Of a failed read the kind is kept and the text is not: serde quotes values there, and an error may be logged. A failed write
+/// keeps the words of the type's own `Serialize`.
 ///
 /// ```
 /// use cloakroom::CodecError;
@@ -58,7 +59,7 @@ pub(crate) fn encode<V: Serialize>(value: &V, out: &mut Vec<u8>) -> Result<(), C
     {
         bincode::serde::encode_into_std_write(value, out, bincode::config::standard())
             .map(drop)
-            .map_err(|_| CodecError::Encode("its `Serialize` refused".to_owned()))
+            .map_err(|error| CodecError::Encode(error.to_string()))
     }
     #[cfg(all(feature = "postcard", not(feature = "bincode")))]
     {
@@ -84,7 +85,11 @@ pub(crate) fn decode<V: DeserializeOwned>(codec: CodecId, bytes: &[u8]) -> Resul
         },
         #[cfg(feature = "json")]
         CodecId::JSON => decode_json(bytes),
-        other => Err(CodecError::UnknownCodec(other)),
+        other => {
+            // Used by no arm in a build without codecs.
+            let _ = bytes;
+            Err(CodecError::UnknownCodec(other))
+        }
     }
 }
 
@@ -126,7 +131,7 @@ fn what_bincode_saw(error: &bincode::error::DecodeError) -> &'static str {
 /// Appends a value's bytes as JSON, for fields whose bytes must describe themselves.
 #[cfg(feature = "json")]
 pub(crate) fn encode_json<V: Serialize>(value: &V, out: &mut Vec<u8>) -> Result<(), CodecError> {
-    serde_json::to_writer(out, value).map_err(|error| CodecError::Encode(what_json_saw(&error)))
+    serde_json::to_writer(out, value).map_err(|error| CodecError::Encode(error.to_string()))
 }
 
 // Without the feature the derive refuses `opaque` with one error; the types behind it must still add up.

@@ -1,14 +1,13 @@
 //! From planned changes to a store's answer: the loop around one atomic round trip.
 
 use super::flight::Flight;
-use super::slot::{Access, Answer, Head, Loss, Plan, Reply, Slot};
+use super::slot::{Access, Answer, Head, Loss, Plan, Slot};
 use crate::{
     config::Config,
     error::SessionError,
     events,
-    record::{CommitOutcome, CreateOutcome, Record, Selector},
+    record::{CommitOutcome, CreateOutcome, Selector},
     store::{Backend, SessionStore, StoreError},
-    token::Token,
 };
 use http::StatusCode;
 use std::{
@@ -40,7 +39,7 @@ async fn carry_out(
         let step = match &config.backend {
             Backend::Server(store) => ask_store(&mut flight, &config, &**store, plan?).await?,
             #[cfg(feature = "cookie")]
-            Backend::Client(store) => apply_locally(slot, &config, store, plan?)?,
+            Backend::Client(store) => super::sealed::apply(slot, &config, store, plan?)?,
         };
         match step {
             Step::Done => return Ok(()),
@@ -57,7 +56,7 @@ async fn carry_out(
     }
 }
 
-enum Step {
+pub(super) enum Step {
     Done,
     More,
     /// Somebody else changed the same fields; the changes are merged.
@@ -106,7 +105,7 @@ async fn ask_store(
                     return Ok(Step::Done);
                 }
                 CommitOutcome::Conflict { cells } => {
-                    events::merged(selector.handle());
+                    events::merged(&selector);
                     slot.with_access(|access| access.conflict(cells, &patch.guards, config.now())).transpose()?;
                     return Ok(Step::Conflict);
                 }
@@ -135,42 +134,6 @@ fn unapplied(slot: &Slot, error: StoreError) -> SessionError {
         slot.change(|access| access.lose(Loss::Unknown));
     }
     error.into()
-}
-
-#[cfg(feature = "cookie")]
-fn apply_locally(slot: &Slot, config: &Config, store: &crate::store::CookieStore, plan: Plan) -> Result<Step, SessionError> {
-    let seal = |token: &Token, record: &Record| store.seal(config.cookie.name(), token, record);
-    match plan {
-        Plan::Nothing => return Ok(Step::Done),
-        Plan::Delete(_) => {
-            slot.change(Access::deleted);
-            return Ok(Step::More);
-        }
-        Plan::Create { token, record } => {
-            let sealed = seal(&token, &record)?;
-            slot.change(|access| {
-                access.created(token, record);
-                access.reply = Reply::Sealed(sealed);
-            });
-        }
-        Plan::Commit { patch, next, .. } => {
-            let apply = |access: &mut Access| {
-                let Some(live) = access.live() else { return Ok(()) };
-                let mut record = live.record.clone();
-                // Nobody else has this copy, so there is nothing to conflict with.
-                let CommitOutcome::Committed { revision, rotated } = record.apply(&patch) else {
-                    access.lose(Loss::Gone);
-                    return Err(SessionError::Gone);
-                };
-                let sealed = seal(next.as_ref().unwrap_or(&live.token), &record)?;
-                access.committed(&patch, next, revision, rotated);
-                access.reply = Reply::Sealed(sealed);
-                Ok(())
-            };
-            slot.with_access(apply).transpose()?;
-        }
-    }
-    Ok(Step::Done)
 }
 
 /// Lets other tasks run before the next attempt; longer, and less alike, the more often it was in vain.
@@ -249,7 +212,7 @@ impl Slot {
             access.discard_changes();
         }
         if self.has_handles() {
-            events::outlived_head(access.live().map(|live| live.token.selector.handle()));
+            events::outlived_head(access.live().map(|live| &live.token.selector));
         }
         let config = Arc::clone(&request.config);
         if !request.runway.take() {

@@ -81,7 +81,7 @@ async fn look(parts: &Parts, config: &Config, now: Timestamp) -> Found {
             let presented = config.present(token.secret.hash(), now);
             match store.load(&token.selector, &presented, &Want::default()).await {
                 Ok(Some(record)) => Found::Record { token, record },
-                Ok(None) => Found::Refused(Refused::Unknown, Some(token.selector.handle())),
+                Ok(None) => Found::Refused(Refused::Unknown, Some(token.selector)),
                 Err(error) => Found::Unavailable(Arc::new(error.into())),
             }
         }

@@ -8,8 +8,8 @@ use crate::{
     key::SessionKey,
     limits,
     record::{
-        Accepted, Cell, CellKey, Cells, Deadlines, Guard, Handle, Header, Patch, Payload, Presented, Put, Record, Rotation,
-        Selector, Timestamp,
+        Accepted, Cell, CellKey, Cells, Deadlines, Guard, Header, Patch, Payload, Presented, Put, Record, Rotation, Selector,
+        Timestamp,
     },
     schema::{AnyField, Base, Cause, FieldState, Opener, PlacedField, Rule, Schema, SessionData, State, Undecodable},
     store::{IdleTouch, StoreError},
@@ -148,6 +148,7 @@ pub(super) enum Reply {
     /// The token of the live session.
     Token,
     /// The record itself, sealed.
+    #[cfg(feature = "cookie")]
     Sealed(String),
 }
 
@@ -228,7 +229,7 @@ pub(super) enum Plan {
 #[expect(clippy::large_enum_variant, reason = "it is moved once, and a box would be one more allocation per request")]
 pub(super) enum Found {
     Nothing,
-    Refused(Refused, Option<Handle>),
+    Refused(Refused, Option<Selector>),
     Record { token: Token, record: Record },
     Unavailable(Arc<SessionError>),
 }
@@ -284,8 +285,8 @@ impl Access {
     pub(super) fn new(context: ErrorContext, found: Found, config: &Config, now: Timestamp) -> Self {
         let (session, client) = match found {
             Found::Nothing => (Session::Fresh, ClientCopy::None),
-            Found::Refused(why, handle) => {
-                events::refused(why, handle);
+            Found::Refused(why, selector) => {
+                events::refused(why, selector.as_ref());
                 let client = if why == Refused::Ambiguous { ClientCopy::Untouchable } else { ClientCopy::Dead };
                 (Session::Fresh, client)
             }
@@ -317,9 +318,8 @@ impl Access {
     fn judge(token: Token, mut record: Record, config: &Config, now: Timestamp) -> (Session, ClientCopy) {
         let header = &mut record.header;
         let presented = config.present(token.secret.hash(), now);
-        let handle = token.selector.handle();
         let Some(accepted) = header.accepts(&presented.secret_hash, now, presented.grace) else {
-            events::refused(Refused::Stale, Some(handle));
+            events::refused(Refused::Stale, Some(&token.selector));
             let since = match &header.previous {
                 Some(previous) if now < previous.since.plus(PARALLEL_TABS) => StaleSince::JustNow,
                 _ => StaleSince::Earlier,
@@ -327,14 +327,14 @@ impl Access {
             return (Session::Stale(since), ClientCopy::Untouchable);
         };
         if is_expired(header, config, now) {
-            events::refused(Refused::Expired, Some(handle));
+            events::refused(Refused::Expired, Some(&token.selector));
             return (Session::Fresh, ClientCopy::Dead);
         }
         if config.backend.idle_touch() == IdleTouch::AtLoad {
             // The store has done this on its way; the copy follows.
             header.touch(&presented);
         }
-        events::loaded(handle);
+        events::loaded(&token.selector);
         (Session::Live(Live { token, record, secret: accepted.into() }), ClientCopy::Current)
     }
 
@@ -512,10 +512,15 @@ impl Access {
         Ok(())
     }
 
-    fn clear_field(&mut self, def: &'static dyn AnyField) {
-        let stored = self.live().is_some_and(|live| {
+    /// Whether the store holds a value of a field, readable or not: only then a clear has something to write.
+    pub(super) fn is_stored(&self, def: &dyn AnyField) -> bool {
+        self.live().is_some_and(|live| {
             def.keys().iter().any(|key| live.record.cells.get(key).is_some_and(|cell| cell.body.content.payload().is_some()))
-        });
+        })
+    }
+
+    fn clear_field(&mut self, def: &'static dyn AnyField) {
+        let stored = self.is_stored(def);
         match self.find(def) {
             Some(at) if !stored && !self.pending[at].planned => {
                 self.pending.swap_remove(at);
@@ -778,12 +783,12 @@ impl Access {
 
     pub(super) fn deleted(&mut self) {
         if let Some(selector) = self.doomed.take() {
-            events::destroyed(selector.handle());
+            events::destroyed(&selector);
         }
     }
 
     pub(super) fn created(&mut self, token: Token, record: Record) {
-        events::created(token.selector.handle());
+        events::created(&token.selector);
         if self.planned_for != self.incarnation {
             // Destroyed while it was being created.
             self.doomed = Some(token.selector);
@@ -799,16 +804,15 @@ impl Access {
     pub(super) fn committed(&mut self, patch: &Patch, next: Option<Token>, revision: u64, rotated: bool) {
         let Session::Live(live) = &mut self.session else { return };
         self.handed_out = false;
-        let handle = live.token.selector.handle();
         live.record.follow(patch, revision, rotated);
         if patch.carries_cells() || patch.rotation.is_some() {
-            events::committed(handle, patch.puts.len());
+            events::committed(&live.token.selector, patch.puts.len());
         }
         if rotated && let Some(next) = next {
             live.token = next;
             live.secret = SecretInHand::Current;
             self.reply = Reply::Token;
-            events::rotated(handle);
+            events::rotated(&live.token.selector);
         }
         if patch.persistent.is_some() && live.secret == SecretInHand::Current {
             self.reply = Reply::Token;
@@ -910,7 +914,7 @@ impl Access {
             Session::Fresh | Session::Stale(_) | Session::Unavailable(_) => None,
         };
         if self.has_changes() {
-            events::late_write(live.as_ref().map(|live| live.token.selector.handle()));
+            events::late_write(live.as_ref().map(|live| &live.token.selector));
         }
         self.discard();
         if why == Loss::Gone {
@@ -952,6 +956,7 @@ impl Access {
         let reply = std::mem::replace(&mut self.reply, Reply::Nothing);
         let effect = match (self.live(), reply) {
             (Some(live), Reply::Token) => CookieEffect::Set { value: live.token.encode(), until: live.cookie_until() },
+            #[cfg(feature = "cookie")]
             (Some(live), Reply::Sealed(value)) => CookieEffect::Set { value, until: live.cookie_until() },
             _ if self.client == ClientCopy::Dead => CookieEffect::Clear,
             _ => CookieEffect::Leave,

@@ -360,7 +360,8 @@ impl<T: SessionData> TypedSession<T> {
             let key = def.keys()[0];
             match state.state {
                 State::Untouched => {}
-                State::Cleared => changes.push(Change { key, size: None }),
+                State::Cleared if access.is_stored(def) => changes.push(Change { key, size: None }),
+                State::Cleared => {}
                 State::Touched | State::Forced => {
                     let base = access.base_value(def, state.base.clone(), now);
                     if let Ok(bytes) = field.encode()

@@ -1,0 +1,175 @@
+//! The rules of the house that a program can check: the size of the tree, its Rust version, and what every file begins with.
+#![allow(clippy::unwrap_used, clippy::panic)]
+
+use serde_json::Value;
+use std::{
+    collections::{BTreeSet, HashMap},
+    fs,
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().to_owned()
+}
+
+fn read(path: &str) -> String {
+    fs::read_to_string(root().join(path)).unwrap_or_else(|error| panic!("{path}: {error}"))
+}
+
+/// An application of axum and perhaps cloakroom, with the versions of our lock file.
+struct Application(tempfile::TempDir);
+
+impl Application {
+    fn new(cloakroom: Option<&str>) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let ours = cloakroom.map(|options| format!("cloakroom = {{ path = {:?}{options} }}\n", root().join("runtime")));
+        let manifest = format!(
+            "[package]\nname = \"application\"\nversion = \"0.0.0\"\nedition = \"2024\"\n\n[workspace]\n\n[dependencies]\naxum = \"0.8\"\n{}",
+            ours.unwrap_or_default()
+        );
+        fs::create_dir(folder.path().join("src")).unwrap();
+        fs::write(folder.path().join("src/lib.rs"), "").unwrap();
+        fs::write(folder.path().join("Cargo.toml"), manifest).unwrap();
+        fs::copy(root().join("Cargo.lock"), folder.path().join("Cargo.lock")).unwrap();
+        Self(folder)
+    }
+
+    fn cargo(&self, arguments: &[&str]) -> String {
+        let output = Command::new(env!("CARGO")).args(arguments).arg("--offline").current_dir(self.0.path()).output().unwrap();
+        assert!(output.status.success(), "cargo {arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stdout).unwrap()
+    }
+
+    /// What it is compiled from, itself left out.
+    fn crates(&self) -> BTreeSet<String> {
+        let tree = self.cargo(&["tree", "--edges", "normal", "--prefix", "none", "--no-dedupe"]);
+        let name_and_version = |line: &str| line.split(' ').take(2).collect::<Vec<_>>().join(" ");
+        tree.lines().skip(1).map(name_and_version).collect()
+    }
+}
+
+#[test]
+fn the_tree_with_axum_has_at_most_65_crates_when_small_and_82_by_default() {
+    let axum = Application::new(None).crates();
+    for (options, most) in [(", default-features = false, features = [\"memory\"]", 65), ("", 82)] {
+        let with = Application::new(Some(options)).crates();
+        let added: Vec<_> = with.difference(&axum).collect();
+        assert!(
+            with.len() <= most,
+            "{} crates, at most {most}; axum has {}, these are ours: {added:?}",
+            with.len(),
+            axum.len()
+        );
+    }
+}
+
+/// `1.88` and `1.88.0` as a pair of numbers.
+fn version(text: &str) -> (u64, u64) {
+    let mut parts = text.split('.').map(|part| part.parse().unwrap());
+    (parts.next().unwrap(), parts.next().unwrap_or(0))
+}
+
+#[test]
+fn no_dependency_asks_for_a_newer_rust_than_we_promise() {
+    let application = Application::new(Some(", features = [\"sqlite\"]"));
+    let host = String::from_utf8(Command::new("rustc").args(["--print", "host-tuple"]).output().unwrap().stdout).unwrap();
+    let metadata = application.cargo(&["metadata", "--format-version", "1", "--filter-platform", host.trim()]);
+    let metadata: Value = serde_json::from_str(&metadata).unwrap();
+    let packages: HashMap<&str, &Value> =
+        metadata["packages"].as_array().unwrap().iter().map(|package| (package["id"].as_str().unwrap(), package)).collect();
+    let nodes: HashMap<&str, &Value> =
+        metadata["resolve"]["nodes"].as_array().unwrap().iter().map(|node| (node["id"].as_str().unwrap(), node)).collect();
+
+    let ours = packages.values().find(|package| package["name"] == "cloakroom").unwrap();
+    let promise = version(ours["rust_version"].as_str().unwrap());
+    let (mut pending, mut seen, mut newer) = (vec![ours["id"].as_str().unwrap()], BTreeSet::new(), Vec::new());
+    while let Some(id) = pending.pop() {
+        if !seen.insert(id) {
+            continue;
+        }
+        let package = packages[id];
+        if package["rust_version"].as_str().is_some_and(|asks| version(asks) > promise) {
+            newer.push(format!("{} {} asks for {}", package["name"], package["version"], package["rust_version"]));
+        }
+        for dependency in nodes[id]["deps"].as_array().unwrap() {
+            // `null` is a normal dependency.
+            if dependency["dep_kinds"].as_array().unwrap().iter().any(|kind| kind["kind"].is_null()) {
+                pending.push(dependency["pkg"].as_str().unwrap());
+            }
+        }
+    }
+    assert!(seen.len() > 30, "the walk over the tree went wrong: {seen:?}");
+    assert!(newer.is_empty(), "our rust-version is {promise:?}, but {newer:?}");
+}
+
+fn rust_files(folder: &Path, found: &mut Vec<PathBuf>) {
+    for entry in fs::read_dir(folder).unwrap().map(Result::unwrap) {
+        let path = entry.path();
+        if path.is_dir() && entry.file_name() != "target" {
+            rust_files(&path, found);
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            found.push(path);
+        }
+    }
+}
+
+#[test]
+fn every_file_begins_with_a_sentence_that_says_what_it_is() {
+    let mut files = Vec::new();
+    for folder in ["macros", "runtime", "tests", "benches", "examples"].map(|folder| root().join(folder)) {
+        if folder.exists() {
+            rust_files(&folder, &mut files);
+        }
+    }
+    let sentence = |text: &str| {
+        let opening: Vec<&str> = text.lines().map_while(|line| line.strip_prefix("//!")).map(str::trim).collect();
+        let opening = opening.split(|line| line.is_empty()).next().unwrap_or_default().join(" ");
+        opening.ends_with(['.', ':', '?'])
+    };
+    let mute: Vec<_> = files.iter().filter(|path| !sentence(&fs::read_to_string(path).unwrap())).collect();
+    assert!(files.len() > 50, "only {} files were found", files.len());
+    assert!(mute.is_empty(), "these files do not begin with `//!` and a sentence: {mute:#?}");
+}
+
+#[test]
+fn the_readme_shows_the_quickstart_as_it_is() {
+    let quickstart = read("examples/quickstart.rs");
+    assert!(read("README.md").contains(&format!("```rust\n{quickstart}```\n")), "README.md and examples/quickstart.rs differ");
+}
+
+#[test]
+fn the_quickstart_is_short_and_has_no_unwrap() {
+    let quickstart = read("examples/quickstart.rs");
+    let trifling = |line: &&str| {
+        let line = line.trim();
+        line.is_empty() || line == "}" || ["//", "use ", "#["].iter().any(|start| line.starts_with(start))
+    };
+    let body: Vec<&str> = quickstart.lines().filter(|line| !trifling(line)).collect();
+    assert!(body.len() <= 14, "{} lines are more than 14: {body:#?}", body.len());
+    assert!(!quickstart.contains("unwrap") && !quickstart.contains("expect("));
+}
+
+#[test]
+fn both_library_crates_forbid_unsafe_code() {
+    for file in ["runtime/src/lib.rs", "macros/src/lib.rs"] {
+        assert!(read(file).lines().any(|line| line == "#![forbid(unsafe_code)]"), "{file}");
+    }
+}
+
+#[test]
+fn the_documentation_links_only_to_files_that_exist() {
+    let mut documents = vec!["README.md".to_owned(), "CONTRIBUTING.md".to_owned(), "CHANGELOG.md".to_owned()];
+    documents.extend(
+        fs::read_dir(root().join("docs")).unwrap().map(|entry| format!("docs/{}", entry.unwrap().file_name().display())),
+    );
+    for document in documents {
+        for link in read(&document).split("](").skip(1).map(|rest| rest.split([')', '#']).next().unwrap()) {
+            let target = root().join(&document).parent().unwrap().join(link);
+            assert!(
+                link.is_empty() || link.contains("://") || target.exists(),
+                "{document} links to {link}, which does not exist"
+            );
+        }
+    }
+}
