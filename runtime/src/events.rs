@@ -84,3 +84,11 @@ pub(crate) fn lost(schema: &str, why: &dyn Display) {
 pub(crate) fn unseen_change(schema: &str, field: &str) {
     tracing::error!(target: "cloakroom", event = "session.unseen_change", schema, field, "the field changed without `&mut` access (interior mutability), so the change was not stored");
 }
+
+/// A handle lives on after the response's head, as in a socket or a stream.
+pub(crate) fn outlived_head(handle: Option<Handle>) {
+    match handle {
+        Some(handle) => tracing::debug!(target: "cloakroom", event = "session.outlived_head", %handle),
+        None => tracing::debug!(target: "cloakroom", event = "session.outlived_head"),
+    }
+}

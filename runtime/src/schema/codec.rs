@@ -14,7 +14,7 @@ pub(crate) const WRITTEN: Option<CodecId> = None;
 
 /// Why a value could not be encoded or decoded.
 ///
-/// The text of a codec's own error is kept, the value is not: an error may be logged.
+/// What kind of error it was is kept, its text is not: serde quotes values, and an error may be logged.
 ///
 /// ```
 /// use cloakroom::CodecError;
@@ -58,7 +58,7 @@ pub(crate) fn encode<V: Serialize>(value: &V, out: &mut Vec<u8>) -> Result<(), C
     {
         bincode::serde::encode_into_std_write(value, out, bincode::config::standard())
             .map(drop)
-            .map_err(|error| CodecError::Encode(error.to_string()))
+            .map_err(|_| CodecError::Encode("its `Serialize` refused".to_owned()))
     }
     #[cfg(all(feature = "postcard", not(feature = "bincode")))]
     {
@@ -84,7 +84,11 @@ pub(crate) fn decode<V: DeserializeOwned>(codec: CodecId, bytes: &[u8]) -> Resul
         },
         #[cfg(feature = "json")]
         CodecId::JSON => decode_json(bytes),
-        other => Err(CodecError::UnknownCodec(other)),
+        other => {
+            // Used by no arm in a build without codecs.
+            let _ = bytes;
+            Err(CodecError::UnknownCodec(other))
+        }
     }
 }
 
@@ -103,14 +107,30 @@ fn decode_bincode<V: DeserializeOwned>(bytes: &[u8]) -> Result<V, CodecError> {
     match read {
         Ok((value, used)) if used == bytes.len() => Ok(value),
         Ok(_) => Err(CodecError::Trailing),
-        Err(error) => Err(CodecError::Decode(error.to_string())),
+        Err(error) => Err(CodecError::Decode(what_bincode_saw(&error).to_owned())),
+    }
+}
+
+/// The kind of an error, without the text that serde makes of it: that may quote the value.
+#[cfg(feature = "bincode")]
+fn what_bincode_saw(error: &bincode::error::DecodeError) -> &'static str {
+    use bincode::error::DecodeError as Seen;
+    match error {
+        Seen::UnexpectedEnd { .. } => "the bytes end early",
+        Seen::LimitExceeded => "a length in it is larger than the bytes could hold",
+        Seen::Utf8 { .. } => "a text in it is not UTF-8",
+        Seen::UnexpectedVariant { .. } | Seen::InvalidBooleanValue(_) | Seen::InvalidCharEncoding(_) => {
+            "a byte in it has no meaning"
+        }
+        Seen::OtherString(_) | Seen::Other(_) => "the type refused it",
+        _ => "it is something else",
     }
 }
 
 /// Appends a value's bytes as JSON, for fields whose bytes must describe themselves.
 #[cfg(feature = "json")]
 pub(crate) fn encode_json<V: Serialize>(value: &V, out: &mut Vec<u8>) -> Result<(), CodecError> {
-    serde_json::to_writer(out, value).map_err(|error| CodecError::Encode(error.to_string()))
+    serde_json::to_writer(out, value).map_err(|error| CodecError::Encode(what_json_saw(&error)))
 }
 
 // Without the feature the derive refuses `opaque` with one error; the types behind it must still add up.
@@ -121,5 +141,10 @@ pub(crate) fn encode_json<V: Serialize>(_: &V, _: &mut Vec<u8>) -> Result<(), Co
 
 #[cfg(feature = "json")]
 fn decode_json<V: DeserializeOwned>(bytes: &[u8]) -> Result<V, CodecError> {
-    serde_json::from_slice(bytes).map_err(|error| CodecError::Decode(error.to_string()))
+    serde_json::from_slice(bytes).map_err(|error| CodecError::Decode(what_json_saw(&error)))
+}
+
+#[cfg(feature = "json")]
+fn what_json_saw(error: &serde_json::Error) -> String {
+    format!("{:?} error at column {}", error.classify(), error.column())
 }
