@@ -80,26 +80,45 @@ fn join(module: &str, name: &str) -> String {
 
 /// Adds the tests of a file that is formatted by rustfmt, so that a module ends where its indentation does.
 fn scan(text: &str, module: &str, found: &mut BTreeSet<String>) {
-    let mut modules: Vec<(usize, String)> = Vec::new();
+    let mut modules: Vec<(usize, &str)> = Vec::new();
     let mut is_test = false;
+    // A macro that makes tests of the names it is given, with the modules it puts them in.
+    let mut makers: BTreeMap<&str, Vec<String>> = BTreeMap::new();
+    let (mut maker, mut made_by) = ("", None);
     for line in text.lines() {
         let code = line.trim_start();
         let indentation = line.len() - code.len();
-        if code.starts_with('}') && modules.last().is_some_and(|(at, _)| *at == indentation) {
+        if let Some(name) = made_by {
+            if code.starts_with(['}', ')']) {
+                made_by = None;
+            }
+            for (home, test) in makers[name].iter().flat_map(|home| identifiers(code).map(move |test| (home, test))) {
+                found.insert(join(home, test));
+            }
+        } else if code.starts_with('}') && modules.last().is_some_and(|(at, _)| *at == indentation) {
             modules.pop();
-        } else if let Some(name) = code.strip_suffix(" {").and_then(|head| head.rsplit_once("mod ")).map(|(_, name)| name) {
-            modules.push((indentation, name.to_owned()));
-        } else if code.starts_with("#[test]") || code.starts_with("#[tokio::test") {
+        } else if let Some((_, name)) = code.strip_suffix(" {").and_then(|head| head.rsplit_once("mod ")) {
+            modules.push((indentation, name));
+        } else if let Some(name) = code.strip_prefix("macro_rules! ").and_then(|rest| rest.strip_suffix(" {")) {
+            maker = name;
+        } else if let Some((name, _)) = code.split_once('!').filter(|(name, _)| makers.contains_key(name)) {
+            made_by = Some(name);
+        } else if code.contains("#[test]") || code.contains("#[tokio::test") {
             is_test = true;
         } else if let (true, Some((_, rest))) = (is_test, code.split_once("fn ")) {
-            let name: String = rest.chars().take_while(|it| it.is_alphanumeric() || *it == '_').collect();
-            let path = modules.iter().fold(module.to_owned(), |path, (_, inner)| join(&path, inner));
-            if !name.is_empty() {
-                found.insert(join(&path, &name));
+            let home = modules.iter().fold(module.to_owned(), |path, (_, inner)| join(&path, inner));
+            match identifiers(rest).next() {
+                Some(_) if rest.starts_with('$') => makers.entry(maker).or_default().push(home),
+                Some(name) => drop(found.insert(join(&home, name))),
+                None => {}
             }
             is_test = false;
         }
     }
+}
+
+fn identifiers(code: &str) -> impl Iterator<Item = &str> {
+    code.split(|it: char| !it.is_alphanumeric() && it != '_').filter(|word| !word.is_empty())
 }
 
 fn numbered(prefix: &str, count: u32) -> impl Iterator<Item = String> {

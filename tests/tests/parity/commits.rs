@@ -3,14 +3,14 @@
 use axum::{extract::Path, routing::any};
 use chrono::{DateTime, NaiveDate, Utc};
 use cloakroom::{
-    SessionData, SessionError, SessionLayer, SessionValue, TypedSession,
+    SessionData, SessionError, SessionLayer, SessionValue, TooLarge, TypedSession, limits,
     record::{CellBody, CellKey, CodecId, Content, Patch, Payload, Put, Shape},
     store::{CookieStore, IntoBackend, MemoryStore, SessionStore, SqliteStore},
     testing::{Fault, FaultStore, Gate, Op, Operation, TestClient},
 };
 use cloakroom_tests::{
-    events::Events,
-    site::{Effect, FRESH, Settings, Shop, Site, effect, keys, record, seconds, selector, shop, watched},
+    shop::Events,
+    site::{CookieEffect, FRESH, Settings, Shop, Site, effect, keys, record, seconds, selector, shop, watched},
 };
 use http::StatusCode;
 use serde::{Deserialize, Serialize, Serializer, ser::Error as _};
@@ -55,7 +55,7 @@ async fn reading_neither_writes_the_record_nor_sends_the_cookie() {
     store.take();
     for path in ["/", "/handle", "/expires", "/same"] {
         site.clock.advance(seconds(3_600));
-        assert_eq!(effect(&site.browser.get(path).await), Effect::Nothing, "{path}");
+        assert_eq!(effect(&site.browser.get(path).await), CookieEffect::Nothing, "{path}");
         let log = store.take();
         assert!(matches!(&log[..], [Op::Load { .. }]), "{path}: {log:?}");
     }
@@ -124,7 +124,7 @@ async fn malformed<S: SessionStore + Clone>(store: S) {
             (StatusCode::OK, FRESH),
             "{about}: all of the schema, not half of it"
         );
-        assert_eq!(effect(&response), Effect::Nothing, "{about}");
+        assert_eq!(effect(&response), CookieEffect::Nothing, "{about}");
         let said = events.take();
         assert_eq!(said.iter().filter(|line| line.contains("session.undecodable")).count(), 1, "{about}: {said:?}");
         let stored = record(&store, &key, site.now()).await.unwrap();
@@ -201,7 +201,7 @@ async fn unspeakable<B: IntoBackend>(backend: B) {
     let response = browser.post("/write").await;
     assert_eq!(response.status(), StatusCode::INTERNAL_SERVER_ERROR);
     assert!(!response.text().contains("written"));
-    assert_eq!(effect(&response), Effect::Nothing);
+    assert_eq!(effect(&response), CookieEffect::Nothing);
     assert_eq!(seen.load(Ordering::Relaxed), 1);
     browser.post("/visit").await;
     browser.post("/write").await;
@@ -220,6 +220,48 @@ async fn a_5xx_stores_nothing_unsaved_and_a_deliberate_4xx_does() {
         assert_eq!(site.browser.post(&format!("/answer/{status}")).await.status().as_u16(), status);
         assert_eq!(site.browser.get("/").await.text(), format!(":{views}"), "after {status}");
     }
+}
+
+#[derive(SessionData)]
+#[session(name = "heavy")]
+struct Heavy {
+    first: String,
+    second: String,
+    third: String,
+    fourth: String,
+    fifth: String,
+}
+
+#[tokio::test]
+async fn a_session_over_the_limit_is_refused_with_its_sizes_and_stays_as_it_was() {
+    const SIZE: usize = 250_000;
+    let load = any(async |Path(which): Path<usize>, mut heavy: TypedSession<Heavy>| {
+        let heavy = &mut *heavy;
+        let fields = [&mut heavy.first, &mut heavy.second, &mut heavy.third, &mut heavy.fourth, &mut heavy.fifth];
+        for field in fields.into_iter().skip(which).take(1) {
+            **field = "x".repeat(SIZE);
+        }
+    });
+    let sizes = Arc::new(AtomicUsize::new(0));
+    let seen = Arc::clone(&sizes);
+    let store = watched();
+    let layer = SessionLayer::new(store.clone()).on_error(move |error, _| {
+        let SessionError::TooLarge { what: TooLarge::Record, limit: limits::RECORD, sizes } = error else { panic!("{error}") };
+        assert!(sizes.iter().all(|(key, size)| key.starts_with("heavy/") && *size >= SIZE), "{sizes:?}");
+        seen.store(sizes.len(), Ordering::Relaxed);
+        error.default_response()
+    });
+    let browser = TestClient::new(shop().route("/load/{which}", load).layer(layer));
+    for which in 0..4 {
+        assert_eq!(browser.post(&format!("/load/{which}")).await.status(), StatusCode::OK);
+    }
+    let commits = store.count(Operation::Commit);
+    let response = browser.post("/load/4").await;
+    assert_eq!(response.status(), StatusCode::INTERNAL_SERVER_ERROR);
+    assert_eq!(effect(&response), CookieEffect::Nothing);
+    assert_eq!(sizes.load(Ordering::Relaxed), 5);
+    assert_eq!(store.count(Operation::Commit), commits, "the store was not even asked");
+    assert_eq!(browser.post("/load/0").await.status(), StatusCode::OK, "what was there is there");
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, SessionValue)]
