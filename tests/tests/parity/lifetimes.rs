@@ -32,7 +32,7 @@ async fn the_absolute_deadline_is_the_same_instant_however_often_the_session_is_
 #[tokio::test]
 async fn the_absolute_deadline_in_the_record_does_not_move() {
     let store = MemoryStore::new();
-    let site = Site::with(store.clone(), &Settings::lasting(limits(5, 10)));
+    let site = Site::with(store.clone(), &Settings::lasting(limits(10, 10)));
     site.browser.post("/visit").await;
     let key = selector(&site.token());
     let before = record(&store, &key, site.now()).await.unwrap().header.absolute_until;
