@@ -28,6 +28,12 @@ impl Events {
     pub fn take(&self) -> Vec<String> {
         std::mem::take(&mut *self.lines.lock().expect("no test panics here"))
     }
+
+    /// How many events of that name there were since the last call.
+    pub fn count(&self, name: &str) -> usize {
+        let name = format!("event={name:?}");
+        self.take().iter().filter(|line| line.contains(&name)).count()
+    }
 }
 
 struct Listener {

@@ -147,7 +147,7 @@ enum Found {
     },
     Live {
         token: Token,
-        loaded: Session,
+        loaded: Box<Session>,
     },
     Stale {
         just_now: bool,
@@ -219,7 +219,7 @@ impl Model {
                 Some(session) if session.epoch != token.epoch => {
                     Found::Stale { just_now: self.now < session.rotated + PARALLEL }
                 }
-                Some(session) if !self.is_expired(session) => Found::Live { token, loaded: session.clone() },
+                Some(session) if !self.is_expired(session) => Found::Live { token, loaded: Box::new(session.clone()) },
                 _ => Found::Fresh { dead: true },
             },
         };
