@@ -1,21 +1,15 @@
 //! A store that is watched and disturbed, a clock that stands still, and what it takes to look behind the application's back.
 
-use axum::Router;
+use crate::site::{COOKIE, record, selector};
+use axum::{Router, body::Body};
 use cloakroom::{
-    SessionLayer,
-    record::{CellBody, CellKey, CommitOutcome, Patch, Presented, Put, Record, SecretHash, Selector, Timestamp, Want},
+    Clock, SessionLayer,
+    record::{CellBody, CellKey, CommitOutcome, Patch, Put, Record, Selector, Timestamp},
     store::{MemoryStore, SessionStore},
     testing::{FaultStore, ManualClock, SpyStore, TestClient, TestResponse},
 };
 use http::{HeaderValue, Request, header};
-use std::{
-    fmt::{self, Write as _},
-    sync::{Arc, Mutex},
-    time::{Duration, SystemTime},
-};
-
-/// The cookie of a layer that was not told otherwise.
-pub const COOKIE: &str = "__Host-id";
+use std::time::{Duration, SystemTime};
 
 /// A browser in front of a router.
 pub type Browser = TestClient<Router>;
@@ -65,7 +59,7 @@ impl<S: SessionStore + Clone> House<S> {
     }
 
     pub fn now(&self) -> Timestamp {
-        cloakroom::Clock::now(&self.clock).into()
+        self.clock.now().into()
     }
 
     /// What was asked of the store since the last call, one line each, without the sessions' names.
@@ -84,9 +78,7 @@ impl<S: SessionStore + Clone> House<S> {
 
     /// The record of that key.
     pub async fn record_of(&self, key: &Selector) -> Option<Record> {
-        // No secret has this hash, so looking does not count as using the session.
-        let nobody = Presented::new(SecretHash::from_bytes([0; 32]), self.now(), cloakroom::Lifetime::default());
-        self.faults().inner().load(key, &nobody, &Want::default()).await.expect("the store answers")
+        record(self.faults().inner(), key, self.now()).await
     }
 
     /// Writes cells into a browser's record behind the application's back.
@@ -99,122 +91,13 @@ impl<S: SessionStore + Clone> House<S> {
     }
 }
 
-/// Where the record of a token lies.
-pub fn selector(token: &str) -> Selector {
-    let mut bytes = Vec::new();
-    let (mut held, mut bits) = (0u32, 0);
-    for character in token.bytes() {
-        let value = match character {
-            b'A'..=b'Z' => character - b'A',
-            b'a'..=b'z' => character - b'a' + 26,
-            b'0'..=b'9' => character - b'0' + 52,
-            b'-' => 62,
-            b'_' => 63,
-            other => panic!("{other} is not base64url"),
-        };
-        held = held << 6 | u32::from(value);
-        bits += 6;
-        if bits >= 8 {
-            bits -= 8;
-            bytes.push((held >> bits) as u8);
-        }
-    }
-    Selector::from_bytes(bytes[..16].try_into().expect("a token has 32 bytes"))
-}
-
 /// Sends a request with exactly these Cookie fields.
 pub async fn with_cookies(browser: &Browser, uri: &str, fields: &[&[u8]]) -> TestResponse {
-    let mut request = Request::post(uri).body(axum::body::Body::empty()).expect("a request");
+    let mut request = Request::post(uri).body(Body::empty()).expect("a request");
     for field in fields {
         request.headers_mut().append(header::COOKIE, HeaderValue::from_bytes(field).expect("a header value"));
     }
     browser.send(request).await
-}
-
-/// What a response does to our cookie.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum CookieEffect {
-    Nothing,
-    Set(String),
-    Clear,
-}
-
-/// What a response does to our cookie; more than one Set-Cookie of our name fails the test.
-pub fn effect(response: &TestResponse) -> CookieEffect {
-    let ours: Vec<String> =
-        response.set_cookies().into_iter().filter_map(|line| Some(line.strip_prefix("__Host-id=")?.to_owned())).collect();
-    assert!(ours.len() < 2, "one cookie is set twice: {ours:?}");
-    match ours.first() {
-        None => CookieEffect::Nothing,
-        Some(line) if line.contains("Max-Age=0") => CookieEffect::Clear,
-        Some(line) => CookieEffect::Set(line.split(';').next().unwrap_or_default().to_owned()),
-    }
-}
-
-/// Every event of the library on this thread while it is alive.
-pub struct Events {
-    lines: Arc<Mutex<Vec<String>>>,
-    _guard: tracing::subscriber::DefaultGuard,
-}
-
-impl Events {
-    pub fn capture() -> Self {
-        let lines = Arc::<Mutex<Vec<String>>>::default();
-        let subscriber = Listener { lines: Arc::clone(&lines) };
-        Self { lines, _guard: tracing::subscriber::set_default(subscriber) }
-    }
-
-    /// What was said since the last call.
-    pub fn take(&self) -> Vec<String> {
-        std::mem::take(&mut *self.lines.lock().expect("no test panics here"))
-    }
-
-    /// How many events of that name were seen since the last call.
-    pub fn count(&self, name: &str) -> usize {
-        let name = format!("event={name:?}");
-        self.take().iter().filter(|line| line.contains(&name)).count()
-    }
-}
-
-struct Listener {
-    lines: Arc<Mutex<Vec<String>>>,
-}
-
-impl tracing::Subscriber for Listener {
-    fn register_callsite(&self, _: &'static tracing::Metadata<'static>) -> tracing::subscriber::Interest {
-        // Tests run in parallel, each with a subscriber of its own, so nobody may answer for all of them.
-        tracing::subscriber::Interest::sometimes()
-    }
-
-    fn enabled(&self, metadata: &tracing::Metadata<'_>) -> bool {
-        metadata.target() == "cloakroom"
-    }
-
-    fn new_span(&self, _: &tracing::span::Attributes<'_>) -> tracing::span::Id {
-        tracing::span::Id::from_u64(1)
-    }
-
-    fn record(&self, _: &tracing::span::Id, _: &tracing::span::Record<'_>) {}
-
-    fn record_follows_from(&self, _: &tracing::span::Id, _: &tracing::span::Id) {}
-
-    fn event(&self, event: &tracing::Event<'_>) {
-        let mut line = Line(event.metadata().level().to_string());
-        event.record(&mut line);
-        self.lines.lock().expect("no test panics here").push(line.0);
-    }
-
-    fn enter(&self, _: &tracing::span::Id) {}
-
-    fn exit(&self, _: &tracing::span::Id) {}
-}
-
-struct Line(String);
-
-impl tracing::field::Visit for Line {
-    fn record_debug(&mut self, field: &tracing::field::Field, value: &dyn fmt::Debug) {
-        let _ = write!(self.0, " {}={value:?}", field.name());
-    }
 }
 
 /// A generator of numbers for what may be random in a test, from a seed that is printed.

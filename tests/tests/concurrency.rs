@@ -12,7 +12,11 @@ use cloakroom::{
     store::{SessionStore, SqliteStore},
     testing::{Fault, Gate, Operation, TestResponse},
 };
-use cloakroom_tests::shop::{Browser, COOKIE, CookieEffect, Dice, Events, House, effect, selector};
+use cloakroom_tests::{
+    events::Events,
+    shop::{Browser, Dice, House},
+    site::{COOKIE, Effect, effect, selector},
+};
 use http::StatusCode;
 use std::{
     collections::BTreeSet,
@@ -221,7 +225,7 @@ async fn sixteen_requests_that_each_change_another_field_all_survive(house: Hous
         gate.open();
     };
     let (responses, ()) = tokio::join!(all_at_once(&browser, (0..16).map(|at| format!("/field/{at}"))), opener);
-    assert!(responses.iter().all(|response| response.status() == 200 && effect(response) == CookieEffect::Nothing));
+    assert!(responses.iter().all(|response| response.status() == 200 && effect(response) == Effect::Nothing));
     assert_eq!(browser.get("/fields").await.text(), "[1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16]");
     assert_eq!(house.record(&browser).await.unwrap().header.revision, 17);
     assert_eq!(house.store.count(Operation::Commit), 16, "different fields never conflict");
@@ -247,7 +251,7 @@ async fn sixty_four_writers_of_one_session_all_count(house: House<impl SessionSt
     let responses = all_at_once(&browser, uris).await;
     for response in &responses {
         assert_eq!(response.status(), 200, "{}", response.text());
-        assert_eq!(effect(response), CookieEffect::Nothing);
+        assert_eq!(effect(response), Effect::Nothing);
     }
     let seen = browser.get("/").await.text();
     assert!(seen.starts_with("58 "), "10 and 48 increments: {seen}");
@@ -260,10 +264,10 @@ async fn r1_two_writers_of_different_fields_both_land(house: House<impl SessionS
         let browser = begun(&house).await;
         let before = house.record(&browser).await.unwrap().header.revision;
         let (gate, a) = at_its_commit(&house, &browser, slow).await;
-        assert_eq!(effect(&spawn(&browser, fast).await.unwrap()), CookieEffect::Nothing);
+        assert_eq!(effect(&spawn(&browser, fast).await.unwrap()), Effect::Nothing);
         gate.open();
         let a = a.await.unwrap();
-        assert_eq!((a.status().as_u16(), effect(&a)), (200, CookieEffect::Nothing));
+        assert_eq!((a.status().as_u16(), effect(&a)), (200, Effect::Nothing));
         assert_eq!(browser.get("/").await.text(), r#"10 1 2 0 {"x"} "#);
         assert_eq!(house.record(&browser).await.unwrap().header.revision, before + 2);
         let commits: Vec<String> = house.log().into_iter().filter(|line| line.starts_with("commit")).collect();
@@ -303,7 +307,7 @@ async fn r3_the_later_of_two_writers_wins_whole_and_a_strict_field_has_one_winne
     assert_eq!(spawn(&browser, "/only/7").await.unwrap().status(), 200);
     gate.open();
     let loser = loser.await.unwrap();
-    assert_eq!((loser.status(), effect(&loser)), (StatusCode::CONFLICT, CookieEffect::Nothing));
+    assert_eq!((loser.status(), effect(&loser)), (StatusCode::CONFLICT, Effect::Nothing));
     assert!(browser.get("/").await.text().starts_with("10 7 0 7 "), "none of the loser's other fields are applied");
 }
 
@@ -314,19 +318,19 @@ async fn r4_a_slow_writer_does_not_bring_a_destroyed_session_back(house: House<i
     let (gate, slow) = at_its_commit(&house, &browser, "/x/1").await;
     let (save_gate, slow_save) = at_its_commit(&house, &browser, "/save/1").await;
     let out = browser.post("/out").await;
-    assert_eq!((out.status().as_u16(), effect(&out)), (200, CookieEffect::Clear));
+    assert_eq!((out.status().as_u16(), effect(&out)), (200, Effect::Clear));
     for attribute in ["Path=/", "Secure", "HttpOnly", "SameSite=Lax"] {
         assert!(out.set_cookies()[0].contains(attribute));
     }
     gate.open();
     save_gate.open();
     let slow = slow.await.unwrap();
-    assert_eq!((slow.status(), effect(&slow)), (StatusCode::CONFLICT, CookieEffect::Nothing));
+    assert_eq!((slow.status(), effect(&slow)), (StatusCode::CONFLICT, Effect::Nothing));
     let saved = slow_save.await.unwrap();
-    assert_eq!((saved.text().as_str(), effect(&saved)), ("Gone", CookieEffect::Nothing));
+    assert_eq!((saved.text().as_str(), effect(&saved)), ("Gone", Effect::Nothing));
     assert!(house.record_of(&key).await.is_none());
     let later = old.get("/").await;
-    assert_eq!((later.status().as_u16(), effect(&later)), (200, CookieEffect::Clear));
+    assert_eq!((later.status().as_u16(), effect(&later)), (200, Effect::Clear));
     assert_eq!(later.text(), "0 0 0 0 {} ");
 }
 
@@ -344,7 +348,7 @@ async fn r5_a_slow_reader_does_not_bring_a_destroyed_session_back(house: House<i
     gate.open();
     let slow = slow.await.unwrap();
     assert_eq!((slow.status().as_u16(), slow.text().as_str()), (200, r#"10 0 0 0 {"x"} "#));
-    assert_eq!(effect(&slow), CookieEffect::Nothing);
+    assert_eq!(effect(&slow), Effect::Nothing);
     assert!(house.record_of(&key).await.is_none());
 }
 
@@ -372,13 +376,13 @@ async fn r7_a_write_of_the_old_epoch_is_gone(house: House<impl SessionStore + Cl
     let old = browser.fork();
     let (gate, late) = at_its_commit(&house, &browser, "/x/1").await;
     let rotated = browser.post("/rotate/5").await;
-    assert!(matches!(effect(&rotated), CookieEffect::Set(_)));
+    assert!(matches!(effect(&rotated), Effect::Set(_)));
     gate.open();
     let late = late.await.unwrap();
-    assert_eq!((late.status(), effect(&late)), (StatusCode::CONFLICT, CookieEffect::Nothing));
+    assert_eq!((late.status(), effect(&late)), (StatusCode::CONFLICT, Effect::Nothing));
     assert_eq!(browser.get("/").await.text(), r#"10 0 5 0 {"x"} "#, "nothing of the late write is stored");
     let stale = old.get("/").await;
-    assert_eq!((stale.text().as_str(), effect(&stale)), ("0 0 0 0 {} ", CookieEffect::Nothing));
+    assert_eq!((stale.text().as_str(), effect(&stale)), ("0 0 0 0 {} ", Effect::Nothing));
 }
 
 async fn r8_of_two_rotations_exactly_one_wins(house: House<impl SessionStore + Clone>) {
@@ -392,8 +396,8 @@ async fn r8_of_two_rotations_exactly_one_wins(house: House<impl SessionStore + C
     let (a, b, ()) = tokio::join!(spawn(&browser, "/rotate/1"), spawn(&browser, "/rotate/2"), opener);
     let (a, b) = (a.unwrap(), b.unwrap());
     let (winner, loser, value) = if a.status() == 200 { (a, b, 1) } else { (b, a, 2) };
-    let CookieEffect::Set(token) = effect(&winner) else { panic!("the winner gets a token") };
-    assert_eq!((loser.status(), effect(&loser)), (StatusCode::CONFLICT, CookieEffect::Nothing), "it does not claim success");
+    let Effect::Set(token) = effect(&winner) else { panic!("the winner gets a token") };
+    assert_eq!((loser.status(), effect(&loser)), (StatusCode::CONFLICT, Effect::Nothing), "it does not claim success");
     browser.set_cookie(COOKIE, token);
     assert_eq!(browser.get("/").await.text(), format!(r#"10 0 {value} 0 {{"x"}} "#));
     assert_eq!(house.record(&browser).await.unwrap().header.epoch, 1);
@@ -419,7 +423,7 @@ async fn r11_a_touch_paused_across_a_revoke_revives_nothing(house: House<impl Se
     let slow = slow.await.unwrap();
     assert_eq!(slow.status(), 200);
     assert!(house.record_of(&key).await.is_none());
-    assert_eq!(effect(&browser.get("/").await), CookieEffect::Clear, "refused on the next load");
+    assert_eq!(effect(&browser.get("/").await), Effect::Clear, "refused on the next load");
 }
 
 async fn r13_a_session_that_expires_between_load_and_commit_is_gone(house: House<impl SessionStore + Clone>) {
@@ -438,9 +442,9 @@ async fn r13_a_session_that_expires_between_load_and_commit_is_gone(house: House
         assert_eq!(record.header.revision, 1, "nothing was written");
         assert!(!record.header.is_open(house.now()));
     }
-    assert_eq!((late.status(), effect(&late)), (StatusCode::CONFLICT, CookieEffect::Nothing));
+    assert_eq!((late.status(), effect(&late)), (StatusCode::CONFLICT, Effect::Nothing));
     let next = browser.get("/").await;
-    assert_eq!((next.text().as_str(), effect(&next)), ("0 0 0 0 {} ", CookieEffect::Clear));
+    assert_eq!((next.text().as_str(), effect(&next)), ("0 0 0 0 {} ", Effect::Clear));
 }
 
 async fn r14_a_removal_survives_a_union(house: House<impl SessionStore + Clone>) {
@@ -467,9 +471,9 @@ async fn r16_the_head_waits_for_the_store_and_a_failure_hands_out_no_cookie(hous
         house.faults().next(Operation::Create, fault.clone());
         house.faults().next(Operation::Commit, fault);
         let response = newcomer.post("/x/1").await;
-        assert_eq!((response.status().as_u16(), effect(&response)), (503, CookieEffect::Nothing));
+        assert_eq!((response.status().as_u16(), effect(&response)), (503, Effect::Nothing));
         let response = browser.post("/rotate/1").await;
-        assert_eq!((response.status().as_u16(), effect(&response)), (503, CookieEffect::Nothing));
+        assert_eq!((response.status().as_u16(), effect(&response)), (503, Effect::Nothing));
     }
 }
 
@@ -492,7 +496,7 @@ async fn parallel_first_requests_are_sessions_of_their_own(house: House<impl Ses
     let tokens: BTreeSet<String> = responses
         .iter()
         .map(|response| match effect(response) {
-            CookieEffect::Set(token) => token,
+            Effect::Set(token) => token,
             other => panic!("{other:?}"),
         })
         .collect();
@@ -502,7 +506,7 @@ async fn parallel_first_requests_are_sessions_of_their_own(house: House<impl Ses
 async fn parallel_destroys_all_succeed(house: House<impl SessionStore + Clone>) {
     let browser = begun(&house).await;
     let responses = all_at_once(&browser, (0..8).map(|_| "/out".to_owned())).await;
-    assert!(responses.iter().all(|response| response.status() == 200 && effect(response) == CookieEffect::Clear));
+    assert!(responses.iter().all(|response| response.status() == 200 && effect(response) == Effect::Clear));
     assert!(house.record(&browser).await.is_none());
 }
 

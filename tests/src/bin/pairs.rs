@@ -4,7 +4,7 @@
 
 use axum::{Router, routing::post};
 use cloakroom::{SessionData, SessionLayer, TypedSession, store::SqliteStore, testing::TestClient};
-use cloakroom_tests::shop::COOKIE;
+use cloakroom_tests::site::COOKIE;
 use std::io::Write;
 
 #[derive(SessionData)]

@@ -14,7 +14,10 @@ use cloakroom::{
     store::{CookieStore, MemoryStore},
     testing::{Operation, TestClient},
 };
-use cloakroom_tests::shop::{Browser, COOKIE, CookieEffect, House, effect, selector, with_cookies};
+use cloakroom_tests::{
+    shop::{Browser, House, with_cookies},
+    site::{COOKIE, Effect, effect, selector},
+};
 use http::{HeaderValue, Request, header};
 use proptest::{collection::vec, prelude::*, sample::Index, test_runner::TestCaseResult};
 use serde::{Deserialize, Serialize};
@@ -171,7 +174,7 @@ proptest! {
             let response = with_cookies(&browser, "/", &fields).await;
             let after = asked();
             prop_assert_eq!((response.status().as_u16(), response.text()), (200, "0".to_owned()));
-            prop_assert!(!matches!(effect(&response), CookieEffect::Set(_)));
+            prop_assert!(!matches!(effect(&response), Effect::Set(_)));
             prop_assert!(house.store.take().len() < 2);
             prop_assert!(after - before < A_REQUEST + 16 * length, "{} bytes for {length}", after - before);
             Ok(())
@@ -209,7 +212,7 @@ proptest! {
             let response = browser.get("/").await;
             prop_assert!(asked() - before < A_REQUEST + 16 * value.len());
             prop_assert_eq!((response.status().as_u16(), response.text()), (200, "0".to_owned()));
-            prop_assert_eq!(effect(&response), CookieEffect::Clear);
+            prop_assert_eq!(effect(&response), Effect::Clear);
             Ok(())
         })?;
     }
@@ -290,7 +293,7 @@ proptest! {
             let response = browser.get("/").await;
             let asked = asked() - before;
             prop_assert_eq!(response.status().as_u16(), 200);
-            prop_assert_eq!(effect(&response), CookieEffect::Nothing);
+            prop_assert_eq!(effect(&response), Effect::Nothing);
             prop_assert!(asked < DECODED + 256 * payload.len(), "{asked} bytes for {} of {}", payload.len(), FIELDS[field]);
             prop_assert_eq!(house.store.count(Operation::Commit), 0, "a read writes nothing");
             prop_assert_eq!(browser.post("/begin").await.status().as_u16(), 200, "the next write heals it");

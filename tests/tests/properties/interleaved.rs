@@ -7,7 +7,7 @@ use cloakroom::{
     store::{CookieStore, IntoBackend, MemoryStore, SqliteStore},
     testing::ManualClock,
 };
-use cloakroom_tests::shop::COOKIE;
+use cloakroom_tests::site::COOKIE;
 use http::{Request, Response, header};
 use proptest::{prelude::*, test_runner::TestCaseResult};
 use std::{

@@ -83,17 +83,20 @@ pub(crate) fn steps() -> impl Strategy<Value = Vec<Step>> {
         6 => (request(), prop_oneof![5 => Just(Cookie::Newest), 1 => Just(Cookie::Older)])
             .prop_map(|(request, cookie)| Step::Begin(request, cookie)),
         4 => (request(), key, 0..4i64).prop_map(|(request, key, to)| Step::Set(request, key, to)),
-        3 => (request(), -3..4i64).prop_map(|(request, by)| Step::Add(request, by)),
+        4 => (request(), -3..4i64).prop_map(|(request, by)| Step::Add(request, by)),
         2 => (request(), 0..4u8).prop_map(|(request, tag)| Step::Tag(request, tag)),
         2 => (request(), 0..4u8).prop_map(|(request, tag)| Step::Untag(request, tag)),
         1 => request().prop_map(Step::Clear),
         1 => request().prop_map(Step::Destroy),
         1 => request().prop_map(Step::Rotate),
-        7 => request().prop_map(Step::Finish),
+        5 => request().prop_map(Step::Finish),
         1 => request().prop_map(Step::Abort),
         1 => prop_oneof![4 => 1..90u64, 1 => Just(LIFETIME)].prop_map(Step::Tick),
     ];
-    prop::collection::vec(step, 1..60)
+    // Most cases start from a session that exists: that is where requests meet.
+    let begun = vec![Step::Begin(0, Cookie::Newest), Step::Add(0, 1), Step::Tag(0, 0), Step::Finish(0)];
+    let start = prop_oneof![1 => Just(Vec::new()), 4 => Just(begun)];
+    (start, prop::collection::vec(step, 1..80)).prop_map(|(start, steps)| [start, steps].concat())
 }
 
 /// Idle and absolute, in seconds.
@@ -147,7 +150,7 @@ enum Found {
     },
     Live {
         token: Token,
-        loaded: Session,
+        loaded: Box<Session>,
     },
     Stale {
         just_now: bool,
@@ -219,7 +222,7 @@ impl Model {
                 Some(session) if session.epoch != token.epoch => {
                     Found::Stale { just_now: self.now < session.rotated + PARALLEL }
                 }
-                Some(session) if !self.is_expired(session) => Found::Live { token, loaded: session.clone() },
+                Some(session) if !self.is_expired(session) => Found::Live { token, loaded: Box::new(session.clone()) },
                 _ => Found::Fresh { dead: true },
             },
         };

@@ -14,7 +14,11 @@ use cloakroom::{
     store::CookieStore,
     testing::{Fault, Gate, Operation},
 };
-use cloakroom_tests::shop::{CookieEffect, Events, House, effect};
+use cloakroom_tests::{
+    events::Events,
+    shop::House,
+    site::{Effect, effect},
+};
 use std::{
     pin::Pin,
     sync::{Arc, Mutex},
@@ -77,7 +81,7 @@ async fn a_stream_saves_to_a_session_whose_token_the_client_holds() {
     house.log();
     let response = browser.get("/stream").await;
     assert_eq!(response.text(), "12");
-    assert_eq!(effect(&response), CookieEffect::Nothing);
+    assert_eq!(effect(&response), Effect::Nothing);
     assert_eq!(house.store.count(Operation::Commit), 2);
     assert_eq!(browser.get("/").await.text(), "12");
 }
@@ -179,7 +183,7 @@ async fn a_handle_without_changes_may_outlive_the_head_silently_saved_ones_too()
     let browser = house.browser(visitors().route("/stream", get(stream)));
     let response = browser.get("/stream").await;
     assert_eq!((response.status().as_u16(), response.text().as_str()), (200, "1"));
-    assert!(matches!(effect(&response), CookieEffect::Set(_)));
+    assert!(matches!(effect(&response), Effect::Set(_)));
     assert!(events.take().iter().all(|line| !line.starts_with("ERROR")));
 }
 
@@ -218,7 +222,7 @@ async fn a_handle_with_unsaved_changes_moved_into_a_stream_is_held_at_head() {
         let response = browser.get("/stream").await;
         assert_eq!(response.status(), 500);
         assert!(response.text().contains("save().await"), "{}", response.text());
-        assert_eq!(effect(&response), CookieEffect::Nothing);
+        assert_eq!(effect(&response), Effect::Nothing);
         assert_eq!(browser.get("/").await.text(), if begun { "10" } else { "0" });
     }
 }
@@ -355,7 +359,7 @@ async fn a_panic_that_a_layer_turns_into_an_answer_stores_nothing_not_even_of_ot
     house.log();
     let response = browser.post("/panic").await;
     assert_eq!((response.status().as_u16(), response.text().as_str()), (200, "caught"));
-    assert_eq!(effect(&response), CookieEffect::Nothing);
+    assert_eq!(effect(&response), Effect::Nothing);
     assert_eq!(house.log(), ["load -> found r1"]);
     assert_eq!(browser.get("/").await.text(), "10");
 }

@@ -11,7 +11,10 @@ use cloakroom::{
     store::SessionStore,
     testing::TestResponse,
 };
-use cloakroom_tests::shop::{CookieEffect, House, effect, selector, with_cookies};
+use cloakroom_tests::{
+    shop::{House, with_cookies},
+    site::{Effect, effect, selector},
+};
 use http::header;
 use std::time::Duration;
 
@@ -64,7 +67,7 @@ async fn a_response_with_our_cookie_is_private_and_not_stored_whatever_the_appli
     ] {
         let browser = house.browser(routes.clone());
         let response = browser.post(path).await;
-        assert!(matches!(effect(&response), CookieEffect::Set(_)));
+        assert!(matches!(effect(&response), Effect::Set(_)));
         assert_eq!(all(&response, header::CACHE_CONTROL), [expected], "{path}");
     }
 }
@@ -75,7 +78,7 @@ async fn a_deletion_cookie_is_our_cookie_too() {
     let browser = house.browser(visitors());
     browser.set_cookie("__Host-id", "nonsense");
     let response = browser.get("/").await;
-    assert_eq!(effect(&response), CookieEffect::Clear);
+    assert_eq!(effect(&response), Effect::Clear);
     assert_eq!(all(&response, header::CACHE_CONTROL), ["private, no-store"]);
 }
 
@@ -85,7 +88,7 @@ async fn a_session_without_owner_and_without_set_cookie_leaves_caching_to_the_ap
     let browser = house.browser(visitors());
     browser.post("/").await;
     let response = browser.get("/").await;
-    assert_eq!(effect(&response), CookieEffect::Nothing);
+    assert_eq!(effect(&response), Effect::Nothing);
     assert_eq!(all(&response, header::CACHE_CONTROL), [""; 0]);
 }
 
@@ -116,7 +119,7 @@ async fn our_cookie_is_set_once_even_if_the_application_sets_one_of_that_name() 
     };
     let browser = house.browser(Router::new().route("/", post(handler)).route("/others", post(others)));
     let response = browser.post("/").await;
-    assert!(matches!(effect(&response), CookieEffect::Set(value) if value.len() == 43));
+    assert!(matches!(effect(&response), Effect::Set(value) if value.len() == 43));
     browser.clear_cookies();
     let response = browser.post("/others").await;
     assert_eq!(response.set_cookies().len(), 2, "other cookies stay: {:?}", response.set_cookies());
@@ -162,7 +165,7 @@ async fn remember_me_sets_max_age_to_the_remaining_absolute_lifetime_rounded_up_
     let routes = visitors().route("/remember", remember(true)).route("/forget", remember(false));
     let app = routes.layer(house.layer().lifetime(hours(1, 2)).remember(hours(10, 100)));
     let browser = house.browser_of(app);
-    assert_eq!(effect(&browser.post("/remember").await), CookieEffect::Nothing, "it begins no session");
+    assert_eq!(effect(&browser.post("/remember").await), Effect::Nothing, "it begins no session");
     browser.post("/").await;
     house.clock.advance(Duration::from_millis(1500));
     let response = browser.post("/remember").await;
@@ -172,7 +175,7 @@ async fn remember_me_sets_max_age_to_the_remaining_absolute_lifetime_rounded_up_
     browser.restart();
     assert_eq!(browser.get("/").await.text(), "1", "it survives the browser, under the longer lifetime");
     let response = browser.post("/").await;
-    assert_eq!(effect(&response), CookieEffect::Nothing, "Max-Age is never sent again for the idle deadline");
+    assert_eq!(effect(&response), Effect::Nothing, "Max-Age is never sent again for the idle deadline");
     let record = house.record(&browser).await.unwrap();
     assert!(record.header.persistent);
     house.clock.set(std::time::SystemTime::from(record.header.created) + Duration::from_secs(3600));
@@ -204,14 +207,14 @@ async fn the_cookie_is_found_in_any_of_several_cookie_fields() {
         vec![b"a=1", format!("{ours}; {ours}").leak().as_bytes(), ours.as_bytes()],
     ] {
         let response = with_cookies(&browser, "/", &fields).await;
-        assert_eq!(effect(&response), CookieEffect::Nothing, "the session was found");
+        assert_eq!(effect(&response), Effect::Nothing, "the session was found");
     }
     assert_eq!(browser.get("/").await.text(), "4");
 }
 
 #[tokio::test]
 async fn differing_cookies_of_our_name_are_ambiguous_the_store_is_not_asked_and_none_is_cleared() {
-    let events = cloakroom_tests::shop::Events::capture();
+    let events = cloakroom_tests::events::Events::capture();
     let house = House::new();
     let probe = |s: TypedSession<Visitor>| async move { s.visits.to_string() };
     let browser = house.browser(visitors().route("/probe", post(probe)));
@@ -221,14 +224,14 @@ async fn differing_cookies_of_our_name_are_ambiguous_the_store_is_not_asked_and_
     events.take();
     let response = with_cookies(&browser, "/probe", &[ours.as_bytes(), b"__Host-id=other"]).await;
     assert_eq!((response.status().as_u16(), response.text().as_str()), (200, "0"));
-    assert_eq!(effect(&response), CookieEffect::Nothing);
+    assert_eq!(effect(&response), Effect::Nothing);
     assert_eq!(house.log(), [""; 0]);
     assert!(events.take().iter().any(|line| line.contains("ambiguous")));
 }
 
 #[tokio::test]
 async fn malformed_and_unknown_cookies_give_defaults_an_event_and_are_cleared() {
-    let events = cloakroom_tests::shop::Events::capture();
+    let events = cloakroom_tests::events::Events::capture();
     let house = House::new();
     let browser = house.browser(visitors());
     let long = "A".repeat(8192);
@@ -246,7 +249,7 @@ async fn malformed_and_unknown_cookies_give_defaults_an_event_and_are_cleared() 
         browser.set_cookie("__Host-id", value);
         let response = browser.get("/").await;
         assert_eq!((response.status().as_u16(), response.text().as_str()), (200, "0"), "{value}");
-        assert_eq!(effect(&response), CookieEffect::Clear, "{value}");
+        assert_eq!(effect(&response), Effect::Clear, "{value}");
         assert_eq!(house.log().len(), asked, "{value}");
         let seen = events.take();
         assert!(seen.iter().any(|line| line.contains(&format!("why={why:?}"))), "{value}: {seen:?}");
@@ -260,7 +263,7 @@ async fn an_id_we_did_not_issue_is_never_adopted() {
     let browser = house.browser(visitors());
     let planted = "A".repeat(43);
     browser.set_cookie("__Host-id", &planted);
-    let CookieEffect::Set(issued) = effect(&browser.post("/").await) else { panic!("a session begins") };
+    let Effect::Set(issued) = effect(&browser.post("/").await) else { panic!("a session begins") };
     assert_ne!(issued[..22], planted[..22]);
     assert!(house.record_of(&selector(&planted)).await.is_none());
 }

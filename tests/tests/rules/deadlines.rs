@@ -9,7 +9,11 @@ use cloakroom::{
     KeyRing, Lifetime, SessionLayer, TypedSession,
     store::{CookieStore, SessionStore, SqliteStore},
 };
-use cloakroom_tests::shop::{CookieEffect, Events, House, effect};
+use cloakroom_tests::{
+    events::Events,
+    shop::House,
+    site::{Effect, effect},
+};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -43,7 +47,7 @@ async fn idle_ends_at_the_boundary(house: House<impl SessionStore + Clone>) {
     events.take();
     let response = browser.get("/").await;
     assert_eq!(response.text(), "0", "at the deadline it is over");
-    assert_eq!(effect(&response), CookieEffect::Clear);
+    assert_eq!(effect(&response), Effect::Clear);
     assert!(events.take().iter().any(|line| line.contains("expired")));
 }
 
@@ -58,7 +62,7 @@ async fn absolute_ends_at_the_boundary(house: House<impl SessionStore + Clone>) 
     assert_eq!(browser.get("/").await.text(), "1");
     house.clock.advance(MILLI);
     let response = browser.get("/").await;
-    assert_eq!((response.text().as_str(), effect(&response)), ("0", CookieEffect::Clear), "however busy it was");
+    assert_eq!((response.text().as_str(), effect(&response)), ("0", Effect::Clear), "however busy it was");
 }
 
 #[tokio::test]
@@ -90,10 +94,10 @@ async fn deadlines_hold_inside_a_sealed_cookie_too() {
     browser.post("/add").await;
     let first = browser.fork();
     house.clock.advance(99 * SECOND);
-    assert!(matches!(effect(&browser.get("/").await), CookieEffect::Set(_)), "use re-seals");
+    assert!(matches!(effect(&browser.get("/").await), Effect::Set(_)), "use re-seals");
     house.clock.advance(SECOND);
     let response = first.get("/").await;
-    assert_eq!((response.text().as_str(), effect(&response)), ("0", CookieEffect::Clear));
+    assert_eq!((response.text().as_str(), effect(&response)), ("0", Effect::Clear));
     house.clock.advance(98 * SECOND);
     assert_eq!(browser.get("/").await.text(), "1");
     house.clock.advance(52 * SECOND - MILLI);
@@ -110,7 +114,7 @@ async fn an_expired_session_that_is_written_begins_anew_under_another_name() {
     let old = browser.cookie("__Host-id").unwrap();
     house.clock.advance(Lifetime::default().idle());
     house.log();
-    let CookieEffect::Set(new) = effect(&browser.post("/add").await) else { panic!("a new session") };
+    let Effect::Set(new) = effect(&browser.post("/add").await) else { panic!("a new session") };
     assert_ne!(new[..22], old[..22]);
     assert_eq!(house.log(), ["load -> found r1", "create cells [visitor/visits] -> created"]);
     assert_eq!(browser.get("/").await.text(), "1");
@@ -131,7 +135,7 @@ async fn a_shorter_configuration_shortens_living_sessions() {
         assert_eq!(peek.get("/").await.text(), "1");
         house.clock.advance(50 * SECOND);
         let response = after.get("/").await;
-        assert_eq!((response.text().as_str(), effect(&response)), ("0", CookieEffect::Clear), "{idle} {absolute}");
+        assert_eq!((response.text().as_str(), effect(&response)), ("0", Effect::Clear), "{idle} {absolute}");
     }
 }
 
@@ -144,7 +148,7 @@ async fn a_longer_configuration_does_not_revive_the_dead() {
     let after = house.browser_of(visitors().layer(house.layer().lifetime(lifetime(1000, 2000))));
     after.set_cookie("__Host-id", before.cookie("__Host-id").unwrap());
     let response = after.get("/").await;
-    assert_eq!((response.text().as_str(), effect(&response)), ("0", CookieEffect::Clear));
+    assert_eq!((response.text().as_str(), effect(&response)), ("0", Effect::Clear));
 }
 
 #[tokio::test]
@@ -189,7 +193,7 @@ async fn a_clock_that_jumps_never_panics_and_never_moves_a_deadline_back() {
     assert_eq!(browser.post("/add").await.status(), 200);
     assert_eq!(browser.get("/").await.text(), "2");
     house.clock.set(start + Duration::from_secs(400 * 86_400));
-    assert_eq!(effect(&browser.get("/").await), CookieEffect::Clear);
+    assert_eq!(effect(&browser.get("/").await), Effect::Clear);
 }
 
 #[tokio::test]
@@ -205,6 +209,6 @@ async fn a_request_that_knows_a_selector_but_not_the_secret_does_not_keep_the_se
     forged.set_cookie("__Host-id", format!("{}{last}", &token[..42]));
     house.clock.advance(3600 * SECOND);
     let response = forged.get("/").await;
-    assert_eq!((response.text().as_str(), effect(&response)), ("0", CookieEffect::Nothing));
+    assert_eq!((response.text().as_str(), effect(&response)), ("0", Effect::Nothing));
     assert_eq!(house.record(&browser).await.unwrap().header.idle_until, before);
 }

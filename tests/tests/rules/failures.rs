@@ -11,7 +11,11 @@ use cloakroom::{
     store::MemoryStore,
     testing::{Fault, Operation},
 };
-use cloakroom_tests::shop::{Browser, CookieEffect, Events, House, effect};
+use cloakroom_tests::{
+    events::Events,
+    shop::{Browser, House},
+    site::{Effect, effect},
+};
 use std::sync::{
     Arc,
     atomic::{AtomicUsize, Ordering},
@@ -61,7 +65,7 @@ async fn a_store_that_is_down_at_load_is_503_with_retry_after_and_the_handler_is
         let response = browser.get(path).await;
         assert_eq!(response.status(), 503, "{path}");
         assert!(response.headers().contains_key("retry-after"));
-        assert_eq!(effect(&response), CookieEffect::Nothing);
+        assert_eq!(effect(&response), Effect::Nothing);
         assert_eq!(house.log(), ["load -> unavailable"]);
         let seen = events.take();
         assert_eq!(seen.iter().filter(|line| line.contains("session.failed")).count(), 1, "{seen:?}");
@@ -90,7 +94,7 @@ async fn an_outage_at_commit_is_503_nothing_is_written_and_the_cookie_stays() {
     let response = browser.post("/add").await;
     assert_eq!(response.status(), 503);
     assert!(response.headers().contains_key("retry-after"));
-    assert_eq!(effect(&response), CookieEffect::Nothing);
+    assert_eq!(effect(&response), Effect::Nothing);
     assert_eq!(browser.get("/").await.text(), "1");
 }
 
@@ -101,7 +105,7 @@ async fn an_outage_at_create_leaves_no_cookie_for_a_record_that_does_not_exist()
         let browser = house.browser(visitors());
         house.faults().next(Operation::Create, fault);
         let response = browser.post("/add").await;
-        assert_eq!((response.status().as_u16(), effect(&response)), (503, CookieEffect::Nothing));
+        assert_eq!((response.status().as_u16(), effect(&response)), (503, Effect::Nothing));
         assert_eq!(house.store.count(Operation::Create), 1, "nothing is tried again blindly");
         assert_eq!(browser.post("/add").await.status(), 200);
         assert_eq!(browser.get("/").await.text(), "1");
@@ -114,7 +118,7 @@ async fn an_unknown_outcome_is_503_without_a_blind_retry() {
         let (house, browser) = begun().await;
         house.faults().next(Operation::Commit, fault);
         let response = browser.post("/add").await;
-        assert_eq!((response.status().as_u16(), effect(&response)), (503, CookieEffect::Nothing));
+        assert_eq!((response.status().as_u16(), effect(&response)), (503, Effect::Nothing));
         assert!(response.headers().contains_key("retry-after"));
         assert_eq!(house.store.count(Operation::Commit), 1);
         assert_eq!(browser.get("/").await.text(), after);
@@ -127,7 +131,7 @@ async fn a_rotation_of_unknown_outcome_hands_out_no_token() {
         let (house, browser) = begun().await;
         house.faults().next(Operation::Commit, fault);
         let response = browser.post("/rotate").await;
-        assert_eq!((response.status().as_u16(), effect(&response)), (503, CookieEffect::Nothing));
+        assert_eq!((response.status().as_u16(), effect(&response)), (503, Effect::Nothing));
     }
 }
 
@@ -136,13 +140,13 @@ async fn a_destroy_is_tried_again_once_and_then_is_a_503_that_clears_the_cookie_
     let (house, browser) = begun().await;
     house.faults().next(Operation::Delete, Fault::UnknownNotApplied);
     let response = browser.post("/out").await;
-    assert_eq!((response.status().as_u16(), effect(&response)), (200, CookieEffect::Clear));
+    assert_eq!((response.status().as_u16(), effect(&response)), (200, Effect::Clear));
     assert_eq!(house.log(), ["load -> found r1", "delete -> outcome unknown", "delete -> done"]);
     for fault in [Fault::Unavailable, Fault::UnknownApplied, Fault::UnknownNotApplied] {
         let (house, browser) = begun().await;
         house.faults().always(Operation::Delete, fault);
         let response = browser.post("/out").await;
-        assert_eq!((response.status().as_u16(), effect(&response)), (503, CookieEffect::Clear));
+        assert_eq!((response.status().as_u16(), effect(&response)), (503, Effect::Clear));
         assert!(response.headers().contains_key("retry-after"));
     }
 }
@@ -159,7 +163,7 @@ async fn a_failed_destroy_begins_no_new_session_for_its_notice() {
     house.faults().always(Operation::Delete, Fault::Unavailable);
     house.log();
     let response = browser.post("/bye").await;
-    assert_eq!((response.status().as_u16(), effect(&response)), (503, CookieEffect::Clear));
+    assert_eq!((response.status().as_u16(), effect(&response)), (503, Effect::Clear));
     assert_eq!(house.store.count(Operation::Create), 0);
 }
 
@@ -231,11 +235,11 @@ async fn a_full_store_is_a_503_for_newcomers_only_and_evicts_nobody_with_an_owne
     browser.post("/add").await;
     let mut patch = Patch::new(0, house.now());
     patch.owner = Some(OwnerChange::Set(Owner { schema: "visitor".into(), hash: OwnerHash::from_bytes([1; 32]) }));
-    let key = cloakroom_tests::shop::selector(&browser.cookie("__Host-id").unwrap());
+    let key = cloakroom_tests::site::selector(&browser.cookie("__Host-id").unwrap());
     house.faults().inner().commit(&key, &patch).await.unwrap();
     let newcomer = house.browser(visitors());
     let response = newcomer.post("/add").await;
-    assert_eq!((response.status().as_u16(), effect(&response)), (503, CookieEffect::Nothing));
+    assert_eq!((response.status().as_u16(), effect(&response)), (503, Effect::Nothing));
     assert_eq!(browser.get("/").await.text(), "1");
 }
 
@@ -259,7 +263,7 @@ async fn a_field_over_the_limit_is_named_with_its_size_before_anything_is_sent()
     assert_eq!(browser.post("/at").await.status(), 200);
     house.log();
     let response = browser.post("/over").await;
-    assert_eq!((response.status().as_u16(), effect(&response)), (500, CookieEffect::Nothing));
+    assert_eq!((response.status().as_u16(), effect(&response)), (500, Effect::Nothing));
     assert_eq!(house.log(), ["load -> found r2"]);
     let seen = seen.lock().unwrap();
     assert!(seen.contains("visitor/name") && seen.contains(&(cloakroom::limits::CELL + 1).to_string()), "{seen}");
@@ -289,10 +293,10 @@ async fn a_write_that_lost_its_session_is_409_but_get_and_head_keep_their_respon
         let keeps = ["GET", "HEAD"].contains(&method);
         assert_eq!(response.status().as_u16(), if keeps { 200 } else { 409 }, "{method}");
         assert_eq!(response.headers().contains_key("x-ours"), keeps);
-        assert_eq!(effect(&response), CookieEffect::Nothing);
+        assert_eq!(effect(&response), Effect::Nothing);
         assert_eq!(events.count("session.late_write"), 1);
         assert!(house.faults().inner().is_empty());
-        assert_eq!(effect(&browser.get("/").await), CookieEffect::Clear, "the next load clears what is really dead");
+        assert_eq!(effect(&browser.get("/").await), Effect::Clear, "the next load clears what is really dead");
     }
 }
 

@@ -11,7 +11,11 @@ use cloakroom::{
     SessionData, SessionError, TypedSession,
     record::{CellBody, CodecId, Content, Payload, Shape},
 };
-use cloakroom_tests::shop::{Browser, CookieEffect, Events, House, effect};
+use cloakroom_tests::{
+    events::Events,
+    shop::{Browser, House},
+    site::{Effect, effect},
+};
 use serde::{Deserialize, Serialize};
 use std::{
     collections::HashMap,
@@ -114,7 +118,7 @@ async fn a_corrupt_cell_resets_its_schema_for_this_request_and_no_other() {
         let response = browser.get("/").await;
         assert_eq!((response.status().as_u16(), response.text().as_str()), (200, "[]  7"), "{what}");
         assert_eq!(events.count("session.undecodable"), 1, "{what}");
-        assert_eq!(effect(&response), CookieEffect::Nothing);
+        assert_eq!(effect(&response), Effect::Nothing);
         assert_eq!(browser.get("/user").await.text(), "Some(5)", "other schemas load: {what}");
         assert_eq!(house.record(&browser).await.unwrap().cells, before, "a read leaves every byte in place: {what}");
     }
@@ -197,7 +201,7 @@ async fn a_value_that_validation_refuses_is_not_stored_nor_anything_else_of_the_
     browser.post("/begin").await;
     house.log();
     let response = browser.post("/overfill").await;
-    assert_eq!((response.status().as_u16(), effect(&response)), (500, CookieEffect::Nothing));
+    assert_eq!((response.status().as_u16(), effect(&response)), (500, Effect::Nothing));
     assert_eq!(house.log(), ["load -> found r1"]);
     assert!(seen.lock().unwrap().contains("shop.cart"), "{seen:?}");
     assert!(seen.lock().unwrap().contains("4 things are too many"), "{seen:?}");
@@ -229,8 +233,7 @@ async fn a_ttl_field_falls_back_to_its_default_at_its_deadline_and_a_touch_is_a_
         .route(
             "/touch",
             post(|mut s: TypedSession<Shop>| async move {
-                let same = *s.code;
-                *s.code = same;
+                let _ = &mut *s.code;
             }),
         );
     let browser = house.browser(routes);
@@ -388,7 +391,7 @@ async fn a_strict_conflict_is_409_names_the_field_and_stores_nothing_of_the_requ
     browser.post("/begin").await;
     other.set_cookie("__Host-id", browser.cookie("__Host-id").unwrap());
     let response = browser.post("/change").await;
-    assert_eq!((response.status().as_u16(), effect(&response)), (409, CookieEffect::Nothing));
+    assert_eq!((response.status().as_u16(), effect(&response)), (409, Effect::Nothing));
     assert!(seen.lock().unwrap().contains("rules.only"), "{seen:?}");
     assert_eq!(browser.get("/").await.text(), r#"17 10 10 {"x", "y"} 7 base 7"#);
 }

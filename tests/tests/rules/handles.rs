@@ -10,7 +10,11 @@ use axum::{
     routing::{get, post},
 };
 use cloakroom::{SessionError, SessionRejection, TypedSession, testing::Operation};
-use cloakroom_tests::shop::{CookieEffect, Events, House, effect, with_cookies};
+use cloakroom_tests::{
+    events::Events,
+    shop::{House, with_cookies},
+    site::{Effect, effect},
+};
 use std::time::Duration;
 
 async fn begin(mut s: TypedSession<Visitor>) {
@@ -128,7 +132,7 @@ async fn destroy_drops_the_changes_of_other_handles_and_says_so() {
     let response = browser.post("/out").await;
     assert_eq!(response.status(), 200);
     assert_eq!(house.log(), ["load -> found r1", "delete -> done"]);
-    assert_eq!(effect(&response), CookieEffect::Clear);
+    assert_eq!(effect(&response), Effect::Clear);
     assert!(events.count("session.changes_lost") >= 2, "one for the change checked in, one for the live handle");
 }
 
@@ -145,11 +149,11 @@ async fn a_sign_out_notice_just_works() {
     house.log();
     let response = browser.post("/out").await;
     assert_eq!(house.log(), ["load -> found r1", "delete -> done", "create cells [visitor/notice] -> created"]);
-    let CookieEffect::Set(new) = effect(&response) else { panic!("{response:?}") };
+    let Effect::Set(new) = effect(&response) else { panic!("{response:?}") };
     assert_ne!(new[..22], old[..22], "the new session has a selector of its own");
     assert_eq!(browser.get("/").await.text(), r#"0 None Some("You are signed out.")"#);
     let old = with_cookies(&browser, "/begin", &[format!("__Host-id={old}").as_bytes()]).await;
-    assert!(matches!(effect(&old), CookieEffect::Set(_)), "the old token begins anew");
+    assert!(matches!(effect(&old), Effect::Set(_)), "the old token begins anew");
 }
 
 #[tokio::test]
@@ -164,7 +168,7 @@ async fn destroy_of_a_session_that_does_not_exist_asks_nothing_and_clears_nothin
     ));
     let response = browser.post("/out").await;
     assert_eq!(house.log(), [""; 0]);
-    assert_eq!(effect(&response), CookieEffect::Nothing);
+    assert_eq!(effect(&response), Effect::Nothing);
 }
 
 #[tokio::test]
@@ -180,7 +184,7 @@ async fn destroying_twice_is_destroying_once() {
     ));
     browser.post("/begin").await;
     house.log();
-    assert_eq!(effect(&browser.post("/out").await), CookieEffect::Clear);
+    assert_eq!(effect(&browser.post("/out").await), Effect::Clear);
     assert_eq!(house.log(), ["load -> found r1", "delete -> done"]);
 }
 
@@ -244,7 +248,7 @@ async fn save_begins_a_session_and_its_cookie_goes_out_whatever_the_status() {
     let response = browser.post("/save").await;
     assert_eq!(response.status(), 500);
     assert_eq!(house.log(), ["create cells [visitor/visits] -> created"]);
-    assert!(matches!(effect(&response), CookieEffect::Set(_)));
+    assert!(matches!(effect(&response), Effect::Set(_)));
     assert_eq!(browser.get("/").await.text(), "1 None None", "what was not saved is not stored on a 5xx");
 }
 
@@ -264,10 +268,10 @@ async fn a_5xx_stores_no_changed_field_but_a_destroy_goes_out() {
     browser.post("/begin").await;
     house.log();
     let response = browser.post("/fail").await;
-    assert_eq!((response.status().as_u16(), effect(&response)), (502, CookieEffect::Nothing));
+    assert_eq!((response.status().as_u16(), effect(&response)), (502, Effect::Nothing));
     assert_eq!(house.log(), ["load -> found r1"]);
     let response = browser.post("/out").await;
-    assert_eq!((response.status().as_u16(), effect(&response)), (500, CookieEffect::Clear));
+    assert_eq!((response.status().as_u16(), effect(&response)), (500, Effect::Clear));
     assert_eq!(house.log(), ["load -> found r1", "delete -> done"]);
 }
 
@@ -282,7 +286,7 @@ async fn the_cookie_of_a_saved_rotation_goes_out_on_a_5xx() {
     let browser = house.browser(visitors().route("/rotate", post(rotate)));
     browser.post("/begin").await;
     let response = browser.post("/rotate").await;
-    assert!(matches!(effect(&response), CookieEffect::Set(_)), "the old secret is dead, so the new one must reach the client");
+    assert!(matches!(effect(&response), Effect::Set(_)), "the old secret is dead, so the new one must reach the client");
     assert_eq!(browser.get("/").await.text(), r#"10 Some("Ada") None"#);
 }
 
@@ -321,7 +325,7 @@ async fn by_default_a_4xx_is_stored() {
         StatusCode::UNPROCESSABLE_ENTITY
     };
     let browser = house.browser(visitors().route("/bad", post(bad)));
-    assert!(matches!(effect(&browser.post("/bad").await), CookieEffect::Set(_)));
+    assert!(matches!(effect(&browser.post("/bad").await), Effect::Set(_)));
     assert_eq!(browser.get("/").await.text(), r#"0 None Some("that was wrong")"#);
 }
 
@@ -344,7 +348,7 @@ async fn clear_writes_tombstones_for_what_is_stored_and_leaves_other_structs_alo
     browser.post("/auth").await;
     house.log();
     let response = browser.post("/clear").await;
-    assert_eq!(effect(&response), CookieEffect::Nothing);
+    assert_eq!(effect(&response), Effect::Nothing);
     let log = house.log();
     assert_eq!(log.len(), 2, "{log:?}");
     assert!(log[1].contains("visitor/visits") && log[1].contains("visitor/name"), "{log:?}");
@@ -414,7 +418,7 @@ async fn reload_of_a_session_that_has_ended_is_gone() {
     let browser = house.browser(visitors().route("/reload", get(handler)));
     browser.post("/begin").await;
     let response = browser.get("/reload").await;
-    assert_eq!((response.status().as_u16(), effect(&response)), (200, CookieEffect::Nothing));
+    assert_eq!((response.status().as_u16(), effect(&response)), (200, Effect::Nothing));
 }
 
 use cloakroom::store::SessionStore as _;
@@ -485,7 +489,7 @@ async fn an_optional_session_is_none_for_a_cookie_that_names_no_live_session() {
     let browser = house.browser(visitors().route("/option", get(option)));
     browser.set_cookie("__Host-id", "A".repeat(43));
     let response = browser.get("/option").await;
-    assert_eq!((response.text().as_str(), effect(&response)), ("false", CookieEffect::Clear));
+    assert_eq!((response.text().as_str(), effect(&response)), ("false", Effect::Clear));
 }
 
 #[tokio::test]
@@ -506,7 +510,7 @@ async fn a_handler_may_take_the_rejection_and_decide() {
     house.faults().down();
     let response = browser.post("/decide").await;
     assert_eq!((response.status().as_u16(), response.text().as_str()), (200, "shop closed"));
-    assert_eq!(effect(&response), CookieEffect::Nothing);
+    assert_eq!(effect(&response), Effect::Nothing);
     house.faults().heal();
     assert_eq!(browser.post("/decide").await.text(), "10");
 }
@@ -577,11 +581,11 @@ async fn a_label_is_stored_with_the_session_and_never_begins_one() {
     let long = |mut s: TypedSession<Visitor>| async move { s.set_label("ä".repeat(500).as_str()) };
     let routes = visitors().route("/label", post(label)).route("/unlabel", post(unlabel)).route("/long", post(long));
     let browser = house.browser(routes);
-    assert_eq!(effect(&browser.post("/label").await), CookieEffect::Nothing);
+    assert_eq!(effect(&browser.post("/label").await), Effect::Nothing);
     assert_eq!(house.log(), [""; 0]);
     browser.post("/begin").await;
     let response = browser.post("/label").await;
-    assert_eq!(effect(&response), CookieEffect::Nothing);
+    assert_eq!(effect(&response), Effect::Nothing);
     assert_eq!(house.record(&browser).await.unwrap().header.label.as_deref(), Some("Firefox on a laptop"));
     house.log();
     browser.post("/label").await;

@@ -10,7 +10,11 @@ use axum::{
     routing::{get, post},
 };
 use cloakroom::{CookiePolicy, ErrorContext, Lifetime, SessionData, SessionError, SessionRejection, TypedSession};
-use cloakroom_tests::shop::{CookieEffect, Events, House, effect};
+use cloakroom_tests::{
+    events::Events,
+    shop::House,
+    site::{Effect, effect},
+};
 use http::StatusCode;
 use std::{
     sync::{Arc, Mutex},
@@ -25,9 +29,11 @@ async fn show(s: TypedSession<Visitor>) -> String {
     s.visits.to_string()
 }
 
+type Seen = Arc<Mutex<Vec<String>>>;
+
 /// A hook that keeps what it was told.
-fn recorder() -> (Arc<Mutex<Vec<String>>>, impl Fn(&SessionError, &ErrorContext) -> Response + Send + Sync + 'static) {
-    let seen = Arc::<Mutex<Vec<String>>>::default();
+fn recorder() -> (Seen, impl Fn(&SessionError, &ErrorContext) -> Response + Send + Sync + 'static) {
+    let seen = Seen::default();
     let keep = Arc::clone(&seen);
     let hook = move |error: &SessionError, context: &ErrorContext| {
         let accept = context.accept.as_ref().map(|accept| String::from_utf8_lossy(accept.as_bytes()).into_owned());
@@ -85,7 +91,7 @@ async fn a_layer_inside_another_of_the_same_cookie_joins_it_and_its_policy_holds
     let browser = house.browser_of(app);
     let response = browser.post("/in").await;
     assert_eq!(house.log(), ["create cells [visitor/visits] -> created"]);
-    assert!(matches!(effect(&response), CookieEffect::Set(_)));
+    assert!(matches!(effect(&response), Effect::Set(_)));
     let record = house.record(&browser).await.unwrap();
     assert_eq!(record.header.absolute_until, house.now().plus(hour.absolute()), "the inner layer's policy holds");
     house.log();
@@ -169,6 +175,6 @@ async fn the_error_hook_answers_for_a_failed_commit_too() {
     house.faults().down();
     let response = browser.post("/cart").await;
     assert_eq!((response.status().as_u16(), response.text().as_str()), (503, "a page of ours"));
-    assert_eq!(effect(&response), CookieEffect::Nothing);
+    assert_eq!(effect(&response), Effect::Nothing);
     assert!(seen.lock().unwrap()[0].starts_with("POST /cart None: "));
 }

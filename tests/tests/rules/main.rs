@@ -12,3 +12,4 @@ mod handles;
 mod layers;
 mod rotation;
 mod round_trips;
+mod saves;

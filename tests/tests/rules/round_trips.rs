@@ -6,7 +6,10 @@ use axum::{
     routing::{get, post},
 };
 use cloakroom::{TypedSession, store::SqliteStore, testing::Operation};
-use cloakroom_tests::shop::{CookieEffect, House, effect};
+use cloakroom_tests::{
+    shop::House,
+    site::{Effect, effect},
+};
 use http::header;
 use std::time::Duration;
 
@@ -56,7 +59,7 @@ async fn one_changed_field_of_eight_is_one_load_and_one_commit_with_exactly_one_
     house.log();
     let response = browser.post("/one").await;
     assert_eq!(house.log(), ["load -> found r1", "commit puts [eight/f] -> committed r2"]);
-    assert_eq!(effect(&response), CookieEffect::Nothing);
+    assert_eq!(effect(&response), Effect::Nothing);
     assert_eq!(browser.get("/read").await.text(), "1 -7 1000");
 }
 
@@ -66,7 +69,7 @@ async fn a_new_session_is_one_create_without_a_load_and_sets_the_cookie() {
     let browser = house.browser(eight());
     let response = browser.post("/one").await;
     assert_eq!(house.log(), ["create cells [eight/f] -> created"], "only what changed is stored");
-    assert!(matches!(effect(&response), CookieEffect::Set(_)));
+    assert!(matches!(effect(&response), Effect::Set(_)));
 }
 
 #[tokio::test]
@@ -78,7 +81,7 @@ async fn a_read_is_one_load_and_writes_nothing() {
     house.log();
     let response = browser.get("/read").await;
     assert_eq!(house.log(), ["load -> found r1"]);
-    assert_eq!(effect(&response), CookieEffect::Nothing);
+    assert_eq!(effect(&response), Effect::Nothing);
     assert_eq!(house.record(&browser).await.unwrap().cells, before.cells);
 }
 
@@ -101,7 +104,7 @@ async fn an_untouched_route_does_not_even_look_at_a_broken_cookie() {
     let browser = house.browser(eight());
     browser.set_cookie("__Host-id", "not a token");
     let response = browser.get("/untouched").await;
-    assert_eq!(effect(&response), CookieEffect::Nothing);
+    assert_eq!(effect(&response), Effect::Nothing);
 }
 
 #[tokio::test]
@@ -111,7 +114,7 @@ async fn without_a_cookie_and_without_a_change_the_store_is_never_asked() {
     let response = browser.get("/read").await;
     assert_eq!(response.text(), "0 0 0");
     assert_eq!(house.log(), [""; 0]);
-    assert_eq!(effect(&response), CookieEffect::Nothing);
+    assert_eq!(effect(&response), Effect::Nothing);
     browser.post("/touch").await;
     assert_eq!(house.log(), [""; 0], "no change, no session");
 }
@@ -124,7 +127,7 @@ async fn mutable_access_without_a_change_commits_nothing_and_sets_no_cookie() {
     house.log();
     let response = browser.post("/touch").await;
     assert_eq!(house.log(), ["load -> found r1"]);
-    assert_eq!(effect(&response), CookieEffect::Nothing);
+    assert_eq!(effect(&response), Effect::Nothing);
     assert_eq!(house.record(&browser).await.unwrap().header.revision, 1);
 }
 
@@ -163,7 +166,7 @@ async fn set_and_reset_in_one_request_is_an_empty_patch_over_several_handles_too
         let response = browser.post(path).await;
         assert_eq!(response.status(), 200, "{path}");
         assert_eq!(house.log(), ["load -> found r1"], "{path}");
-        assert_eq!(effect(&response), CookieEffect::Nothing, "{path}");
+        assert_eq!(effect(&response), Effect::Nothing, "{path}");
     }
 }
 
@@ -176,7 +179,7 @@ async fn a_sign_in_is_one_load_and_one_commit_rotation_included() {
     house.log();
     let response = browser.post("/sign-in").await;
     assert_eq!(house.log(), ["load -> found r1", "commit puts [eight/a] rotates -> committed r2"]);
-    assert!(matches!(effect(&response), CookieEffect::Set(_)));
+    assert!(matches!(effect(&response), Effect::Set(_)));
     assert_ne!(browser.cookie("__Host-id"), old);
 }
 
@@ -188,7 +191,7 @@ async fn a_logout_is_one_load_and_one_delete() {
     house.log();
     let response = browser.post("/out").await;
     assert_eq!(house.log(), ["load -> found r1", "delete -> done"]);
-    assert_eq!(effect(&response), CookieEffect::Clear);
+    assert_eq!(effect(&response), Effect::Clear);
     assert!(house.store.inner().inner().is_empty());
 }
 
@@ -206,7 +209,7 @@ async fn on_sqlite_a_read_costs_a_write_for_the_idle_deadline_once_per_fifth_of_
     house.clock.advance(Duration::from_millis(1));
     let response = browser.get("/read").await;
     assert_eq!(house.log(), ["load -> found r1", "commit rolls the idle deadline -> committed r1"]);
-    assert_eq!(effect(&response), CookieEffect::Nothing);
+    assert_eq!(effect(&response), Effect::Nothing);
     assert_eq!(house.record(&browser).await.unwrap().header.idle_until, first.plus(idle / 5));
     browser.get("/read").await;
     assert_eq!(house.log(), ["load -> found r1"]);
