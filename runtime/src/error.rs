@@ -121,6 +121,12 @@ impl fmt::Display for TooLarge {
 
 impl SessionError {
     /// The status this is answered with by default.
+    ///
+    /// ```
+    /// use cloakroom::{SessionError, store::StoreError};
+    /// let error = SessionError::from(StoreError::unavailable("connection refused"));
+    /// assert_eq!(error.status(), 503);
+    /// ```
     pub fn status(&self) -> StatusCode {
         match self {
             Self::Unavailable(_) | Self::OutcomeUnknown(_) | Self::Contended | Self::Randomness(_) => {
@@ -141,6 +147,12 @@ impl SessionError {
 
     /// The response without a hook: the status, a short text that tells a visitor nothing about the inside, and `Retry-After`
     /// where trying again helps.
+    ///
+    /// ```
+    /// use cloakroom::{SessionError, store::StoreError};
+    /// let error = SessionError::from(StoreError::unavailable("connection refused"));
+    /// assert_eq!(error.default_response().headers()["retry-after"], "1");
+    /// ```
     pub fn default_response(&self) -> Response {
         let status = self.status();
         let text = match status {
@@ -303,6 +315,13 @@ impl SessionRejection {
     }
 
     /// What went wrong.
+    ///
+    /// ```
+    /// use cloakroom::{SessionError, SessionRejection};
+    /// fn is_an_outage(rejection: &SessionRejection) -> bool {
+    ///     matches!(rejection.error(), SessionError::Unavailable(_))
+    /// }
+    /// ```
     pub fn error(&self) -> &SessionError {
         &self.error
     }

@@ -56,6 +56,12 @@ pub struct SessionLayer<Side = ServerSide> {
 
 impl<Side> SessionLayer<Side> {
     /// Sessions in this store.
+    ///
+    /// ```
+    /// use cloakroom::{SessionLayer, store::MemoryStore};
+    /// let sessions = SessionLayer::new(MemoryStore::new());
+    /// # let _ = sessions;
+    /// ```
     pub fn new<B: IntoBackend<Side = Side>>(backend: B) -> Self {
         Self { config: Arc::new(Config::new(backend.into_backend())), side: PhantomData }
     }
@@ -174,6 +180,14 @@ impl<S, Side> Layer<S> for SessionLayer<Side> {
 }
 
 /// The service that [`SessionLayer`] makes.
+///
+/// ```
+/// use cloakroom::{SessionLayer, SessionService, store::MemoryStore};
+/// use tower_layer::Layer;
+///
+/// let service: SessionService<axum::Router> = SessionLayer::new(MemoryStore::new()).layer(axum::Router::new());
+/// # let _ = service;
+/// ```
 #[derive(Clone, Debug)]
 pub struct SessionService<S> {
     inner: S,

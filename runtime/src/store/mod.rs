@@ -1,4 +1,10 @@
 //! Where records live: the one trait for a server-side backend, and the stores that come with the library.
+//!
+//! ```
+//! use cloakroom::{SessionLayer, store::MemoryStore};
+//! let sessions = SessionLayer::new(MemoryStore::new());
+//! # let _ = sessions;
+//! ```
 
 use crate::record::{CommitOutcome, CreateOutcome, Header, OwnerHash, Patch, Presented, Record, Selector, Timestamp, Want};
 use async_trait::async_trait;
@@ -91,6 +97,11 @@ pub trait SessionStore: Send + Sync + 'static {
     async fn sweep(&self, now: Timestamp, limit: usize) -> Result<usize, StoreError>;
 
     /// Where this store records that a session was used. *Default*: [`IdleTouch::AtCommit`].
+    ///
+    /// ```
+    /// use cloakroom::store::{IdleTouch, MemoryStore, SessionStore};
+    /// assert_eq!(MemoryStore::new().idle_touch(), IdleTouch::AtLoad);
+    /// ```
     fn idle_touch(&self) -> IdleTouch {
         IdleTouch::AtCommit
     }
@@ -161,11 +172,22 @@ pub enum StoreError {
 
 impl StoreError {
     /// The operation did not happen, for this reason.
+    ///
+    /// ```
+    /// use cloakroom::store::StoreError;
+    /// assert!(matches!(StoreError::unavailable("connection refused"), StoreError::Unavailable(_)));
+    /// ```
     pub fn unavailable(cause: impl Into<Cause>) -> Self {
         Self::Unavailable(cause.into())
     }
 
     /// The operation may have happened; this is why nobody knows.
+    ///
+    /// ```
+    /// use cloakroom::store::StoreError;
+    /// let error = StoreError::outcome_unknown("timed out after sending");
+    /// assert_eq!(error.to_string(), "the session store did not say whether it wrote: timed out after sending");
+    /// ```
     pub fn outcome_unknown(cause: impl Into<Cause>) -> Self {
         Self::OutcomeUnknown(cause.into())
     }
