@@ -3,7 +3,7 @@
 use crate::{
     diag::{Errors, Report, suggest},
     model::{Copied, Field, Members, Merge, Part, Rule, Schema, Shape, Storage, Unreadable, Value, Variant},
-    syntax::{Attrs, Number, Place, RULES, RawMerge, attrs},
+    syntax::{Attrs, DURATIONS, Number, Place, RULES, RawMerge, attrs},
 };
 use proc_macro2::{Ident, Span, TokenStream};
 use quote::{ToTokens, format_ident, quote};
@@ -33,7 +33,9 @@ pub(crate) fn schema(input: &DeriveInput, errors: &mut Errors) -> Schema {
     let version = own.version.as_ref().map_or(1, |version| version.value);
     let name = match &own.name {
         Some(literal) => {
-            check_name(&literal.value(), "the schema's name", errors, |problem| Report::new(literal, problem));
+            check_name(&literal.value(), "the schema's name", errors, |problem| {
+                Report::new(literal, problem).help(format!("write e.g. `name = {:?}`", tame(&literal.value(), &input.ident)))
+            });
             literal.value()
         }
         None => {
@@ -357,9 +359,7 @@ fn merge(attrs: &Attrs, errors: &mut Errors) -> Merge {
 
 fn ttl(literal: &LitStr) -> Result<Duration, Report> {
     let text = literal.value();
-    let wrong = |what: String| {
-        Report::new(literal, what).help("write a whole number and a unit: \"500ms\", \"30s\", \"10m\", \"12h\" or \"7d\"")
-    };
+    let wrong = |what: String| Report::new(literal, what).help("write e.g. `ttl = \"10m\"`").note(DURATIONS);
     let digits = text.len() - text.trim_start_matches(|c: char| c.is_ascii_digit()).len();
     let (number, unit) = text.split_at(digits);
     let scale: u64 = match unit {
@@ -430,6 +430,14 @@ fn check_path(path: &TypePath, errors: &mut Errors) -> Walk {
         errors.push(
             Report::new(path, format!("a change inside `{}` cannot be seen, so it would not be stored", text(path)))
                 .help(format!("use {inside}: a handler owns its session, no cell or lock is needed")),
+        );
+        return Walk::Stop;
+    }
+    if name == "Rc" && !arguments.is_empty() {
+        let inside = first_type(&arguments).map_or_else(String::new, text);
+        errors.push(
+            Report::new(path, format!("`{}` cannot move between threads, and a session must", text(path)))
+                .help(format!("use `{inside}`: a handler owns its session, nothing needs to be shared")),
         );
         return Walk::Stop;
     }
@@ -592,3 +600,6 @@ fn snake_case(ident: &str) -> String {
     }
     snake
 }
+
+#[cfg(test)]
+mod tests;

@@ -126,3 +126,45 @@ fn distance(a: &str, b: &str) -> usize {
     }
     rows[a.len()][b.len()]
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_same_error_at_the_same_place_is_said_once() {
+        let mut errors = Errors::default();
+        let place = Span::call_site();
+        for text in ["a", "b", "a"] {
+            errors.push(Report::at(place, text));
+        }
+        assert_eq!(errors.reports().map(Report::text).collect::<Vec<_>>(), ["a", "b"]);
+    }
+
+    #[test]
+    fn no_more_errors_than_anybody_reads() {
+        let mut errors = Errors::default();
+        (0..99).for_each(|n| errors.push(Report::at(Span::call_site(), n)));
+        assert_eq!(errors.reports().count(), MOST);
+        assert_eq!(errors.finish().to_string().matches("compile_error").count(), MOST);
+    }
+
+    #[test]
+    fn helps_and_notes_stand_apart_from_the_message_in_lines_of_their_own() {
+        let report = Report::at(Span::call_site(), "wrong").help("write this").note("because");
+        assert_eq!(report.text(), "wrong\n\n  = help: write this\n  = note: because");
+    }
+
+    #[test]
+    fn a_slip_of_the_fingers_is_recognised_and_another_word_is_not() {
+        let known = ["merge", "key", "ttl", "default", "since"];
+        for (typed, meant) in
+            [("mrege", "merge"), ("merg", "merge"), ("defualt", "default"), ("sinc", "since"), ("keys", "key"), ("tll", "ttl")]
+        {
+            assert_eq!(suggest(typed, known), Some(meant), "{typed}");
+        }
+        for typed in ["colour", "x", "rename_all", ""] {
+            assert_eq!(suggest(typed, known), None, "{typed}");
+        }
+    }
+}

@@ -56,6 +56,21 @@ impl Place {
         self.keys().contains(&key) || self.reserved().iter().any(|(reserved, _)| *reserved == key)
     }
 
+    /// An entry that could stand here.
+    fn example(self) -> &'static str {
+        match self {
+            Self::Schema => "version = 2",
+            Self::SchemaField => "merge = \"add\"",
+            Self::Value => "shape = \"address-1\"",
+            Self::Variant | Self::ValueField => "key = \"old_name\"",
+        }
+    }
+
+    fn known(self) -> String {
+        let keys = self.keys().iter().map(|key| format!("`{key}`")).collect::<Vec<_>>().join(", ");
+        format!("known here: {keys}")
+    }
+
     fn describe(self) -> &'static str {
         match self {
             Self::Schema => "the struct that derives `SessionData`",
@@ -142,7 +157,7 @@ fn read(entry: &Entry, place: Place, attrs: &mut Attrs) -> Result<(), Report> {
         "key" => attrs.key = Some(entry.string("old_name")?),
         "since" => attrs.since = Some(entry.number(2)?),
         "merge" => attrs.merge = Some(entry.merge()?),
-        "ttl" => attrs.ttl = Some(entry.string("10m")?),
+        "ttl" => attrs.ttl = Some(entry.string("10m").map_err(|report| report.note(DURATIONS))?),
         "validate" => attrs.validate = Some(entry.path("cart_is_sane")?),
         "opaque" => attrs.opaque = Some(entry.flag()?),
         "lossy" => attrs.lossy = Some(entry.flag()?),
@@ -164,10 +179,7 @@ fn unknown(key: &Ident, place: Place) -> Report {
     let report = Report::new(key, format!("unknown attribute `{word}`"));
     match suggest(&word, known()) {
         Some(near) => report.help(format!("did you mean `{near}`?")),
-        None => {
-            let all = place.keys().iter().map(|key| format!("`{key}`")).collect::<Vec<_>>().join(", ");
-            report.help(format!("known here: {all}"))
-        }
+        None => report.help(place.known()),
     }
 }
 
@@ -326,10 +338,13 @@ impl Entry {
             return Err(Report::new(tokens, format!("`crate` expects a path, found `{tokens}`"))
                 .help("write e.g. `crate = ::facade::cloakroom`"));
         };
-        let absolute = path.leading_colon.is_some()
-            || path.segments.first().is_some_and(|first| first.ident == "crate" || first.ident == "$crate");
-        if absolute {
-            return Ok(path.into_token_stream());
+        let first = path.segments.first().map(|first| first.ident.to_string());
+        match first.as_deref() {
+            // Only where it stands does `$crate` mean what it means.
+            Some("$crate") => return Ok(path.into_token_stream()),
+            Some("crate") => return Ok(quiet(path)),
+            _ if path.leading_colon.is_some() => return Ok(quiet(path)),
+            _ => {}
         }
         let text = path.into_token_stream().to_string().replace(' ', "");
         Err(Report::new(tokens, format!("`crate = {text}` is not absolute, so what it means depends on where it stands"))
@@ -337,18 +352,37 @@ impl Entry {
     }
 }
 
+/// The user's tokens as the derive's own, at the same place: lints are quiet about what a derive writes.
+pub(crate) fn quiet(tokens: impl ToTokens) -> TokenStream {
+    tokens
+        .into_token_stream()
+        .into_iter()
+        .map(|mut token| {
+            if let TokenTree::Group(group) = &token {
+                let mut moved = Group::new(group.delimiter(), quiet(group.stream()));
+                moved.set_span(group.span());
+                token = TokenTree::Group(moved);
+            }
+            token.set_span(token.span().resolved_at(Span::call_site()));
+            token
+        })
+        .collect()
+}
+
+/// How a duration is written.
+pub(crate) const DURATIONS: &str = "a duration is a whole number and a unit: \"500ms\", \"30s\", \"10m\", \"12h\" or \"7d\"";
+
 /// The names of the built-in merge rules.
 pub(crate) const RULES: [&str; 6] = ["last", "add", "max", "min", "union", "strict"];
 
 /// The entries of one attribute, as far as they can be told apart.
 fn entries(attribute: &Attribute, place: Place, errors: &mut Errors) -> Vec<Entry> {
-    let example = place.keys().first().map_or("key", |key| if *key == "default" { "merge = \"add\"" } else { key });
     let list = match &attribute.meta {
         syn::Meta::List(list) => list,
         other => {
             errors.push(
                 Report::new(other, "expected `session(...)` with something in the parentheses")
-                    .help(format!("write e.g. `#[session({example})]`")),
+                    .help(format!("write e.g. `#[session({})]`", place.example())),
             );
             return Vec::new();
         }
@@ -365,64 +399,73 @@ fn entries(attribute: &Attribute, place: Place, errors: &mut Errors) -> Vec<Entr
     }
     split(list.tokens.clone())
         .into_iter()
-        .filter_map(|tokens| entry(tokens).map_err(|report| errors.push(report)).ok())
+        .filter_map(|tokens| entry(tokens, place).map_err(|report| errors.push(report)).ok())
         .collect()
 }
 
-fn entry(tokens: Vec<TokenTree>) -> Result<Entry, Report> {
+fn entry(tokens: Vec<TokenTree>, place: Place) -> Result<Entry, Report> {
     let mut rest = tokens.into_iter();
     let key = match rest.next() {
         Some(TokenTree::Ident(key)) => key,
         Some(other) => {
-            return Err(Report::new(&other, format!("expected a name such as `merge`, found `{other}`")));
+            return Err(Report::new(&other, format!("expected the name of an attribute, found `{other}`"))
+                .help(format!("write e.g. `{}`", place.example()))
+                .help(place.known()));
         }
-        None => return Err(Report::at(Span::call_site(), "expected a name such as `merge`")),
+        None => return Err(Report::at(Span::call_site(), "a comma too many in `#[session(..)]`").help("remove it")),
     };
     let value = match rest.next() {
         None => Written::Flag,
-        Some(TokenTree::Punct(equals)) if equals.as_char() == '=' && equals.spacing() == Spacing::Alone => {
-            let value = rest.by_ref().collect::<TokenStream>();
-            if value.is_empty() {
-                return Err(Report::new(&equals, format!("expected a value after `{key} =`")));
-            }
-            Written::Value(value)
-        }
-        // `key = ..` after a joint `=`, as in `key =-1`: the value begins with punctuation.
         Some(TokenTree::Punct(equals)) if equals.as_char() == '=' => {
-            let value = rest.by_ref().collect::<TokenStream>();
-            Written::Value(value)
-        }
-        Some(TokenTree::Group(group)) => match group.delimiter() {
-            Delimiter::Parenthesis => Written::List(group),
-            found => {
-                let found = match found {
-                    Delimiter::Brace => "braces",
-                    Delimiter::Bracket => "brackets",
-                    Delimiter::Parenthesis | Delimiter::None => "something else",
-                };
-                return Err(Report::new(&group, format!("expected parentheses, e.g. `{key}(...)`, but got {found}")));
+            let value = rest.by_ref().collect::<Vec<_>>();
+            if value.is_empty() {
+                return Err(Report::new(&equals, format!("expected a value after `{key} =`"))
+                    .help(format!("write `{key} = ...`, or remove `{key} =`")));
             }
-        },
-        Some(other) => {
-            return Err(Report::new(&other, format!("expected `=` or `,` after `{key}`, found `{other}`"))
-                .help("separate entries with commas: `#[session(merge = \"add\", since = 2)]`"));
+            if let [TokenTree::Literal(_), TokenTree::Ident(next), ..] = &value[..]
+                && next != "as"
+            {
+                return Err(missing_comma(next));
+            }
+            Written::Value(value.into_iter().collect())
         }
+        Some(TokenTree::Group(group)) if group.delimiter() == Delimiter::Parenthesis => Written::List(group),
+        Some(TokenTree::Group(group)) => {
+            let found = if group.delimiter() == Delimiter::Brace { "braces" } else { "brackets" };
+            return Err(Report::new(&group, format!("expected parentheses, e.g. `{key}(...)`, but got {found}"))
+                .help(format!("write `{key}({})`", group.stream())));
+        }
+        Some(TokenTree::Punct(colon)) if colon.as_char() == ':' => {
+            let value = rest.collect::<TokenStream>();
+            return Err(
+                Report::new(&colon, format!("expected `=` after `{key}`, found `:`")).help(format!("write `{key} = {value}`"))
+            );
+        }
+        Some(other) => return Err(missing_comma(other)),
     };
     match rest.next() {
         None => Ok(Entry { key, value }),
-        Some(extra) => Err(Report::new(&extra, format!("expected `,` after `{key}`, found `{extra}`"))),
+        Some(extra) => Err(missing_comma(extra)),
     }
+}
+
+fn missing_comma(found: impl ToTokens) -> Report {
+    let text = found.to_token_stream();
+    Report::new(&text, format!("expected a comma before `{text}`"))
+        .help("separate entries with commas, e.g. `#[session(merge = \"add\", since = 2)]`")
 }
 
 /// Splits at the commas that are neither in a group nor between the angle brackets of a path.
 fn split(tokens: TokenStream) -> Vec<Vec<TokenTree>> {
     let mut entries = vec![Vec::new()];
     let mut depth = 0_usize;
+    let mut in_parameters = false;
     for token in tokens {
         if let Some(current) = entries.last_mut() {
             match &token {
                 TokenTree::Punct(punct) => match punct.as_char() {
-                    ',' if depth == 0 => {
+                    '|' if in_parameters || opens_closure(current) => in_parameters = !in_parameters,
+                    ',' if depth == 0 && !in_parameters => {
                         entries.push(Vec::new());
                         continue;
                     }
@@ -447,6 +490,15 @@ fn opens_generics(before: &[TokenTree]) -> bool {
     match before.last() {
         Some(TokenTree::Punct(punct)) => punct.as_char() != '>',
         Some(TokenTree::Ident(_) | TokenTree::Literal(_) | TokenTree::Group(_)) | None => false,
+    }
+}
+
+/// Whether a `|` after these tokens begins the parameters of a closure, whose commas are its own.
+fn opens_closure(before: &[TokenTree]) -> bool {
+    match before.last() {
+        Some(TokenTree::Punct(punct)) => punct.as_char() == '=',
+        Some(TokenTree::Ident(word)) => word == "move",
+        Some(TokenTree::Literal(_) | TokenTree::Group(_)) | None => false,
     }
 }
 

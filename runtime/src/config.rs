@@ -54,6 +54,16 @@ impl Config {
         self.clock.now().into()
     }
 
+    /// This layer's record under an inner layer's policy: what is loaded here is stored here.
+    pub(crate) fn under_policy(&self, inner: &Self) -> Self {
+        Self {
+            backend: self.backend.clone(),
+            clock: Arc::clone(&self.clock),
+            schemas: Arc::clone(&self.schemas),
+            ..inner.clone()
+        }
+    }
+
     /// The lifetime of a session, by whether its cookie outlives the browser session.
     pub(crate) fn lifetime(&self, persistent: bool) -> Lifetime {
         if persistent { self.remember.unwrap_or(self.lifetime) } else { self.lifetime }

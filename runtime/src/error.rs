@@ -145,8 +145,8 @@ impl SessionError {
         }
     }
 
-    /// The response without a hook: the status, a short text that tells a visitor nothing about the inside, and `Retry-After`
-    /// where trying again helps.
+    /// The response without a hook: the status, a short text, and `Retry-After` where trying again helps. Only mistakes in how layers
+    /// and schemas are put together say more.
     ///
     /// ```
     /// use cloakroom::{SessionError, store::StoreError};
@@ -155,6 +155,10 @@ impl SessionError {
     /// ```
     pub fn default_response(&self) -> Response {
         let status = self.status();
+        // How the application is put together is no secret, and whoever put it together is the one to see it.
+        if let Self::MissingLayer | Self::NestedLayers { .. } | Self::SchemaClash { .. } = self {
+            return (status, self.to_string()).into_response();
+        }
         let text = match status {
             StatusCode::SERVICE_UNAVAILABLE => "The service is briefly unavailable. Please try again.",
             StatusCode::CONFLICT => "Your session changed in the meantime. Please reload the page and try again.",

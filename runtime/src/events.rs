@@ -1,6 +1,8 @@
 //! Every event the library emits, in one place. None carries a token, a key or a field's value.
+//!
+//! Events take selectors, and hash them into handles only if somebody listens.
 
-use crate::{error::SessionError, record::Handle, schema::Undecodable};
+use crate::{error::SessionError, record::Selector, schema::Undecodable};
 use std::fmt::Display;
 
 /// Why a cookie of ours gave no session.
@@ -25,41 +27,43 @@ impl Refused {
     }
 }
 
-pub(crate) fn loaded(handle: Handle) {
-    tracing::debug!(target: "cloakroom", event = "session.loaded", %handle);
+pub(crate) fn loaded(session: &Selector) {
+    tracing::debug!(target: "cloakroom", event = "session.loaded", handle = %session.handle());
 }
 
-pub(crate) fn refused(why: Refused, handle: Option<Handle>) {
-    match handle {
-        Some(handle) => tracing::info!(target: "cloakroom", event = "session.refused", why = why.name(), %handle),
+pub(crate) fn refused(why: Refused, session: Option<&Selector>) {
+    match session {
+        Some(session) => {
+            tracing::info!(target: "cloakroom", event = "session.refused", why = why.name(), handle = %session.handle())
+        }
         None => tracing::info!(target: "cloakroom", event = "session.refused", why = why.name()),
     }
 }
 
-pub(crate) fn created(handle: Handle) {
-    tracing::debug!(target: "cloakroom", event = "session.created", %handle);
+pub(crate) fn created(session: &Selector) {
+    tracing::debug!(target: "cloakroom", event = "session.created", handle = %session.handle());
 }
 
-pub(crate) fn committed(handle: Handle, cells: usize) {
-    tracing::debug!(target: "cloakroom", event = "session.committed", %handle, cells);
+pub(crate) fn committed(session: &Selector, cells: usize) {
+    tracing::debug!(target: "cloakroom", event = "session.committed", handle = %session.handle(), cells);
 }
 
-pub(crate) fn rotated(handle: Handle) {
-    tracing::info!(target: "cloakroom", event = "session.rotated", %handle);
+pub(crate) fn rotated(session: &Selector) {
+    tracing::info!(target: "cloakroom", event = "session.rotated", handle = %session.handle());
 }
 
-pub(crate) fn destroyed(handle: Handle) {
-    tracing::info!(target: "cloakroom", event = "session.destroyed", %handle);
+pub(crate) fn destroyed(session: &Selector) {
+    tracing::info!(target: "cloakroom", event = "session.destroyed", handle = %session.handle());
 }
 
-pub(crate) fn merged(handle: Handle) {
-    tracing::debug!(target: "cloakroom", event = "session.merged", %handle);
+pub(crate) fn merged(session: &Selector) {
+    tracing::debug!(target: "cloakroom", event = "session.merged", handle = %session.handle());
 }
 
-pub(crate) fn late_write(handle: Option<Handle>) {
-    match handle {
-        Some(handle) => {
-            tracing::warn!(target: "cloakroom", event = "session.late_write", %handle, "the session was gone, so its changes were not stored")
+pub(crate) fn late_write(session: Option<&Selector>) {
+    match session {
+        Some(session) => {
+            tracing::warn!(target: "cloakroom", event = "session.late_write", handle = %session.handle(), "the session was gone, so its changes were not stored")
         }
         None => {
             tracing::warn!(target: "cloakroom", event = "session.late_write", "the session was gone, so its changes were not stored")
@@ -83,4 +87,12 @@ pub(crate) fn lost(schema: &str, why: &dyn Display) {
 #[cfg(debug_assertions)]
 pub(crate) fn unseen_change(schema: &str, field: &str) {
     tracing::error!(target: "cloakroom", event = "session.unseen_change", schema, field, "the field changed without `&mut` access (interior mutability), so the change was not stored");
+}
+
+/// A handle lives on after the response's head, as in a socket or a stream.
+pub(crate) fn outlived_head(session: Option<&Selector>) {
+    match session {
+        Some(session) => tracing::debug!(target: "cloakroom", event = "session.outlived_head", handle = %session.handle()),
+        None => tracing::debug!(target: "cloakroom", event = "session.outlived_head"),
+    }
 }

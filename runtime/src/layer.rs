@@ -240,7 +240,7 @@ impl<F> fmt::Debug for ResponseFuture<F> {
     }
 }
 
-type Settling = Pin<Box<dyn Future<Output = Option<Answer>> + Send>>;
+type Settling = Pin<Box<dyn Future<Output = (Option<Answer>, Arc<Config>)> + Send>>;
 
 pin_project! {
     #[project = StateProj]
@@ -248,7 +248,7 @@ pin_project! {
         // The handler is at work.
         Running { #[pin] inner: F, slot: Slot },
         // The store is at work; the response waits, so that nobody follows a redirect before the data is there.
-        Settling { settling: Settling, response: Option<Response<Body>>, config: Arc<Config> },
+        Settling { settling: Settling, response: Option<Response<Body>> },
         // An outer layer does the rest.
         Joined { #[pin] inner: F },
         Refused { response: Option<Response<Body>> },
@@ -282,18 +282,17 @@ where
                             finish(&mut response, answer, &config);
                             return Poll::Ready(Ok(response));
                         }
-                        Outlook::Pending(config) => {
-                            let slot = slot.clone();
-                            let settling: Settling = Box::pin(async move { slot.settle().await });
-                            self.as_mut().project().state.set(State::Settling { settling, response: Some(response), config });
+                        Outlook::Pending(settlement) => {
+                            let settling: Settling = Box::pin(settlement.settle());
+                            self.as_mut().project().state.set(State::Settling { settling, response: Some(response) });
                         }
                     }
                 }
-                StateProj::Settling { settling, response, config } => {
-                    let answer = ready!(settling.as_mut().poll(context));
+                StateProj::Settling { settling, response } => {
+                    let (answer, config) = ready!(settling.as_mut().poll(context));
                     let mut response = take(response);
                     if let Some(answer) = answer {
-                        finish(&mut response, answer, config);
+                        finish(&mut response, answer, &config);
                     }
                     return Poll::Ready(Ok(response));
                 }

@@ -1,4 +1,7 @@
-//! Compiles every file of `pass/` and refuses every file of `fail/`, word for word.
+//! Compiles every file of `pass/`, and refuses every file of `fail/` word for word.
+//!
+//! After a change of words run `TRYBUILD=overwrite cargo test -p ui-tests` with the compiler named below and without its
+//! `rust-src` component, and read the difference as a newcomer would: each message must say what to type.
 
 #[test]
 fn what_a_user_may_write_compiles() {

@@ -1,17 +1,17 @@
-//! The words of the generated documentation.
+//! The words of the generated documentation, each line with the leading space that `///` gives.
 
 use crate::model::{Field, Merge, Rule, Schema, Storage};
 
 /// Above the struct that a handler sees.
 pub(super) fn accessors(schema: &Schema) -> String {
-    format!("The fields of [`{}`] in a session.", schema.ident)
+    format!(" The fields of [`{}`] in a session.", schema.ident)
 }
 
 /// Below the user's own words on a field.
 pub(super) fn field(field: &Field) -> String {
     let storage = match field.storage {
         Storage::Shaped => "",
-        Storage::Opaque(_) => " as JSON",
+        Storage::Opaque(_) => ", in JSON",
     };
     let merge = match &field.merge {
         Merge::Last => "of two concurrent changes the later wins".to_owned(),
@@ -22,5 +22,5 @@ pub(super) fn field(field: &Field) -> String {
         Merge::Rule(Rule::Union, _) => "concurrent additions and removals all count".to_owned(),
         Merge::Function(path) => format!("`{}` merges concurrent changes", path.to_string().replace(' ', "")),
     };
-    format!("Stored as `{}`{storage}; {merge}.", field.key)
+    format!(" Stored as `{}`{storage}; {merge}.", field.key)
 }

@@ -1,6 +1,6 @@
 //! What stands in for the real code after an error, so that the handlers below do not fill the screen with errors of their own.
 
-use super::accessors::lints;
+use super::{accessors::lints, quiet};
 use crate::check;
 use proc_macro2::{TokenStream, TokenTree};
 use quote::{ToTokens, quote};
@@ -8,12 +8,12 @@ use syn::{Data, DeriveInput, Fields};
 
 /// The struct a handler sees, and impls that are never called: nothing that needs them gets through the compiler.
 pub(super) fn session_data(input: &DeriveInput, root: &TokenStream) -> TokenStream {
-    let DeriveInput { vis, ident, generics, .. } = input;
-    let accessors = check::accessors(ident);
+    let DeriveInput { ident, generics, .. } = input;
+    let (vis, accessors) = (quiet(&input.vis), quiet(check::accessors(ident)));
     let private = quote!(#root::__private);
     let core = quote!(#private::core);
     let fields = named(input).filter(|field| stands_alone(&field.ty, input)).map(|field| {
-        let syn::Field { vis, ident, ty, .. } = field;
+        let (vis, ident, ty) = (quiet(&field.vis), quiet(&field.ident), &field.ty);
         quote!(#vis #ident: #root::Field<#ty>)
     });
     let (impl_generics, type_generics, user_where) = generics.split_for_impl();
@@ -21,10 +21,9 @@ pub(super) fn session_data(input: &DeriveInput, root: &TokenStream) -> TokenStre
     // Only a generic type, which is refused anyway, must be told that it is what a session holds.
     let own = (!generics.params.is_empty()).then(|| quote!(Self: #core::marker::Send + 'static));
     let lints = lints();
-    quote! {
-        #lints
-        #vis struct #accessors { #(#fields,)* }
-
+    // An impl for a type that cannot be sent would be an error of its own.
+    let sendable = named(input).all(|field| !mentions(field.ty.to_token_stream(), "Rc"));
+    let impls = sendable.then(|| quote! {
         #lints
         const _: () = {
             impl #impl_generics #root::SessionData for #ident #type_generics where #bounds #own {
@@ -38,7 +37,20 @@ pub(super) fn session_data(input: &DeriveInput, root: &TokenStream) -> TokenStre
                 fn from(_: #ident #type_generics) -> Self { #core::unreachable!() }
             }
         };
+    });
+    quote! {
+        #lints
+        #vis struct #accessors { #(#fields,)* }
+        #impls
     }
+}
+
+fn mentions(tokens: TokenStream, word: &str) -> bool {
+    tokens.into_iter().any(|token| match token {
+        TokenTree::Group(group) => mentions(group.stream(), word),
+        TokenTree::Ident(ident) => ident == word,
+        TokenTree::Punct(_) | TokenTree::Literal(_) => false,
+    })
 }
 
 /// A shape that is never compared.

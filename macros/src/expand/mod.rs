@@ -6,7 +6,7 @@ mod fallback;
 mod schema;
 mod shape;
 
-use crate::{check, diag::Errors};
+use crate::{check, diag::Errors, syntax::quiet};
 use proc_macro2::{Group, Span, TokenStream, TokenTree};
 use syn::DeriveInput;
 
@@ -73,3 +73,6 @@ fn at(span: Span, tokens: &TokenStream) -> TokenStream {
 fn place(tokens: &TokenStream) -> Span {
     tokens.clone().into_iter().next().map_or_else(Span::call_site, |token| token.span())
 }
+
+#[cfg(test)]
+mod tests;

@@ -3,7 +3,7 @@
 use super::{at, place};
 use crate::model::{Field, Merge, Rule, Schema, Storage, Unreadable};
 use proc_macro2::{Ident, Span, TokenStream};
-use quote::{format_ident, quote};
+use quote::{format_ident, quote, quote_spanned};
 
 pub(super) fn expand(schema: &Schema) -> TokenStream {
     let Schema { root, ident, accessors, name, version, fields, .. } = schema;
@@ -18,10 +18,13 @@ pub(super) fn expand(schema: &Schema) -> TokenStream {
     let all = Ident::new("__fields", Span::mixed_site());
     let visit = Ident::new("__visit", Span::mixed_site());
     let lints = super::accessors::lints();
+    // The probe of a type with equality does not need the import. Under `$crate` it is the user's own, which lints look at.
+    let of_a_macro = root.to_string().starts_with("$crate");
+    let import_lint = of_a_macro.then(|| quote!(#[allow(unused_imports)]));
     quote! {
         #lints
         const _: () = {
-            #[allow(unused_imports)]
+            #import_lint
             use #private::NoEq as _;
 
             #(#definitions)*
@@ -75,16 +78,12 @@ fn definition(schema: &Schema, index: usize, field: &Field) -> TokenStream {
     let private = quote!(#root::__private);
     let (schema, cfg, def) = (&schema.name, &copied.cfg, static_name(index));
     let type_place = place(ty);
-    let value = Ident::new("__value", Span::mixed_site());
 
-    let constructor = match field.storage {
-        Storage::Shaped => quote!(new),
-        Storage::Opaque(_) => quote!(opaque),
+    let coding = match field.storage {
+        Storage::Shaped => quote!(#private::Stored),
+        Storage::Opaque(_) => quote!(#private::StoredOpaque),
     };
-    let constructor = {
-        let (path, constructor) = (at(type_place, &quote!(#private::FieldDef)), at(type_place, &constructor));
-        quote!(#path::<#ty>::#constructor)
-    };
+    let coding = at(type_place, &coding);
     let default = match &field.default {
         Some(default) => quote!(|| -> #ty { #default }),
         None => {
@@ -111,10 +110,12 @@ fn definition(schema: &Schema, index: usize, field: &Field) -> TokenStream {
         let millis = u64::try_from(ttl.as_millis()).unwrap_or(u64::MAX);
         quote!(.ttl(#private::core::time::Duration::from_millis(#millis)))
     });
+    // Called, not passed on: so `fn(&[Item])` can check a `Vec<Item>`, as anywhere else.
     let validate = field.validate.as_ref().map(|path| {
+        let value = Ident::new("__value", place(path));
+        let answer = quote_spanned!(place(path)=> (#path(#value)));
         let verdict = at(place(path), &quote!(#private::Verdict::verdict));
-        let argument = at(place(path), &quote!(#value));
-        quote!(.validate(|#value| #verdict(#path(#argument))))
+        quote!(.validate(|#value| #verdict #answer))
     });
     let lossy = match field.unreadable {
         Unreadable::ResetsSchema => None,
@@ -130,7 +131,8 @@ fn definition(schema: &Schema, index: usize, field: &Field) -> TokenStream {
     quote! {
         #json
         #(#cfg)*
-        static #def: #private::FieldDef<#ty> = #constructor(#schema, #name, #key, #default)
+        static #def: #private::FieldDef<#ty> =
+            #private::FieldDef::<#ty>::new(#schema, #name, #key, <#ty as #coding>::CODING, #default)
             .eq(#private::Probe::<#ty>::EQ)
             #merge #ttl #validate #lossy;
     }

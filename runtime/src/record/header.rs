@@ -203,9 +203,13 @@ impl Header {
     /// Both deadlines under a configured lifetime. A shorter one than the session began under shortens it; a longer one
     /// changes nothing.
     pub(crate) fn deadlines(&self, lifetime: &Lifetime) -> (Timestamp, Timestamp) {
-        // Proving who one is starts the absolute lifetime anew.
-        let began = self.authenticated_at.map_or(self.created, |proven| proven.max(self.created));
-        (self.idle_until.min(self.last_seen.plus(lifetime.idle())), self.absolute_until.min(began.plus(lifetime.absolute())))
+        let idle_until = self.idle_until.min(self.last_seen.plus(lifetime.idle()));
+        (idle_until, self.absolute_until.min(self.began().plus(lifetime.absolute())))
+    }
+
+    /// What the absolute lifetime counts from. Proving who one is starts it anew.
+    pub(crate) fn began(&self) -> Timestamp {
+        self.authenticated_at.map_or(self.created, |proven| proven.max(self.created))
     }
 
     /// Which secret a hash belongs to, if it opens the record now.

@@ -97,12 +97,16 @@ impl Record {
     }
 
     /// Brings a request's copy up to date with a commit that its store has made under that revision.
-    pub(crate) fn follow(&mut self, patch: &Patch, revision: u64) {
+    pub(crate) fn follow(&mut self, patch: &Patch, revision: u64, rotated: bool) {
         self.header.revision = revision;
         if let Some(kept) = &patch.wipe_except {
             self.cells.retain(kept);
         }
         self.cells.put_all(&patch.puts, revision);
-        self.header.apply(patch);
+        if rotated || patch.rotation.is_none() {
+            self.header.apply(patch);
+        } else {
+            self.header.apply(&Patch { rotation: None, ..patch.clone() });
+        }
     }
 }

@@ -229,6 +229,16 @@ impl Patch {
     pub fn carries_cells(&self) -> bool {
         !self.puts.is_empty() || self.wipe_except.is_some()
     }
+
+    /// Whether more changes than when the session was last used.
+    pub(crate) fn has_changes(&self) -> bool {
+        self.carries_cells()
+            || self.rotation.is_some()
+            || self.owner.is_some()
+            || self.authenticated_at.is_some()
+            || self.persistent.is_some()
+            || self.label.is_some()
+    }
 }
 
 /// A store's answer to a create.

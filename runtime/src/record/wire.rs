@@ -3,8 +3,10 @@
 //! All integers are little-endian; lengths and counts inside a whole record are LEB128. Decoding is total: any bytes give a
 //! value or a [`WireError`], and nothing is allocated that the input does not hold.
 
+#[cfg(feature = "cookie")]
+use super::cell::{Cell, CellKey, Cells};
 use super::{
-    cell::{Cell, CellBody, CellKey, Cells, CodecId, Content, Payload, Shape},
+    cell::{CellBody, CodecId, Content, Payload, Shape},
     header::{Header, Owner, OwnerHash, Previous, PreviousState},
 };
 use crate::{clock::Timestamp, key::WrappedKey, token::SecretHash};
@@ -276,10 +278,12 @@ impl Header {
     }
 }
 
+#[cfg(feature = "cookie")]
 /// The bytes of a record as a client-side store seals them: no secret's hash, since the seal itself is the proof.
 pub(crate) fn encode_sealed(header: &Header, cells: &Cells) -> Vec<u8> {
     let mut out = Vec::with_capacity(512);
-    header.encode_plain(&mut out);
+    // Nor one of an earlier secret: every seal is its own.
+    Header { previous: None, ..header.clone() }.encode_plain(&mut out);
     put_number(cells.len() as u64, &mut out);
     let mut body = Vec::new();
     for cell in cells {
@@ -293,6 +297,7 @@ pub(crate) fn encode_sealed(header: &Header, cells: &Cells) -> Vec<u8> {
     out
 }
 
+#[cfg(feature = "cookie")]
 /// The record of such bytes.
 pub(crate) fn decode_sealed(bytes: &[u8]) -> Result<(Header, Cells), WireError> {
     let mut input = Input(bytes);

@@ -14,7 +14,8 @@ pub(crate) const WRITTEN: Option<CodecId> = None;
 
 /// Why a value could not be encoded or decoded.
 ///
-/// The text of a codec's own error is kept, the value is not: an error may be logged.
+/// Of a failed read the kind is kept and the text is not: serde quotes values there, and an error may be logged. A failed write
+/// keeps the words of the type's own `Serialize`.
 ///
 /// ```
 /// use cloakroom::CodecError;
@@ -84,7 +85,11 @@ pub(crate) fn decode<V: DeserializeOwned>(codec: CodecId, bytes: &[u8]) -> Resul
         },
         #[cfg(feature = "json")]
         CodecId::JSON => decode_json(bytes),
-        other => Err(CodecError::UnknownCodec(other)),
+        other => {
+            // Used by no arm in a build without codecs.
+            let _ = bytes;
+            Err(CodecError::UnknownCodec(other))
+        }
     }
 }
 
@@ -103,7 +108,23 @@ fn decode_bincode<V: DeserializeOwned>(bytes: &[u8]) -> Result<V, CodecError> {
     match read {
         Ok((value, used)) if used == bytes.len() => Ok(value),
         Ok(_) => Err(CodecError::Trailing),
-        Err(error) => Err(CodecError::Decode(error.to_string())),
+        Err(error) => Err(CodecError::Decode(what_bincode_saw(&error).to_owned())),
+    }
+}
+
+/// The kind of an error, without the text that serde makes of it: that may quote the value.
+#[cfg(feature = "bincode")]
+fn what_bincode_saw(error: &bincode::error::DecodeError) -> &'static str {
+    use bincode::error::DecodeError as Seen;
+    match error {
+        Seen::UnexpectedEnd { .. } => "the bytes end early",
+        Seen::LimitExceeded => "a length in it is larger than the bytes could hold",
+        Seen::Utf8 { .. } => "a text in it is not UTF-8",
+        Seen::UnexpectedVariant { .. } | Seen::InvalidBooleanValue(_) | Seen::InvalidCharEncoding(_) => {
+            "a byte in it has no meaning"
+        }
+        Seen::OtherString(_) | Seen::Other(_) => "the type refused it",
+        _ => "it is something else",
     }
 }
 
@@ -121,5 +142,10 @@ pub(crate) fn encode_json<V: Serialize>(_: &V, _: &mut Vec<u8>) -> Result<(), Co
 
 #[cfg(feature = "json")]
 fn decode_json<V: DeserializeOwned>(bytes: &[u8]) -> Result<V, CodecError> {
-    serde_json::from_slice(bytes).map_err(|error| CodecError::Decode(error.to_string()))
+    serde_json::from_slice(bytes).map_err(|error| CodecError::Decode(what_json_saw(&error)))
+}
+
+#[cfg(feature = "json")]
+fn what_json_saw(error: &serde_json::Error) -> String {
+    format!("{:?} error at column {}", error.classify(), error.column())
 }

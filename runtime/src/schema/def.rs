@@ -2,6 +2,7 @@
 
 use super::{
     codec::{self, CodecError},
+    depth::Shallow,
     field::{Base, Field, State},
     merge::Merge,
     value::SessionValue,
@@ -16,26 +17,61 @@ use std::{fmt, time::Duration};
 /// What a plain field's type must be. Implemented for everything that is; one bound, so that a missing derive is one error.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot be stored in a session",
-    label = "this type lacks one of `Serialize`, `Deserialize`, `SessionValue`",
-    note = "on a type of yours: `#[derive(serde::Serialize, serde::Deserialize, cloakroom::SessionValue)]`",
-    note = "for a type of another crate: `#[session(opaque)]` on the field (any serde type, stored as JSON)"
+    label = "this type, or one inside it, lacks `Serialize`, `Deserialize` or `SessionValue`",
+    note = "for a type of yours write `#[derive(serde::Serialize, serde::Deserialize, cloakroom::SessionValue)]` above it",
+    note = "for a type of another crate write `#[session(opaque)]` above the field: any serde type will do, it is stored as JSON"
 )]
-pub trait Stored: SessionValue + Serialize + DeserializeOwned + Send + 'static {}
+pub trait Stored: Sized {
+    /// In the codec of this build, with the type's shape.
+    const CODING: Coding<Self>;
+}
 
 #[diagnostic::do_not_recommend]
-impl<V: SessionValue + Serialize + DeserializeOwned + Send + 'static> Stored for V {}
+impl<V: SessionValue + Serialize + DeserializeOwned + Send + 'static> Stored for V {
+    const CODING: Coding<V> = {
+        assert!(
+            codec::WRITTEN.is_some(),
+            "cloakroom is built without a codec: enable its feature `bincode` (the default) or `postcard`"
+        );
+        Coding {
+            codec: codec::WRITTEN,
+            shape: V::SHAPE,
+            encode: if V::RECURSIVE { encode_checked::<V> } else { codec::encode::<V> },
+            decode: if V::RECURSIVE { decode_bounded::<V> } else { codec::decode::<V> },
+        }
+    };
+}
 
 /// What an `opaque` field's type must be, as [`Stored`] is for the others.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot be stored in a session, not even as `opaque`",
-    label = "this type lacks `Serialize` or `Deserialize`",
-    note = "on a type of yours: `#[derive(serde::Serialize, serde::Deserialize)]`",
-    note = "of another crate: see whether it has a feature called `serde`"
+    label = "this type, or one inside it, lacks `Serialize` or `Deserialize`",
+    note = "for a type of yours write `#[derive(serde::Serialize, serde::Deserialize)]` above it",
+    note = "for a type of another crate look for a feature of it called `serde`"
 )]
-pub trait StoredOpaque: Serialize + DeserializeOwned + Send + 'static {}
+pub trait StoredOpaque: Sized {
+    /// As JSON, without a shape.
+    const CODING: Coding<Self>;
+}
 
 #[diagnostic::do_not_recommend]
-impl<V: Serialize + DeserializeOwned + Send + 'static> StoredOpaque for V {}
+impl<V: Serialize + DeserializeOwned + Send + 'static> StoredOpaque for V {
+    const CODING: Coding<V> = Coding {
+        codec: Some(CodecId::JSON),
+        shape: Shape::OPAQUE,
+        encode: encode_json_checked::<V>,
+        decode: codec::decode::<V>,
+    };
+}
+
+/// How a type's values become bytes and come back.
+#[derive(Debug)]
+pub struct Coding<V> {
+    codec: Option<CodecId>,
+    shape: Shape,
+    encode: fn(&V, &mut Vec<u8>) -> Result<(), CodecError>,
+    decode: fn(CodecId, &[u8]) -> Result<V, CodecError>,
+}
 
 /// Where a field's value comes from if nothing is stored and no `default = ..` says what it is.
 #[diagnostic::on_unimplemented(
@@ -88,60 +124,47 @@ pub struct FieldDef<V: 'static> {
     lossy: bool,
 }
 
-// The bounds are on the constructors, not on the impl: rustc shows their own words for an unmet bound of a function only.
-impl<V> FieldDef<V> {
-    /// A field in the codec of this build. `schema` and `name` are for messages, `key` is the physical key.
-    pub const fn new(schema: &'static str, name: &'static str, key: &'static str, default: fn() -> V) -> Self
-    where
-        V: Stored,
-    {
-        assert!(
-            codec::WRITTEN.is_some(),
-            "cloakroom is built without a codec: enable its feature `bincode` (the default) or `postcard`"
-        );
-        Self {
-            schema,
-            name,
-            key,
-            codec: codec::WRITTEN,
-            shape: V::SHAPE,
-            default,
-            encode: if V::RECURSIVE { encode_checked::<V> } else { codec::encode::<V> },
-            decode: codec::decode::<V>,
-            eq: None,
-            merge: Merge::Last,
-            ttl: None,
-            validate: None,
-            lossy: false,
-        }
-    }
+fn decode_bounded<V: DeserializeOwned>(codec: CodecId, bytes: &[u8]) -> Result<V, CodecError> {
+    codec::decode::<Shallow<V>>(codec, bytes).map(|shallow| shallow.0)
 }
 
 /// A type that contains itself can be nested deeper than it can be read back: what cannot be read must not be written.
-fn encode_checked<V: Stored>(value: &V, out: &mut Vec<u8>) -> Result<(), CodecError> {
+fn encode_checked<V: Serialize + DeserializeOwned>(value: &V, out: &mut Vec<u8>) -> Result<(), CodecError> {
     let start = out.len();
     codec::encode(value, out)?;
     match codec::WRITTEN {
-        Some(codec) => codec::decode::<V>(codec, &out[start..]).map(drop),
+        Some(codec) => decode_bounded::<V>(codec, &out[start..]).map(drop),
         None => Ok(()),
     }
 }
 
+/// JSON has no way to write some values (NaN becomes `null`); those must not be written either.
+fn encode_json_checked<V: Serialize + DeserializeOwned>(value: &V, out: &mut Vec<u8>) -> Result<(), CodecError> {
+    let start = out.len();
+    codec::encode_json(value, out)?;
+    codec::decode::<V>(CodecId::JSON, &out[start..]).map(drop)
+}
+
 impl<V> FieldDef<V> {
-    /// An `opaque` field: any serde type, stored self-describing.
-    pub const fn opaque(schema: &'static str, name: &'static str, key: &'static str, default: fn() -> V) -> Self
-    where
-        V: StoredOpaque,
-    {
+    /// A field. `schema` and `name` are for messages, `key` is the physical key; the coding is that of [`Stored`] or
+    /// [`StoredOpaque`], which are asked for by name so that rustc points at the field's type.
+    pub const fn new(
+        schema: &'static str,
+        name: &'static str,
+        key: &'static str,
+        coding: Coding<V>,
+        default: fn() -> V,
+    ) -> Self {
+        let Coding { codec, shape, encode, decode } = coding;
         Self {
             schema,
             name,
             key,
-            codec: Some(CodecId::JSON),
-            shape: Shape::OPAQUE,
+            codec,
+            shape,
             default,
-            encode: codec::encode_json::<V>,
-            decode: codec::decode::<V>,
+            encode,
+            decode,
             eq: None,
             merge: Merge::Last,
             ttl: None,
@@ -149,9 +172,7 @@ impl<V> FieldDef<V> {
             lossy: false,
         }
     }
-}
 
-impl<V> FieldDef<V> {
     /// How values are compared where their bytes differ.
     #[must_use]
     pub const fn eq(mut self, eq: Option<fn(&V, &V) -> bool>) -> Self {

@@ -2,6 +2,7 @@
 
 pub(crate) mod codec;
 mod def;
+mod depth;
 mod field;
 mod merge;
 mod value;
@@ -9,7 +10,7 @@ mod value;
 pub use self::{
     codec::CodecError,
     def::{
-        AnyField, FieldDef, FieldDefault, FieldState, Opener, Placed, PlacedField, Rule, Schema, Stored, StoredOpaque,
+        AnyField, Coding, FieldDef, FieldDefault, FieldState, Opener, Placed, PlacedField, Rule, Schema, Stored, StoredOpaque,
         Undecodable, Verdict,
     },
     field::Field,

@@ -1,13 +1,13 @@
 //! From planned changes to a store's answer: the loop around one atomic round trip.
 
-use super::slot::{Access, Answer, Head, Plan, Reply, Slot};
+use super::flight::Flight;
+use super::slot::{Access, Answer, Head, Loss, Plan, Slot};
 use crate::{
     config::Config,
     error::SessionError,
     events,
-    record::{CommitOutcome, CreateOutcome, Record, Selector},
+    record::{CommitOutcome, CreateOutcome, Selector},
     store::{Backend, SessionStore, StoreError},
-    token::Token,
 };
 use http::StatusCode;
 use std::{
@@ -22,49 +22,56 @@ const CONTENTION: Duration = Duration::from_secs(2);
 
 /// Stores everything the request has changed, and returns when the store has answered.
 pub(super) async fn commit(slot: &Slot) -> Result<(), SessionError> {
+    let flight = Flight::begin(slot).await;
+    let (config, plan) = slot.next_plan();
+    carry_out(flight, config, plan).await
+}
+
+async fn carry_out(
+    mut flight: Flight<'_>,
+    mut config: Arc<Config>,
+    mut plan: Result<Plan, SessionError>,
+) -> Result<(), SessionError> {
+    let slot = flight.slot();
     let started = Instant::now();
     let mut attempt = 0;
     loop {
-        let (config, plan) = {
-            let mut request = slot.lock();
-            let request = &mut *request;
-            let Some(access) = &mut request.access else { return Ok(()) };
-            let plan = access.plan(&request.config, request.head).inspect_err(|error| {
-                if matches!(error, SessionError::Gone) {
-                    access.lose(true);
-                } else {
-                    access.discard();
-                }
-            })?;
-            (Arc::clone(&request.config), plan)
-        };
-        let settled = match &config.backend {
-            Backend::Server(store) => ask_store(slot, &config, &**store, plan).await?,
+        let step = match &config.backend {
+            Backend::Server(store) => ask_store(&mut flight, &config, &**store, plan?).await?,
             #[cfg(feature = "cookie")]
-            Backend::Client(store) => apply_locally(slot, &config, store, plan)?,
+            Backend::Client(store) => super::sealed::apply(slot, &config, store, plan?)?,
         };
-        match settled {
+        match step {
             Step::Done => return Ok(()),
             Step::More => {}
-            Step::Conflict => {
+            Step::Conflict | Step::Taken => {
                 attempt += 1;
                 if started.elapsed() > CONTENTION {
-                    slot.change(Access::discard);
                     return Err(SessionError::Contended);
                 }
                 back_off(attempt).await;
             }
         }
+        (config, plan) = slot.next_plan();
     }
 }
 
-enum Step {
+pub(super) enum Step {
     Done,
     More,
+    /// Somebody else changed the same fields; the changes are merged.
     Conflict,
+    /// Another record has the new selector; the next plan brings another.
+    Taken,
 }
 
-async fn ask_store(slot: &Slot, config: &Config, store: &dyn SessionStore, plan: Plan) -> Result<Step, SessionError> {
+async fn ask_store(
+    flight: &mut Flight<'_>,
+    config: &Config,
+    store: &dyn SessionStore,
+    plan: Plan,
+) -> Result<Step, SessionError> {
+    let slot = flight.slot();
     match plan {
         Plan::Nothing => return Ok(Step::Done),
         Plan::Delete(selector) => {
@@ -72,32 +79,39 @@ async fn ask_store(slot: &Slot, config: &Config, store: &dyn SessionStore, plan:
             slot.change(Access::deleted);
         }
         Plan::Create { token, record } => {
-            let outcome = store.create(&token.selector, record.clone()).await.map_err(|error| unapplied(slot, error))?;
+            let outcome =
+                flight.ask(store.create(&token.selector, record.clone())).await.map_err(|error| unapplied(slot, error))?;
             match outcome {
                 CreateOutcome::Created => slot.change(|access| access.created(token, record)),
-                // Another record has this selector: planned again, it gets another.
-                CreateOutcome::Exists => {}
+                CreateOutcome::Exists => return Ok(Step::Taken),
             }
         }
+        Plan::Commit { selector, patch, .. } if !patch.has_changes() => {
+            // That the session was used is worth no error: the next request says it again.
+            match store.commit(&selector, &patch).await {
+                Ok(CommitOutcome::Committed { revision, rotated }) => {
+                    slot.change(|access| access.committed(&patch, None, revision, rotated));
+                }
+                Ok(CommitOutcome::Gone) => slot.change(|access| access.lose(Loss::Gone)),
+                Ok(CommitOutcome::Conflict { .. }) => {}
+                Err(error) => events::failed(&error.into()),
+            }
+            return Ok(Step::Done);
+        }
         Plan::Commit { selector, patch, next } => {
-            match store.commit(&selector, &patch).await.map_err(|error| unapplied(slot, error))? {
+            match flight.ask(store.commit(&selector, &patch)).await.map_err(|error| unapplied(slot, error))? {
                 CommitOutcome::Committed { revision, rotated } => {
                     slot.change(|access| access.committed(&patch, next, revision, rotated));
                     return Ok(Step::Done);
                 }
                 CommitOutcome::Conflict { cells } => {
-                    events::merged(selector.handle());
-                    let merge = |access: &mut Access| {
-                        access.conflict(cells, &patch.guards, config.now()).inspect_err(|_| access.discard())
-                    };
-                    slot.with_access(merge).transpose()?;
+                    events::merged(&selector);
+                    slot.with_access(|access| access.conflict(cells, &patch.guards, config.now())).transpose()?;
                     return Ok(Step::Conflict);
                 }
                 CommitOutcome::Gone => {
-                    let changes =
-                        patch.carries_cells() || next.is_some() || patch.persistent.is_some() || patch.label.is_some();
-                    slot.change(|access| access.lose(changes));
-                    return if changes { Err(SessionError::Gone) } else { Ok(Step::Done) };
+                    slot.change(|access| access.lose(Loss::Gone));
+                    return Err(SessionError::Gone);
                 }
             }
         }
@@ -113,49 +127,13 @@ async fn delete(store: &dyn SessionStore, selector: &Selector) -> Result<(), Sto
     }
 }
 
-/// After an unknown outcome nothing is written again: it may have been written already.
+/// After an unknown outcome nothing is written again: it may have been written already. What was certainly not written waits
+/// for the next commit.
 fn unapplied(slot: &Slot, error: StoreError) -> SessionError {
-    slot.change(|access| match error {
-        StoreError::Unavailable(_) => access.discard(),
-        StoreError::OutcomeUnknown(_) => access.lose(false),
-    });
-    error.into()
-}
-
-#[cfg(feature = "cookie")]
-fn apply_locally(slot: &Slot, config: &Config, store: &crate::store::CookieStore, plan: Plan) -> Result<Step, SessionError> {
-    let seal = |token: &Token, record: &Record| store.seal(config.cookie.name(), token, record, config.now());
-    match plan {
-        Plan::Nothing => return Ok(Step::Done),
-        Plan::Delete(_) => {
-            slot.change(Access::deleted);
-            return Ok(Step::More);
-        }
-        Plan::Create { token, record } => {
-            let sealed = seal(&token, &record).inspect_err(|_| slot.change(Access::discard))?;
-            slot.change(|access| {
-                access.created(token, record);
-                access.reply = Reply::Sealed(sealed);
-            });
-        }
-        Plan::Commit { patch, next, .. } => {
-            let apply = |access: &mut Access| {
-                let Some(live) = access.live() else { return Ok(()) };
-                let mut record = live.record.clone();
-                // Nobody else has this copy, so there is nothing to conflict with.
-                let CommitOutcome::Committed { revision, rotated } = record.apply(&patch) else {
-                    access.lose(true);
-                    return Err(SessionError::Gone);
-                };
-                let sealed = seal(next.as_ref().unwrap_or(&live.token), &record).inspect_err(|_| access.discard())?;
-                access.committed(&patch, next, revision, rotated);
-                access.reply = Reply::Sealed(sealed);
-                Ok(())
-            };
-            slot.with_access(apply).transpose()?;
-        }
+    if let StoreError::OutcomeUnknown(_) = error {
+        slot.change(|access| access.lose(Loss::Unknown));
     }
-    Ok(Step::Done)
+    error.into()
 }
 
 /// Lets other tasks run before the next attempt; longer, and less alike, the more often it was in vain.
@@ -174,14 +152,32 @@ async fn back_off(attempt: u32) {
     }
 }
 
-#[expect(clippy::large_enum_variant, reason = "it is taken apart where it is made")]
 /// Whether the session of a finished request can be settled at once.
 pub(crate) enum Outlook {
     /// Nobody asked for the session.
     Untouched,
     Settled(Answer, Arc<Config>),
     /// The store has to be asked.
-    Pending(Arc<Config>),
+    Pending(Settlement),
+}
+
+/// The last commit of a request, ready to be carried out.
+pub(crate) struct Settlement {
+    slot: Slot,
+    config: Arc<Config>,
+    plan: Result<Plan, SessionError>,
+}
+
+impl Settlement {
+    /// Stores what is left, and closes the head.
+    pub(crate) async fn settle(self) -> (Option<Answer>, Arc<Config>) {
+        let Self { slot, config, plan } = self;
+        // The runway was taken when the plan was made.
+        let result = carry_out(Flight::boarded(&slot), Arc::clone(&config), plan).await;
+        let mut request = slot.lock();
+        request.head = Head::Sent;
+        (request.access.as_deref_mut().map(|access| access.close(result)), config)
+    }
 }
 
 impl Slot {
@@ -202,8 +198,11 @@ impl Slot {
             request.head = Head::Sent;
             return Outlook::Untouched;
         };
+        // A save that is still under way is a handle that outlived the handler; waiting for it could be waiting for ever.
+        let held = self.has_unsaved_handles() || request.runway.is_taken();
         if (request.config.commit_when)(status) {
-            if self.has_unsaved_handles() {
+            access.drop_handed_out();
+            if held {
                 access.fail(SessionError::HeldAtHead);
             }
             if access.has_failed() {
@@ -212,23 +211,29 @@ impl Slot {
         } else {
             access.discard_changes();
         }
+        if self.has_handles() {
+            events::outlived_head(access.live().map(|live| &live.token.selector));
+        }
         let config = Arc::clone(&request.config);
+        if !request.runway.take() {
+            request.head = Head::Sent;
+            return Outlook::Settled(access.close(Ok(())), config);
+        }
         match access.plan(&config, request.head) {
             Ok(Plan::Nothing) => {
+                request.runway.clear();
                 request.head = Head::Sent;
                 Outlook::Settled(access.close(Ok(())), config)
             }
-            // Planned again when it is carried out: what takes an error has to be in one place.
-            _ => Outlook::Pending(config),
+            plan => Outlook::Pending(Settlement { slot: self.clone(), config, plan }),
         }
     }
 
-    /// Commits what is left and closes the head.
-    pub(crate) async fn settle(&self) -> Option<Answer> {
-        let result = commit(self).await;
+    fn next_plan(&self) -> (Arc<Config>, Result<Plan, SessionError>) {
         let mut request = self.lock();
-        request.head = Head::Sent;
-        request.access.as_deref_mut().map(|access| access.close(result))
+        let request = &mut *request;
+        let plan = request.access.as_deref_mut().map_or(Ok(Plan::Nothing), |access| access.plan(&request.config, request.head));
+        (Arc::clone(&request.config), plan)
     }
 
     /// Drops everything unsaved: the handler panicked or its service failed.
@@ -244,6 +249,7 @@ impl Slot {
     pub(super) fn announce_lost(&self, schema: &str) {
         let mut request = self.lock();
         if request.head == Head::Sent
+            && !request.runway.is_taken()
             && let Some(access) = request.access.as_deref_mut()
             && access.has_unsaved()
         {

@@ -8,7 +8,7 @@ use crate::{
     config::Config,
     cookie,
     error::{ErrorContext, ErrorPage, SessionError, SessionRejection},
-    events::Refused,
+    events::{self, Refused},
     record::{Timestamp, Want},
     schema::SessionData,
     store::Backend,
@@ -41,14 +41,18 @@ async fn enter<T: SessionData>(parts: &Parts) -> Result<Slot, SessionRejection> 
     let reject = |error: Arc<SessionError>, page: ErrorPage| {
         SessionRejection::new(error, ErrorContext::new(&parts.method, &parts.uri, &parts.headers), page)
     };
+    let misbuilt = |error: SessionError, page: ErrorPage| {
+        events::failed(&error);
+        reject(Arc::new(error), page)
+    };
     let Some(slot) = parts.extensions.get::<Slot>() else {
-        return Err(reject(Arc::new(SessionError::MissingLayer), ErrorPage::default()));
+        return Err(misbuilt(SessionError::MissingLayer, ErrorPage::default()));
     };
     let (config, loaded) = {
         let request = slot.lock();
         (Arc::clone(&request.config), request.access.is_some())
     };
-    config.admit(T::__schema(), TypeId::of::<T>()).map_err(|error| reject(Arc::new(error), config.page.clone()))?;
+    config.admit(T::__schema(), TypeId::of::<T>()).map_err(|error| misbuilt(error, config.page.clone()))?;
     if !loaded {
         let now = config.now();
         let found = look(parts, &config, now).await;
@@ -77,7 +81,7 @@ async fn look(parts: &Parts, config: &Config, now: Timestamp) -> Found {
             let presented = config.present(token.secret.hash(), now);
             match store.load(&token.selector, &presented, &Want::default()).await {
                 Ok(Some(record)) => Found::Record { token, record },
-                Ok(None) => Found::Refused(Refused::Unknown, Some(token.selector.handle())),
+                Ok(None) => Found::Refused(Refused::Unknown, Some(token.selector)),
                 Err(error) => Found::Unavailable(Arc::new(error.into())),
             }
         }

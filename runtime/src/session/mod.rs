@@ -2,11 +2,16 @@
 
 mod commit;
 mod extract;
+mod flight;
+#[cfg(feature = "cookie")]
+mod sealed;
 mod slot;
 mod typed;
 
+#[cfg(feature = "cookie")]
+pub(crate) use self::slot::sizes;
 pub use self::typed::{Change, TypedSession};
 pub(crate) use self::{
     commit::Outlook,
-    slot::{Answer, CookieEffect, Slot, sizes},
+    slot::{Answer, CookieEffect, Slot},
 };

@@ -1,5 +1,6 @@
 //! What one request knows about its session: the state between load and commit, and every transition of it.
 
+use super::flight::Runway;
 use crate::{
     config::{Config, PARALLEL_TABS},
     error::{ErrorContext, SessionError, TooLarge},
@@ -7,11 +8,11 @@ use crate::{
     key::SessionKey,
     limits,
     record::{
-        Cell, CellKey, Cells, Deadlines, Guard, Handle, Header, Patch, Payload, Presented, Put, Record, Rotation, Selector,
+        Accepted, Cell, CellKey, Cells, Deadlines, Guard, Header, Patch, Payload, Presented, Put, Record, Rotation, Selector,
         Timestamp,
     },
     schema::{AnyField, Base, Cause, FieldState, Opener, PlacedField, Rule, Schema, SessionData, State, Undecodable},
-    store::IdleTouch,
+    store::{IdleTouch, StoreError},
     token::{Secret, SecretHash, Token},
 };
 use http::Method;
@@ -27,7 +28,8 @@ pub(crate) struct Slot(Arc<Shared>);
 #[derive(Debug)]
 struct Shared {
     request: Mutex<Request>,
-    // Beside the lock, since a handle counts itself on its first `&mut` access.
+    // Beside the lock, since handles count themselves. The first counts all of them, the second those with unsaved changes.
+    handles: AtomicUsize,
     unsaved: AtomicUsize,
 }
 
@@ -36,6 +38,7 @@ pub(crate) struct Request {
     pub(super) config: Arc<Config>,
     pub(super) head: Head,
     pub(super) access: Option<Box<Access>>,
+    pub(super) runway: Runway,
 }
 
 /// Whether cookies can still be set.
@@ -60,13 +63,18 @@ pub(crate) struct Access {
     doomed: Option<Selector>,
     /// Raised by `destroy()`, so that handles of the destroyed session are told apart.
     incarnation: u32,
+    /// The incarnation that the commit under way was planned for.
+    planned_for: u32,
     /// The first failure of a check-in.
     failure: Option<SessionError>,
+    /// A failure went to the handler, which has the say over its response.
+    handed_out: bool,
+    /// Somebody was signed in when the session was read.
+    owned: bool,
 }
 
 /// The request's session.
 #[derive(Debug)]
-#[expect(clippy::large_enum_variant, reason = "there is one per request, already behind a box")]
 pub(super) enum Session {
     /// None yet: a write begins one.
     Fresh,
@@ -74,8 +82,11 @@ pub(super) enum Session {
     /// The presented secret is of an earlier time. Soon after the rotation that is a parallel request, whose writes lost a race;
     /// later it is a client that lost its new token, which may begin anew.
     Stale(StaleSince),
-    /// A commit learned that the session is gone, or may be.
-    Lost,
+    /// A commit did not end as it should: nothing is written any more in this request.
+    Lost {
+        why: Loss,
+        live: Option<Live>,
+    },
     Unavailable(Arc<SessionError>),
 }
 
@@ -83,6 +94,14 @@ pub(super) enum Session {
 pub(super) enum StaleSince {
     JustNow,
     Earlier,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Loss {
+    /// The session has ended, or belongs to another epoch.
+    Gone,
+    /// The store did not say whether it wrote.
+    Unknown,
 }
 
 #[derive(Debug)]
@@ -98,6 +117,15 @@ pub(super) struct Live {
 enum SecretInHand {
     Current,
     Previous,
+}
+
+impl From<Accepted> for SecretInHand {
+    fn from(accepted: Accepted) -> Self {
+        match accepted {
+            Accepted::Current => Self::Current,
+            Accepted::Previous => Self::Previous,
+        }
+    }
 }
 
 /// What the browser's cookie is worth.
@@ -120,6 +148,7 @@ pub(super) enum Reply {
     /// The token of the live session.
     Token,
     /// The record itself, sealed.
+    #[cfg(feature = "cookie")]
     Sealed(String),
 }
 
@@ -149,12 +178,27 @@ struct Wishes {
     label: Option<Option<Arc<str>>>,
 }
 
+impl Wishes {
+    /// Drops those that a commit has fulfilled.
+    fn settle(&mut self, patch: &Patch) {
+        self.rotate &= patch.rotation.is_none();
+        if patch.persistent == self.persistent {
+            self.persistent = None;
+        }
+        if patch.label == self.label {
+            self.label = None;
+        }
+    }
+}
+
 /// A checked-in change.
 #[derive(Debug)]
 struct Pending {
     def: &'static dyn AnyField,
     write: Write,
     forced: bool,
+    /// Part of a commit that is under way. What is checked in meanwhile is not.
+    planned: bool,
 }
 
 #[derive(Clone, Debug)]
@@ -185,21 +229,33 @@ pub(super) enum Plan {
 #[expect(clippy::large_enum_variant, reason = "it is moved once, and a box would be one more allocation per request")]
 pub(super) enum Found {
     Nothing,
-    Refused(Refused, Option<Handle>),
+    Refused(Refused, Option<Selector>),
     Record { token: Token, record: Record },
     Unavailable(Arc<SessionError>),
 }
 
 impl Slot {
     pub(crate) fn new(config: Arc<Config>) -> Self {
-        let request = Request { config, head: Head::Open, access: None };
-        Self(Arc::new(Shared { request: Mutex::new(request), unsaved: AtomicUsize::new(0) }))
+        let request = Request { config, head: Head::Open, access: None, runway: Runway::default() };
+        Self(Arc::new(Shared { request: Mutex::new(request), handles: AtomicUsize::new(0), unsaved: AtomicUsize::new(0) }))
     }
 
     /// The lock is held for moments, never across an await. A panic of user code under it leaves the state whole, since state
     /// changes after user code has returned, so poison means nothing here.
     pub(super) fn lock(&self) -> MutexGuard<'_, Request> {
         self.0.request.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn count_handle(&self) {
+        self.0.handles.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(super) fn uncount_handle(&self) {
+        self.0.handles.fetch_sub(1, Ordering::Relaxed);
+    }
+
+    pub(super) fn has_handles(&self) -> bool {
+        self.0.handles.load(Ordering::Relaxed) > 0
     }
 
     pub(super) fn count_unsaved(&self) {
@@ -215,12 +271,12 @@ impl Slot {
     }
 
     /// Takes over the policy of a layer inside this one. `Err` names the outer layer's cookie where it is another.
-    pub(crate) fn join(&self, inner: &Arc<Config>) -> Result<(), String> {
+    pub(crate) fn join(&self, inner: &Config) -> Result<(), String> {
         let mut request = self.lock();
         if request.config.cookie.name() != inner.cookie.name() {
             return Err(request.config.cookie.name().to_owned());
         }
-        request.config = Arc::clone(inner);
+        request.config = Arc::new(request.config.under_policy(inner));
         Ok(())
     }
 }
@@ -229,8 +285,8 @@ impl Access {
     pub(super) fn new(context: ErrorContext, found: Found, config: &Config, now: Timestamp) -> Self {
         let (session, client) = match found {
             Found::Nothing => (Session::Fresh, ClientCopy::None),
-            Found::Refused(why, handle) => {
-                events::refused(why, handle);
+            Found::Refused(why, selector) => {
+                events::refused(why, selector.as_ref());
                 let client = if why == Refused::Ambiguous { ClientCopy::Untouchable } else { ClientCopy::Dead };
                 (Session::Fresh, client)
             }
@@ -240,6 +296,7 @@ impl Access {
             }
             Found::Record { token, record } => Self::judge(token, record, config, now),
         };
+        let owned = matches!(&session, Session::Live(live) if live.record.header.owner.is_some());
         Self {
             context,
             session,
@@ -250,7 +307,10 @@ impl Access {
             wishes: Wishes::default(),
             doomed: None,
             incarnation: 0,
+            planned_for: 0,
             failure: None,
+            handed_out: false,
+            owned,
         }
     }
 
@@ -258,9 +318,8 @@ impl Access {
     fn judge(token: Token, mut record: Record, config: &Config, now: Timestamp) -> (Session, ClientCopy) {
         let header = &mut record.header;
         let presented = config.present(token.secret.hash(), now);
-        let handle = token.selector.handle();
         let Some(accepted) = header.accepts(&presented.secret_hash, now, presented.grace) else {
-            events::refused(Refused::Stale, Some(handle));
+            events::refused(Refused::Stale, Some(&token.selector));
             let since = match &header.previous {
                 Some(previous) if now < previous.since.plus(PARALLEL_TABS) => StaleSince::JustNow,
                 _ => StaleSince::Earlier,
@@ -268,19 +327,15 @@ impl Access {
             return (Session::Stale(since), ClientCopy::Untouchable);
         };
         if is_expired(header, config, now) {
-            events::refused(Refused::Expired, Some(handle));
+            events::refused(Refused::Expired, Some(&token.selector));
             return (Session::Fresh, ClientCopy::Dead);
         }
         if config.backend.idle_touch() == IdleTouch::AtLoad {
             // The store has done this on its way; the copy follows.
             header.touch(&presented);
         }
-        events::loaded(handle);
-        let secret = match accepted {
-            crate::record::Accepted::Current => SecretInHand::Current,
-            crate::record::Accepted::Previous => SecretInHand::Previous,
-        };
-        (Session::Live(Live { token, record, secret }), ClientCopy::Current)
+        events::loaded(&token.selector);
+        (Session::Live(Live { token, record, secret: accepted.into() }), ClientCopy::Current)
     }
 
     pub(super) fn incarnation(&self) -> u32 {
@@ -301,9 +356,13 @@ impl Access {
 
     pub(super) fn live(&self) -> Option<&Live> {
         match &self.session {
-            Session::Live(live) => Some(live),
+            Session::Live(live) | Session::Lost { why: Loss::Unknown, live: Some(live) } => Some(live),
             _ => None,
         }
+    }
+
+    pub(super) fn is_lost(&self) -> bool {
+        matches!(self.session, Session::Lost { .. })
     }
 
     // ---- Handles ----
@@ -352,13 +411,15 @@ impl Access {
     }
 
     fn put(&mut self, def: &'static dyn AnyField, write: Write, forced: bool) {
+        self.handed_out = false;
         match self.find(def) {
             Some(at) => {
                 let pending = &mut self.pending[at];
                 pending.write = write;
                 pending.forced |= forced;
+                pending.planned = false;
             }
-            None => self.pending.push(Pending { def, write, forced }),
+            None => self.pending.push(Pending { def, write, forced, planned: false }),
         }
     }
 
@@ -386,12 +447,7 @@ impl Access {
         let mine = field.encode().map_err(|error| refused_value(def, error))?;
         let forced = state == State::Forced;
         let always = forced || def.expires();
-        let base = match base {
-            Base::Absent => None,
-            Base::Stored(payload) => Some(payload),
-            // A value made outside of the session is compared with what the session holds.
-            Base::Unbound => self.working_value(def, now),
-        };
+        let base = self.base_value(def, base, now);
         if !always && field.equals(&mine, base.as_ref()) {
             field.settle(base);
             return Ok(());
@@ -400,6 +456,16 @@ impl Access {
         // Further changes of this handle count from the value it holds.
         field.settle(Some(mine));
         Ok(())
+    }
+
+    /// What a field of a handle is compared with.
+    pub(super) fn base_value(&self, def: &dyn AnyField, base: Base, now: Timestamp) -> Option<Payload> {
+        match base {
+            Base::Absent => None,
+            Base::Stored(payload) => Some(payload),
+            // A value made outside of the session is compared with what the session holds.
+            Base::Unbound => self.working_value(def, now),
+        }
     }
 
     fn working_value(&self, def: &dyn AnyField, now: Timestamp) -> Option<Payload> {
@@ -424,7 +490,7 @@ impl Access {
             return Ok(());
         }
         let working = self.working_value(def, now);
-        let merged = if working.as_ref() == base {
+        let merged = if working.as_ref() == base || def.same(working.as_ref(), base) {
             mine.clone()
         } else {
             match def.rule() {
@@ -435,25 +501,32 @@ impl Access {
         };
         let forced = forced || def.expires() || earlier.is_some_and(|at| self.pending[at].forced);
         let stored = self.stored_value(def, now);
-        if !forced && def.same(Some(&merged), stored.as_ref()) && !self.is_reset(def.schema()) {
+        let under_way = earlier.is_some_and(|at| self.pending[at].planned);
+        match earlier {
             // Set and reset within one request: nothing is left to write.
-            if let Some(at) = earlier {
+            Some(at) if !forced && !under_way && !self.is_reset(def.schema()) && def.same(Some(&merged), stored.as_ref()) => {
                 self.pending.swap_remove(at);
             }
-        } else {
-            self.put(def, Write::Value(merged), forced);
+            _ => self.put(def, Write::Value(merged), forced),
         }
         Ok(())
     }
 
-    fn clear_field(&mut self, def: &'static dyn AnyField) {
-        let stored = self.live().is_some_and(|live| {
+    /// Whether the store holds a value of a field, readable or not: only then a clear has something to write.
+    pub(super) fn is_stored(&self, def: &dyn AnyField) -> bool {
+        self.live().is_some_and(|live| {
             def.keys().iter().any(|key| live.record.cells.get(key).is_some_and(|cell| cell.body.content.payload().is_some()))
-        });
-        if stored {
-            self.put(def, Write::Clear, false);
-        } else if let Some(at) = self.find(def) {
-            self.pending.swap_remove(at);
+        })
+    }
+
+    fn clear_field(&mut self, def: &'static dyn AnyField) {
+        let stored = self.is_stored(def);
+        match self.find(def) {
+            Some(at) if !stored && !self.pending[at].planned => {
+                self.pending.swap_remove(at);
+            }
+            None if !stored => {}
+            _ => self.put(def, Write::Clear, false),
         }
     }
 
@@ -489,7 +562,28 @@ impl Access {
 
     /// Whether anything waits for a commit.
     pub(super) fn has_unsaved(&self) -> bool {
-        self.has_changes() || self.has_failed() || self.doomed.is_some() || self.wishes.rotate
+        let Wishes { rotate, persistent, label } = &self.wishes;
+        self.has_changes() || self.has_failed() || self.doomed.is_some() || *rotate || persistent.is_some() || label.is_some()
+    }
+
+    /// The handler learned of a failure, so the response is its own: the changes behind it wait for another `save()`, and go no
+    /// other way.
+    pub(super) fn hand_out(&mut self) {
+        self.handed_out = true;
+    }
+
+    /// What a failed `save()` has left is not stored behind the handler's back.
+    pub(super) fn drop_handed_out(&mut self) {
+        if self.handed_out {
+            self.lose_changes(&"a `save()` failed, and the handler answered without another one");
+            self.wishes = Wishes::default();
+        }
+    }
+
+    fn lose_changes(&mut self, why: &dyn std::fmt::Display) {
+        for pending in self.pending.drain(..) {
+            events::lost(pending.def.schema(), why);
+        }
     }
 
     // ---- Verbs ----
@@ -500,22 +594,23 @@ impl Access {
     }
 
     pub(super) fn destroy(&mut self) {
-        if let Session::Live(live) = &self.session {
-            self.doomed = Some(live.token.selector);
-        }
-        for schema in self.pending.iter().map(|pending| pending.def.schema()) {
-            events::lost(schema, &"the session was destroyed in the same request");
-        }
-        self.discard();
+        self.lose_changes(&"the session was destroyed in the same request");
+        self.wishes = Wishes::default();
         self.reset.clear();
         self.failure = None;
         self.incarnation += 1;
         self.reply = Reply::Nothing;
-        if matches!(self.session, Session::Live(_) | Session::Fresh) {
-            self.session = Session::Fresh;
-            if self.client == ClientCopy::Current {
-                self.client = ClientCopy::Dead;
+        match std::mem::replace(&mut self.session, Session::Fresh) {
+            Session::Fresh => {}
+            Session::Live(live) | Session::Lost { why: Loss::Unknown, live: Some(live) } => {
+                self.doomed = Some(live.token.selector);
+                self.client = match self.client {
+                    ClientCopy::None => ClientCopy::None,
+                    _ => ClientCopy::Dead,
+                };
             }
+            // It is gone already, or not this client's to end.
+            other @ (Session::Lost { .. } | Session::Stale(_) | Session::Unavailable(_)) => self.session = other,
         }
     }
 
@@ -529,8 +624,19 @@ impl Access {
 
     // ---- Commit ----
 
-    /// What has to be asked of the store next.
+    /// What has to be asked of the store next. What cannot be stored stays, and can be changed again.
     pub(super) fn plan(&mut self, config: &Config, head: Head) -> Result<Plan, SessionError> {
+        let plan = self.plan_next(config, head);
+        self.planned_for = self.incarnation;
+        match &plan {
+            Err(SessionError::Gone) => self.lose(Loss::Gone),
+            Err(_) => {}
+            Ok(_) => self.pending.iter_mut().for_each(|pending| pending.planned = true),
+        }
+        plan
+    }
+
+    fn plan_next(&mut self, config: &Config, head: Head) -> Result<Plan, SessionError> {
         if let Some(selector) = self.doomed {
             return Ok(Plan::Delete(selector));
         }
@@ -538,7 +644,7 @@ impl Access {
         match &self.session {
             Session::Live(_) => self.plan_commit(config, head, now),
             Session::Unavailable(_) => Ok(Plan::Nothing),
-            Session::Lost | Session::Stale(StaleSince::JustNow) => {
+            Session::Lost { .. } | Session::Stale(StaleSince::JustNow) => {
                 if self.pending.is_empty() {
                     Ok(Plan::Nothing)
                 } else {
@@ -583,7 +689,7 @@ impl Access {
         let next = if self.wishes.rotate { Some(self.rotation(live, config, &mut patch)?) } else { None };
         patch.label = self.wishes.label.clone().filter(|label| *label != header.label);
         patch.persistent = self.wishes.persistent.filter(|persistent| *persistent != header.persistent);
-        let changes = patch.carries_cells() || next.is_some() || patch.label.is_some() || patch.persistent.is_some();
+        let changes = patch.has_changes();
         self.fill_deadlines(header, config, &mut patch);
         if head == Head::Sent {
             if changes && (next.is_some() || patch.persistent.is_some() || config.backend.is_client_side()) {
@@ -608,23 +714,24 @@ impl Access {
     }
 
     fn fill_cells(&self, cells: &Cells, patch: &mut Patch, now: Timestamp) {
+        let guard = |key: &'static str| Guard { key: CellKey::from_static(key), stamp: cells.stamp(key) };
         for pending in &self.pending {
             patch.puts.extend(pending.puts(now));
-            // A clear beats whatever was stored, and a reset schema is written as a whole: neither asks what is there.
+            // A clear beats whatever was stored: it does not ask what is there.
             if pending.def.rule() != Rule::Last
                 && matches!(pending.write, Write::Value(_))
                 && !self.is_reset(pending.def.schema())
             {
-                patch.guards.extend(
-                    pending.def.keys().iter().map(|key| Guard { key: CellKey::from_static(key), stamp: cells.stamp(key) }),
-                );
+                patch.guards.extend(pending.def.keys().iter().copied().map(guard));
             }
         }
         for schema in &self.reset {
-            // The first write after a reset heals the schema: what is not written now is unreadable or half of something.
+            // The first write after a reset heals the schema: what is not written now is unreadable or half of something. That
+            // holds for the cells this request has seen; somebody else may have healed them in the meantime.
             if self.pending.iter().any(|pending| pending.def.schema() == schema.name) {
                 let rest = schema.fields.iter().filter(|def| self.find(**def).is_none());
                 patch.puts.extend(rest.flat_map(|def| puts(*def, None, now)).filter(|put| cells.get(&put.key).is_some()));
+                patch.guards.extend(schema.fields.iter().flat_map(|def| def.keys()).copied().map(guard));
             }
         }
     }
@@ -650,14 +757,14 @@ impl Access {
                 created: header.created,
                 last_seen: now,
                 idle_until: now.plus(lifetime.idle()),
-                absolute_until: header.created.plus(lifetime.absolute()),
+                absolute_until: header.began().plus(lifetime.absolute()),
             });
             return;
         }
         let lifetime = config.lifetime(header.persistent);
         let idle_until = now.plus(lifetime.idle());
         // Where a touch costs a write it is made once per fifth of the idle time.
-        if header.idle_until.until(idle_until) >= lifetime.idle() / 5 {
+        if header.deadlines(&lifetime).0.until(idle_until) >= lifetime.idle() / 5 {
             patch.deadlines = Some(Deadlines::Roll { last_seen: now, idle_until });
         }
         if let Some(live) = self.live()
@@ -676,36 +783,44 @@ impl Access {
 
     pub(super) fn deleted(&mut self) {
         if let Some(selector) = self.doomed.take() {
-            events::destroyed(selector.handle());
+            events::destroyed(&selector);
         }
     }
 
     pub(super) fn created(&mut self, token: Token, record: Record) {
-        events::created(token.selector.handle());
-        self.discard();
+        events::created(&token.selector);
+        if self.planned_for != self.incarnation {
+            // Destroyed while it was being created.
+            self.doomed = Some(token.selector);
+            return;
+        }
+        self.handed_out = false;
+        self.pending.retain(|pending| !pending.planned);
+        self.wishes = Wishes::default();
         self.reply = Reply::Token;
         self.session = Session::Live(Live { token, record, secret: SecretInHand::Current });
     }
 
     pub(super) fn committed(&mut self, patch: &Patch, next: Option<Token>, revision: u64, rotated: bool) {
         let Session::Live(live) = &mut self.session else { return };
-        let handle = live.token.selector.handle();
-        live.record.follow(patch, revision);
+        self.handed_out = false;
+        live.record.follow(patch, revision, rotated);
         if patch.carries_cells() || patch.rotation.is_some() {
-            events::committed(handle, patch.puts.len());
+            events::committed(&live.token.selector, patch.puts.len());
         }
         if rotated && let Some(next) = next {
             live.token = next;
             live.secret = SecretInHand::Current;
             self.reply = Reply::Token;
-            events::rotated(handle);
+            events::rotated(&live.token.selector);
         }
         if patch.persistent.is_some() && live.secret == SecretInHand::Current {
             self.reply = Reply::Token;
         }
         let healed = |schema: &&'static Schema| patch.puts.iter().any(|put| put.key.split('/').next() == Some(schema.name));
         self.reset.retain(|schema| !healed(schema));
-        self.discard();
+        self.pending.retain(|pending| !pending.planned);
+        self.wishes.settle(patch);
     }
 
     /// Somebody else changed what this request changed: merges, and says whether to try again.
@@ -715,6 +830,8 @@ impl Access {
 
     /// Moves the request's changes onto newer cells: base is what was known, theirs is what is there now.
     fn rebase<'k>(&mut self, keys: impl Iterator<Item = &'k str>, newer: &Cells, now: Timestamp) -> Result<(), SessionError> {
+        // A schema that somebody has healed in the meantime is read again.
+        self.reset.retain(|schema| schema.fields.iter().any(|def| def.stored(newer, now).is_err()));
         let changed: Vec<&str> = {
             let Session::Live(live) = &self.session else { return Ok(()) };
             keys.filter(|key| live.record.cells.stamp(key) != newer.stamp(key)).collect()
@@ -730,7 +847,9 @@ impl Access {
                 Rule::Strict => return Err(SessionError::Conflict { field: full_name(pending.def) }),
                 Rule::Merge => {
                     let base = self.stored_value(pending.def, now);
-                    let theirs = pending.def.stored(newer, now).unwrap_or(None);
+                    // What this build cannot read it must not overwrite by a merge.
+                    let unreadable = |_| SessionError::Conflict { field: full_name(pending.def) };
+                    let theirs = pending.def.stored(newer, now).map_err(unreadable)?;
                     pending
                         .def
                         .merged(base.as_ref(), Some(mine), theirs.as_ref())
@@ -753,47 +872,70 @@ impl Access {
     }
 
     /// A fresh load meets the request's changes. `None`: the session is gone.
+    ///
+    /// A `strict` field that both changed is theirs from now on, and the error says so.
     pub(super) fn reloaded(&mut self, record: Option<Record>, config: &Config, now: Timestamp) -> Result<(), SessionError> {
         let Session::Live(live) = &self.session else { return Ok(()) };
-        let hash = live.token.secret.hash();
-        let current = record.filter(|record| {
-            record.header.epoch == live.record.header.epoch
-                && record.header.accepts(&hash, now, config.present(hash, now).grace).is_some()
-                && !is_expired(&record.header, config, now)
+        let presented = config.present(live.token.secret.hash(), now);
+        let opened = record.and_then(|record| {
+            let accepted = record.header.accepts(&presented.secret_hash, now, presented.grace)?;
+            let open = record.header.epoch == live.record.header.epoch && !is_expired(&record.header, config, now);
+            open.then_some((record, SecretInHand::from(accepted)))
         });
-        let Some(mut record) = current else {
-            self.lose(self.has_changes());
+        let Some((mut record, secret)) = opened else {
+            self.lose(Loss::Gone);
             return Err(SessionError::Gone);
         };
         let keys: Vec<CellKey> = live.record.cells.iter().chain(&record.cells).map(|cell| cell.key.clone()).collect();
-        self.rebase(keys.iter().map(|key| &**key), &record.cells, now)?;
-        self.reset.clear();
+        let mut merged = self.rebase(keys.iter().map(|key| &**key), &record.cells, now);
+        while let Err(SessionError::Conflict { field }) = &merged {
+            self.pending.retain(|pending| full_name(pending.def) != *field);
+            merged = self.rebase(keys.iter().map(|key| &**key), &record.cells, now).and(merged);
+        }
         if let Session::Live(live) = &mut self.session {
             if config.backend.idle_touch() == IdleTouch::AtLoad {
-                record.header.touch(&config.present(hash, now));
+                record.header.touch(&presented);
             }
             live.record = record;
+            live.secret = secret;
         }
-        Ok(())
+        merged
     }
 
-    /// The session is gone, or nobody knows: what comes later in this request must not be written either.
-    pub(super) fn lose(&mut self, changes: bool) {
-        if changes {
-            events::late_write(self.live().map(|live| live.token.selector.handle()));
+    /// What comes later in this request must not be written either.
+    pub(super) fn lose(&mut self, why: Loss) {
+        if self.planned_for != self.incarnation {
+            // That session was destroyed in the meantime.
+            return;
+        }
+        let live = match std::mem::replace(&mut self.session, Session::Fresh) {
+            Session::Live(live) => Some(live),
+            Session::Lost { live, .. } => live,
+            Session::Fresh | Session::Stale(_) | Session::Unavailable(_) => None,
+        };
+        if self.has_changes() {
+            events::late_write(live.as_ref().map(|live| &live.token.selector));
         }
         self.discard();
-        self.session = Session::Lost;
-        self.client = ClientCopy::Untouchable;
-        self.reply = Reply::Nothing;
+        if why == Loss::Gone {
+            self.client = ClientCopy::Untouchable;
+            self.reply = Reply::Nothing;
+        }
+        self.session = Session::Lost { why, live };
+    }
+
+    /// A commit was dropped before the store answered.
+    pub(super) fn lose_flight(&mut self) {
+        self.lose(Loss::Unknown);
+        self.fail(SessionError::OutcomeUnknown(StoreError::outcome_unknown("`save()` was dropped before the store answered")));
     }
 
     // ---- The response ----
 
     /// The session of a response that is about to go out is settled: nothing can be added to it.
     pub(super) fn close(&mut self, result: Result<(), SessionError>) -> Answer {
-        for schema in self.pending.drain(..).map(|pending| pending.def.schema()) {
-            events::lost(schema, &"they were checked in while the response was being sent");
+        for pending in self.pending.drain(..).filter(|pending| !pending.planned) {
+            events::lost(pending.def.schema(), &"they were checked in while the response was being sent");
         }
         let failure = self.failure.take().or(result.err()).filter(|error| {
             // A reader need not learn that its session ended under it; the next request will.
@@ -805,15 +947,17 @@ impl Access {
         Answer {
             failure: failure.map(|error| (error, self.context.clone())),
             cookie: self.cookie_effect(),
-            owned: self.live().is_some_and(|live| live.record.header.owner.is_some()),
+            owned: self.owned || self.live().is_some_and(|live| live.record.header.owner.is_some()),
         }
     }
 
     /// The one place that decides what a response does to the cookie.
     fn cookie_effect(&mut self) -> CookieEffect {
-        let effect = match (&self.session, std::mem::replace(&mut self.reply, Reply::Nothing)) {
-            (Session::Live(live), Reply::Token) => CookieEffect::Set { value: live.token.encode(), until: live.cookie_until() },
-            (Session::Live(live), Reply::Sealed(value)) => CookieEffect::Set { value, until: live.cookie_until() },
+        let reply = std::mem::replace(&mut self.reply, Reply::Nothing);
+        let effect = match (self.live(), reply) {
+            (Some(live), Reply::Token) => CookieEffect::Set { value: live.token.encode(), until: live.cookie_until() },
+            #[cfg(feature = "cookie")]
+            (Some(live), Reply::Sealed(value)) => CookieEffect::Set { value, until: live.cookie_until() },
             _ if self.client == ClientCopy::Dead => CookieEffect::Clear,
             _ => CookieEffect::Leave,
         };

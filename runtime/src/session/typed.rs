@@ -1,11 +1,15 @@
 //! The handle: a user's struct, its fields guarded, and the verbs of a session.
 
-use super::{commit, slot::Slot};
+use super::{
+    commit,
+    flight::Flight,
+    slot::{Access, Slot},
+};
 use crate::{
     error::SessionError,
     events,
     record::{Handle, Timestamp, Want},
-    schema::{Base, SessionData, State},
+    schema::{SessionData, State},
     store::Backend,
 };
 use std::{
@@ -59,6 +63,8 @@ struct Link {
 enum Unsaved {
     No,
     Perhaps,
+    /// They were refused, and the handler knows.
+    Refused,
 }
 
 /// One change that a handle holds.
@@ -83,6 +89,7 @@ pub struct Change {
 impl<T: SessionData> TypedSession<T> {
     pub(super) fn open(slot: Slot) -> Self {
         let (fields, incarnation) = Self::fields(&slot);
+        slot.count_handle();
         Self { fields, link: Link { slot, incarnation, unsaved: Unsaved::No } }
     }
 
@@ -101,8 +108,12 @@ impl<T: SessionData> TypedSession<T> {
     /// on after the response's head. The cookie of a session begun here still goes out with the response, whatever its status.
     ///
     /// # Errors
-    /// [`SessionError`]; nothing was stored, except after [`OutcomeUnknown`](SessionError::OutcomeUnknown), which may have been. After the head, what needs
+    /// [`SessionError`]; nothing was stored, except after [`OutcomeUnknown`](SessionError::OutcomeUnknown), when it may have been. After the head, what needs
     /// a cookie is [`HeadSent`](SessionError::HeadSent).
+    ///
+    /// An error is yours: the layer does not replace your response because of it. What could not be stored stays in the request for another
+    /// `save()`, and is dropped, with an event, if there is none. Drive the future to its end: one dropped half-way leaves the outcome
+    /// unknown, and the request is answered with 503.
     ///
     /// ```
     /// use cloakroom::{SessionData, SessionError, TypedSession};
@@ -114,8 +125,9 @@ impl<T: SessionData> TypedSession<T> {
     /// }
     /// ```
     pub async fn save(&mut self) -> Result<(), SessionError> {
-        self.check_in()?;
-        commit::commit(&self.link.slot).await
+        self.hand_in()?;
+        let result = commit::commit(&self.link.slot).await;
+        result.inspect_err(|_| self.link.slot.change(Access::hand_out))
     }
 
     /// Starts again from this request's state: checks in what this handle changed, and sees what other handles of the request
@@ -133,7 +145,7 @@ impl<T: SessionData> TypedSession<T> {
     /// }
     /// ```
     pub fn refresh(&mut self) -> Result<(), SessionError> {
-        self.check_in()?;
+        self.hand_in()?;
         (self.fields, self.link.incarnation) = Self::fields(&self.link.slot);
         Ok(())
     }
@@ -142,7 +154,8 @@ impl<T: SessionData> TypedSession<T> {
     /// are kept, and merged by the fields' rules with what others have stored.
     ///
     /// # Errors
-    /// [`SessionError::Gone`] if the session has ended, and the store's errors.
+    /// [`SessionError::Gone`] if the session has ended, and the store's errors. [`SessionError::Conflict`] names a `strict` field that both
+    /// changed: it has their value now, and this request's is given up.
     ///
     /// ```
     /// use cloakroom::{SessionData, SessionError, TypedSession};
@@ -153,21 +166,27 @@ impl<T: SessionData> TypedSession<T> {
     /// }
     /// ```
     pub async fn reload(&mut self) -> Result<(), SessionError> {
-        self.check_in()?;
+        self.hand_in()?;
         let slot = &self.link.slot;
-        let (config, token) = {
+        let _flight = Flight::begin(slot).await;
+        let (config, token, lost) = {
             let request = slot.lock();
-            let token = request.access.as_ref().and_then(|access| access.live()).map(|live| live.token.clone());
-            (Arc::clone(&request.config), token)
+            let access = request.access.as_deref();
+            let token = access.and_then(|access| access.live()).map(|live| live.token.clone());
+            (Arc::clone(&request.config), token, access.is_some_and(|access| access.is_lost()))
         };
+        if lost {
+            return Err(SessionError::Gone);
+        }
+        let mut result = Ok(());
         if let (Backend::Server(store), Some(token)) = (&config.backend, token) {
             let now = config.now();
             let presented = config.present(token.secret.hash(), now);
             let record = store.load(&token.selector, &presented, &Want::default()).await?;
-            slot.with_access(|access| access.reloaded(record, &config, now)).transpose()?;
+            result = slot.with_access(|access| access.reloaded(record, &config, now)).transpose().map(drop);
         }
         (self.fields, self.link.incarnation) = Self::fields(slot);
-        Ok(())
+        result
     }
 
     /// Replaces the token, in the same atomic step as the other changes. The old one is dead at once, in other tabs too.
@@ -267,7 +286,7 @@ impl<T: SessionData> TypedSession<T> {
                     let lifetime = config.lifetime(header.persistent);
                     let (_, absolute_until) = header.deadlines(&lifetime);
                     // This very request counts as a use, even where the store notes that only now and then.
-                    header.idle_until.max(now.plus(lifetime.idle())).min(absolute_until)
+                    now.plus(lifetime.idle()).min(absolute_until)
                 }
                 None => {
                     let lifetime = config.lifetime(config.policy.is_persistent());
@@ -333,19 +352,20 @@ impl<T: SessionData> TypedSession<T> {
     /// ```
     pub fn changes(&mut self) -> Vec<Change> {
         let mut changes = Vec::new();
+        let mut request = self.link.slot.lock();
+        let now = request.config.now();
+        let Some(access) = request.access.as_deref_mut() else { return changes };
         T::__visit(&mut self.fields, &mut |field| {
-            let state = field.state();
-            let base = match state.base {
-                Base::Stored(payload) => Some(payload),
-                Base::Absent | Base::Unbound => None,
-            };
-            let key = field.def().keys()[0];
+            let (def, state) = (field.def(), field.state());
+            let key = def.keys()[0];
             match state.state {
                 State::Untouched => {}
-                State::Cleared => changes.push(Change { key, size: None }),
+                State::Cleared if access.is_stored(def) => changes.push(Change { key, size: None }),
+                State::Cleared => {}
                 State::Touched | State::Forced => {
+                    let base = access.base_value(def, state.base.clone(), now);
                     if let Ok(bytes) = field.encode()
-                        && (state.state == State::Forced || field.def().expires() || !field.equals(&bytes, base))
+                        && (state.state == State::Forced || def.expires() || !field.equals(&bytes, base.as_ref()))
                     {
                         changes.push(Change { key, size: Some(bytes.len()) });
                     }
@@ -355,22 +375,37 @@ impl<T: SessionData> TypedSession<T> {
         changes
     }
 
+    /// As [`check_in`](TypedSession::check_in), for verbs that tell the handler what went wrong.
+    fn hand_in(&mut self) -> Result<(), SessionError> {
+        match self.check_in() {
+            Ok(()) if self.link.slot.with_access(|access| access.is_lost()) == Some(true) => Err(SessionError::Gone),
+            Ok(()) => Ok(()),
+            Err(error) => {
+                self.link.refuse();
+                Err(error)
+            }
+        }
+    }
+
     /// Hands this handle's changes over to the request.
     fn check_in(&mut self) -> Result<(), SessionError> {
-        // Debug builds look at untouched fields too, for changes that `&mut` did not announce.
-        if self.link.unsaved == Unsaved::No && !cfg!(debug_assertions) {
-            return Ok(());
-        }
         let mut request = self.link.slot.lock();
         let now = request.config.now();
         let Some(access) = request.access.as_deref_mut() else { return Ok(()) };
         if access.incarnation() != self.link.incarnation {
             drop(request);
-            if self.link.unsaved == Unsaved::Perhaps {
-                events::lost(T::__schema().name, &"the session was destroyed in the same request");
-            }
+            let unsaved = self.link.unsaved != Unsaved::No;
             self.link.settle();
             (self.fields, self.link.incarnation) = Self::fields(&self.link.slot);
+            return if unsaved {
+                events::lost(T::__schema().name, &"the session was destroyed in the same request");
+                Err(SessionError::Gone)
+            } else {
+                Ok(())
+            };
+        }
+        // Debug builds look at untouched fields too, for changes that `&mut` did not announce.
+        if self.link.unsaved == Unsaved::No && !cfg!(debug_assertions) {
             return Ok(());
         }
         let mut result = Ok(());
@@ -392,17 +427,21 @@ fn shorten(text: &str, limit: usize) -> &str {
 
 impl Link {
     fn touch(&mut self) {
-        if self.unsaved == Unsaved::No {
+        if self.unsaved != Unsaved::Perhaps {
             self.unsaved = Unsaved::Perhaps;
             self.slot.count_unsaved();
         }
     }
 
     fn settle(&mut self) {
-        if self.unsaved == Unsaved::Perhaps {
-            self.unsaved = Unsaved::No;
+        if std::mem::replace(&mut self.unsaved, Unsaved::No) == Unsaved::Perhaps {
             self.slot.uncount_unsaved();
         }
+    }
+
+    fn refuse(&mut self) {
+        self.settle();
+        self.unsaved = Unsaved::Refused;
     }
 
     fn with_header<R>(&self, look: impl FnOnce(Option<&crate::record::Header>) -> R) -> R {
@@ -423,11 +462,18 @@ impl<T: SessionData> Drop for TypedSession<T> {
     fn drop(&mut self) {
         if std::thread::panicking() {
             // Half-made changes are not stored, and no user code runs while unwinding.
-            self.link.slot.change(|access| access.start_over());
-        } else if let Err(error) = self.check_in() {
-            self.link.slot.change(|access| access.fail(error));
+            self.link.slot.change(Access::start_over);
+        } else if self.link.unsaved == Unsaved::Refused {
+            events::lost(T::__schema().name, &"they were refused, and the handler answered without mending them");
+        } else {
+            match self.check_in() {
+                // The sign-out was meant; what it dropped has been announced.
+                Ok(()) | Err(SessionError::Gone) => {}
+                Err(error) => self.link.slot.change(|access| access.fail(error)),
+            }
         }
         self.link.settle();
+        self.link.slot.uncount_handle();
         self.link.slot.announce_lost(T::__schema().name);
     }
 }

@@ -77,7 +77,7 @@ pub enum ClientSide {}
 )]
 pub trait IntoBackend {
     /// [`ServerSide`] or [`ClientSide`].
-    type Side;
+    type Side: 'static;
 
     #[doc(hidden)]
     fn into_backend(self) -> Backend;

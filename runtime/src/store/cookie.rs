@@ -41,7 +41,7 @@ const SKEW: Duration = Duration::from_secs(5 * 60);
 /// ```
 /// use cloakroom::{KeyRing, SessionLayer, store::CookieStore};
 ///
-/// let keys = KeyRing::from_bytes([[7u8; 16], *b"an example key.."].concat())?; // from your secret store, in earnest
+/// let keys = KeyRing::from_bytes(b"0123456789abcdefghijklmnopqrstuv")?; // from your secret store, in earnest
 /// let sessions = SessionLayer::new(CookieStore::new(keys));
 /// # let _ = sessions;
 /// # Ok::<(), cloakroom::KeyRingError>(())
@@ -65,8 +65,7 @@ impl CookieStore {
     }
 
     /// The cookie value of a record.
-    pub(crate) fn seal(&self, cookie: &str, token: &Token, record: &Record, now: Timestamp) -> Result<String, SessionError> {
-        debug_assert!(record.header.is_open(now));
+    pub(crate) fn seal(&self, cookie: &str, token: &Token, record: &Record) -> Result<String, SessionError> {
         let key = self.keys.newest();
         let mut bytes = Vec::with_capacity(1024);
         bytes.push(FORMAT);

@@ -51,7 +51,7 @@ struct Inner {
     capacity: usize,
     /// Records in all shards. Changes only under the lock of the shard concerned.
     count: AtomicUsize,
-    /// Records ever created; numbers them by age.
+    /// Numbers records by age; some numbers are never used.
     births: AtomicU64,
 }
 
@@ -180,13 +180,14 @@ impl Inner {
                 if shard.records.contains_key(key) {
                     return Ok(CreateOutcome::Exists);
                 }
-                if self.reserve() {
-                    shard.insert(*key, record, self.births.fetch_add(1, Ordering::SeqCst));
+                if let Some(born) = self.reserve() {
+                    shard.insert(*key, record, born);
                     return Ok(CreateOutcome::Created);
                 }
             }
-            // Finding nothing proves nothing if a record was born into a shard that had been looked at already.
-            if !self.make_room(now) && self.births.load(Ordering::SeqCst) == births && !self.has_room() {
+            // Finding nothing proves nothing while others come and go. Whoever takes a place has announced that before, so if
+            // there is no place and nobody new, what was looked at is all there was.
+            if !self.make_room(now) && !self.has_room() && self.births.load(Ordering::SeqCst) == births {
                 return Err(self.full());
             }
         }
@@ -196,9 +197,11 @@ impl Inner {
         self.count.load(Ordering::SeqCst) < self.capacity
     }
 
-    fn reserve(&self) -> bool {
+    /// A place for one more record, and its number; none in a full store.
+    fn reserve(&self) -> Option<u64> {
+        let born = self.has_room().then(|| self.births.fetch_add(1, Ordering::SeqCst))?;
         let one_more = |count| (count < self.capacity).then_some(count + 1);
-        self.count.fetch_update(Ordering::SeqCst, Ordering::SeqCst, one_more).is_ok()
+        self.count.fetch_update(Ordering::SeqCst, Ordering::SeqCst, one_more).is_ok().then_some(born)
     }
 
     fn release(&self, removed: usize) {
@@ -457,23 +460,26 @@ mod tests {
 
     #[test]
     fn the_bound_holds_exactly_under_threads_and_every_create_finds_room() {
-        let store = MemoryStore::with_capacity(3);
-        thread::scope(|scope| {
-            for thread in 0..8 {
-                let store = &store;
-                scope.spawn(move || {
-                    on_this_thread(async {
-                        for n in 0..500 {
-                            let created = store.create(&key(thread * 1000 + n), record(header(0, 1000))).await.unwrap();
-                            assert_eq!(created, CreateOutcome::Created);
-                            assert!(store.len() <= 3);
-                        }
+        // A bound of one makes them fight for the same place, where a scan of the shards finds nothing most easily.
+        for capacity in [1, 3] {
+            let store = MemoryStore::with_capacity(capacity);
+            thread::scope(|scope| {
+                for thread in 0..8 {
+                    let store = &store;
+                    scope.spawn(move || {
+                        on_this_thread(async {
+                            for n in 0..1_000 {
+                                let created = store.create(&key(thread * 10_000 + n), record(header(0, 1000))).await.unwrap();
+                                assert_eq!(created, CreateOutcome::Created);
+                                assert!(store.len() <= capacity);
+                            }
+                        });
                     });
-                });
-            }
-        });
-        let there: usize = store.0.shards.iter().map(|shard| lock(shard).records.len()).sum();
-        assert_eq!((store.len(), there), (3, 3));
+                }
+            });
+            let there: usize = store.0.shards.iter().map(|shard| lock(shard).records.len()).sum();
+            assert_eq!((store.len(), there), (capacity, capacity));
+        }
     }
 
     #[tokio::test]

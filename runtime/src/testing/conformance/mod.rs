@@ -4,6 +4,8 @@
 //! [`Record::apply`](crate::record::Record::apply) and [`Header::touch`](crate::record::Header::touch), case by case and in
 //! long pseudo-random runs, and it reports every broken rule at once.
 //!
+//! `client_side` is for a backend whose record is the cookie.
+//!
 //! ```
 //! use cloakroom::{store::MemoryStore, testing::conformance};
 //!
@@ -13,6 +15,10 @@
 //! # }
 //! ```
 
+#[cfg(feature = "cookie")]
+mod client_side;
 pub(super) mod server_side;
 
+#[cfg(feature = "cookie")]
+pub use self::client_side::client_side;
 pub use self::server_side::{Case, cases, server_side};

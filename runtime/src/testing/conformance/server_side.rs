@@ -114,7 +114,7 @@ cases! {
         loading_with_the_renewed_secret_supersedes_the_old_one_once,
     }
     rotation {
-        a_privilege_rotation_raises_the_epoch_and_drops_the_old_secrets,
+        a_privilege_rotation_raises_the_epoch_and_revokes_the_old_secrets,
         a_write_from_before_a_privilege_rotation_is_gone,
         a_renewal_keeps_the_epoch_and_the_old_secret,
         the_second_of_two_renewals_writes_its_cells_only,
@@ -191,7 +191,7 @@ where
 }
 
 /// Runs a case to its end or its panic, so that one broken rule does not hide the next.
-async fn verdict(case: impl Future<Output = ()>) -> Result<(), String> {
+pub(super) async fn verdict(case: impl Future<Output = ()>) -> Result<(), String> {
     let mut case = pin!(case);
     poll_fn(|context| match catch_unwind(AssertUnwindSafe(|| case.as_mut().poll(context))) {
         Ok(progress) => progress.map(Ok),

@@ -18,7 +18,7 @@ pub(super) fn renewal(seconds: i64, from: u8, to: u8) -> Patch {
     patch
 }
 
-pub(super) async fn a_privilege_rotation_raises_the_epoch_and_drops_the_old_secrets<S: SessionStore>(store: S) {
+pub(super) async fn a_privilege_rotation_raises_the_epoch_and_revokes_the_old_secrets<S: SessionStore>(store: S) {
     let mut model = new_record(&[put("shop/views", b"1")]);
     let previous = Previous { secret_hash: secret(7), wrapped_key: wrapped(7), state: PreviousState::Pending, since: at(0) };
     model.header.previous = Some(previous);
@@ -26,7 +26,11 @@ pub(super) async fn a_privilege_rotation_raises_the_epoch_and_drops_the_old_secr
     let outcome = commit_both(&store, &key(1), &mut model, &privilege(0, 1, 2)).await;
     assert_eq!(outcome, CommitOutcome::Committed { revision: 1, rotated: true });
     let header = &model.header;
-    assert!(header.secret_hash.matches(&secret(2)) && header.previous.is_none() && header.epoch == 1);
+    assert!(header.secret_hash.matches(&secret(2)) && header.epoch == 1);
+    // Remembered, so that a late request is told from a forged one, without anything that could be opened.
+    let revoked = header.previous.expect("the revoked secret is remembered");
+    assert!(revoked.secret_hash.matches(&secret(1)) && *revoked.wrapped_key.as_bytes() == [0; 32]);
+    assert_eq!((revoked.state, revoked.since), (PreviousState::Revoked, at(1)));
     // Nobody who holds an old secret keeps the session alive.
     for old in [1, 7] {
         load_both(&store, &key(1), &mut model, &presented(old, 60)).await;

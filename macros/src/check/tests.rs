@@ -1,0 +1,313 @@
+//! Messages and the places they point at, on token streams.
+#![allow(clippy::unwrap_used, clippy::panic)]
+
+use super::*;
+
+/// What the derive of session data says about this source: for each error the text it underlines and the message.
+fn data(source: &str) -> Vec<(String, String)> {
+    said(source, |input, errors| drop(schema(input, errors)))
+}
+
+/// The same for the derive of values.
+fn values(source: &str) -> Vec<(String, String)> {
+    said(source, |input, errors| drop(value(input, errors)))
+}
+
+fn said(source: &str, check: impl Fn(&DeriveInput, &mut Errors)) -> Vec<(String, String)> {
+    assert!(!source.contains('\n'), "places are columns here");
+    let input = syn::parse_str::<DeriveInput>(source).unwrap();
+    let mut errors = Errors::default();
+    check(&input, &mut errors);
+    errors
+        .reports()
+        .map(|report| {
+            let (from, to) = report.spot();
+            (source.chars().skip(from).take(to - from).collect(), report.text().to_owned())
+        })
+        .collect()
+}
+
+/// One error, at this place, whose message and help contain these texts.
+#[track_caller]
+fn one(said: Vec<(String, String)>, place: &str, texts: &[&str]) {
+    let [(at, message)] = &said[..] else { panic!("one error expected: {said:#?}") };
+    assert_eq!(at, place, "{message}");
+    for text in texts {
+        assert!(message.contains(text), "`{text}` is missing in: {message}");
+    }
+    assert!(message.contains("  = help: "), "no help: {message}");
+}
+
+/// One error about one attribute of a field of type `u64`.
+#[track_caller]
+fn field(attribute: &str, place: &str, texts: &[&str]) {
+    one(data(&format!("struct Shop {{ #[session({attribute})] views: u64 }}")), place, texts);
+}
+
+/// One error about a field of this type.
+#[track_caller]
+fn typed(ty: &str, place: &str, texts: &[&str]) {
+    one(data(&format!("struct Shop {{ field: {ty} }}")), place, texts);
+    one(values(&format!("struct Item {{ field: {ty} }}")), place, texts);
+}
+
+#[test]
+fn a_correct_struct_has_no_errors() {
+    let source = "#[session(name = \"shop\", version = 4, crate = ::a::b)] struct Shop { \
+        #[session(merge = \"add\", since = 4, key = \"n\", ttl = \"7d\", validate = a::b, lossy, default = f::<A, B>(1, 2))] views: u64, \
+        #[session(opaque, merge = <T as M<A, B>>::merge)] other: Cell, cell: my::Cell, r#type: Option<Vec<Option<u8>>> }";
+    assert_eq!(data(source), []);
+}
+
+#[test]
+fn every_error_of_a_struct_is_found_in_one_run() {
+    let said = data(
+        "#[session(version = 0)] struct Shop<T> { #[session(merge = \"ad\", tll = \"1s\", since = 2)] a: &'static str, __b: T }",
+    );
+    let places: Vec<&str> = said.iter().map(|(place, _)| place.as_str()).collect();
+    assert_eq!(places, ["0", "T", "tll", "&'static str", "2", "\"ad\"", "__b"]);
+}
+
+#[test]
+fn only_a_struct_with_named_fields_can_be_session_data() {
+    one(data("enum State { A }"), "enum", &["`State` is an enum", "struct MySession { state: State }"]);
+    one(data("union Bits { a: u8 }"), "union", &["`Bits` is a union"]);
+    one(data("struct Pair(u8, u8);"), "(u8, u8)", &["`Pair` is a tuple struct", "struct Pair { visits: u64 }"]);
+    one(data("struct Unit;"), "Unit", &["without fields"]);
+}
+
+#[test]
+fn parameters_are_refused_with_the_reason() {
+    one(data("struct Shop<T> { a: u8 }"), "T", &["type parameter `T`"]);
+    one(data("struct Shop<const N: usize> { a: u8 }"), "N", &["const parameter `N`"]);
+    one(data("struct Shop<'a> { a: u8 }"), "'a", &["stored values must be owned", "`String` for `&str`"]);
+    one(values("struct Item<'a> { a: u8 }"), "'a", &["stored values must be owned"]);
+    assert_eq!(values("struct Item<T, const N: usize> { a: [T; N] }"), []);
+}
+
+#[test]
+fn borrowed_types_are_refused_with_their_owned_counterpart() {
+    typed("&'static str", "&'static str", &["must be owned", "use `String`"]);
+    typed("Vec<&'static [u8]>", "&'static [u8]", &["use `Vec<u8>`"]);
+    typed("(u8, [&'static Money; 2])", "&'static Money", &["use `Money`"]);
+    typed("Cow<'_, str>", "Cow<'_, str>", &["is borrowed"]);
+    typed("*const u8", "*const u8", &["is a pointer"]);
+}
+
+#[test]
+fn the_cells_of_std_are_refused_and_a_type_that_is_only_called_so_is_not() {
+    typed("RefCell<Vec<u8>>", "RefCell<Vec<u8>>", &["cannot be seen", "use `Vec<u8>`"]);
+    typed("Option<std::sync::Mutex<u8>>", "std::sync::Mutex<u8>", &["use `u8`"]);
+    typed("AtomicBool", "AtomicBool", &["plain number"]);
+    typed("Rc<str>", "Rc<str>", &["between threads", "use `str`"]);
+    for cell in ["Cell", "RwLock", "OnceCell", "OnceLock", "LazyLock"] {
+        typed(&format!("{cell}<u8>"), &format!("{cell}<u8>"), &["cannot be seen"]);
+    }
+    assert_eq!(data("struct Sheet { cell: Cell, atomic: AtomicMass }"), []);
+}
+
+#[test]
+fn an_option_of_an_option_is_refused_wherever_it_is() {
+    typed("Option<Option<u8>>", "Option<Option<u8>>", &["use `Option<u8>`"]);
+    typed("Vec<Option<std::option::Option<u8>>>", "Option<std::option::Option<u8>>", &["an enum"]);
+}
+
+#[test]
+fn an_unknown_key_gets_the_nearest_known_one() {
+    field("mrege = \"add\"", "mrege", &["unknown attribute `mrege`", "did you mean `merge`?"]);
+    field("vaildate = f", "vaildate", &["did you mean `validate`?"]);
+    field("colour", "colour", &["known here: `default`, `key`"]);
+    one(data("#[session(nmae = \"x\")] struct Shop {}"), "nmae", &["did you mean `name`?"]);
+}
+
+#[test]
+fn a_key_of_another_place_is_sent_there() {
+    field("version = 2", "version", &["it belongs on the struct that derives `SessionData`"]);
+    field("recursive", "recursive", &["it belongs on a field of a type that derives `SessionValue`"]);
+    one(
+        values("struct Item { #[session(ttl = \"1s\")] a: u8 }"),
+        "ttl",
+        &["it belongs on a field of the struct that derives `SessionData`"],
+    );
+    one(values("enum E { #[session(shape = \"a\")] A }"), "shape", &["it belongs on the type that derives `SessionValue`"]);
+}
+
+#[test]
+fn attributes_of_later_versions_say_so() {
+    for attribute in [
+        "owner",
+        "privilege",
+        "secret",
+        "keep",
+        "changed(in = 2, from = HashMap<A, B>, up = f, forget)",
+        "from(a: T, with = f)",
+        "forget_before = 2",
+        "samples = f",
+    ] {
+        let key = attribute.split([' ', '(']).next().unwrap();
+        field(attribute, key, &["is not available yet", key]);
+    }
+    for attribute in ["removed(a: HashMap<A, B>, in = 2)", "lock = off", "lock = \"file\"", "secret"] {
+        let key = attribute.split([' ', '(']).next().unwrap();
+        one(data(&format!("#[session({attribute})] struct Shop {{}}")), key, &["is not available yet"]);
+    }
+    field("owner = 1", "owner", &["expected `owner`, found `owner = ...`"]);
+    field("changed", "changed", &["expected `changed(...)`, found `changed` alone"]);
+}
+
+#[test]
+fn a_value_of_the_wrong_kind_is_shown_as_it_should_be() {
+    field("key = locale", "locale", &["a string in quotes, found `locale`", "write `key = \"locale\"`"]);
+    field("key", "key", &["found `key` alone"]);
+    field("since = \"2\"", "\"2\"", &["write `since = 2`, without quotes"]);
+    field("since = 1.5", "1.5", &["a whole number, found `1.5`"]);
+    field("since = 99999999999", "99999999999", &["from 1 to 4294967295"]);
+    field("validate = \"a::b\"", "\"a::b\"", &["write `validate = a", "without quotes"]);
+    field("validate = |v| *v > 1", "|v| *v > 1", &["the path of a function", "put the code into a function"]);
+    field("opaque = true", "opaque", &["expected `opaque`, found `opaque = ...`", "takes no value"]);
+    field("default", "default", &["`default` needs a value", "leave `default` out"]);
+    field("default =", "=", &["expected a value after `default =`"]);
+    field("default(1)", "default", &["write `default = 1`"]);
+}
+
+#[test]
+fn the_form_of_the_attribute_itself_is_checked() {
+    field("\"add\"", "\"add\"", &["expected the name of an attribute", "known here"]);
+    field("merge: \"add\"", ":", &["expected `=` after `merge`, found `:`", "write `merge = \"add\"`"]);
+    field("merge = \"add\" lossy", "lossy", &["expected a comma before `lossy`"]);
+    field("lossy opaque", "opaque", &["expected a comma before `opaque`"]);
+    field("changed{}", "{}", &["expected parentheses, e.g. `changed(...)`, but got braces"]);
+    field("lossy,, opaque", "", &["a comma too many"]);
+    one(
+        data("#[session{version = 2}] struct Shop {}"),
+        "session{version = 2}",
+        &["but got braces", "write `#[session(version = 2)]`"],
+    );
+    one(data("#[session] struct Shop {}"), "session", &["`#[session(version = 2)]`"]);
+    one(data("#[session = 2] struct Shop {}"), "session = 2", &["`#[session(version = 2)]`"]);
+}
+
+#[test]
+fn an_attribute_given_twice_is_refused_at_the_second() {
+    let said = data("struct Shop { #[session(lossy)] #[session(merge = \"add\", lossy)] a: u8 }");
+    one(said, "lossy", &["`lossy` is given twice"]);
+}
+
+#[test]
+fn merge_rules_are_the_six_or_a_path() {
+    field("merge = \"ad\"", "\"ad\"", &["did you mean `merge = \"add\"`?"]);
+    field("merge = add", "add", &["write `merge = \"add\"`", "`merge = self::add`"]);
+    field("merge = \"combine\"", "\"combine\"", &["the rules are", "`merge = combine`"]);
+    field("merge = |_, mine, _| mine", "|_, mine, _| mine", &["the path of a function"]);
+    for rule in RULES {
+        assert_eq!(data(&format!("struct Shop {{ #[session(merge = \"{rule}\")] a: u8 }}")), []);
+    }
+}
+
+#[test]
+fn a_duration_has_a_unit_and_is_not_zero() {
+    field("ttl = 600", "600", &["a string in quotes", "\"500ms\", \"30s\", \"10m\", \"12h\" or \"7d\""]);
+    field("ttl = \"10\"", "\"10\"", &["has no unit", "\"10m\""]);
+    for wrong in ["10 m", "m", "", "-1s", "1.5h", "10M", "99999999999999999999s", "99999999999999999d"] {
+        field(&format!("ttl = \"{wrong}\""), &format!("\"{wrong}\""), &["is not a duration"]);
+    }
+    field("ttl = \"0s\"", "\"0s\"", &["would expire at once"]);
+    let literal = |text| LitStr::new(text, Span::call_site());
+    for (text, millis) in [("500ms", 500), ("30s", 30_000), ("10m", 600_000), ("12h", 43_200_000), ("7d", 604_800_000)] {
+        assert_eq!(ttl(&literal(text)).unwrap(), Duration::from_millis(millis));
+    }
+}
+
+#[test]
+fn keys_leave_out_what_physical_keys_need() {
+    field("key = \"a/b\"", "\"a/b\"", &["cannot contain `/`", "`key = \"a_b\"`"]);
+    field("key = \"a@4\"", "\"a@4\"", &["cannot contain `@`"]);
+    field("key = \"~a\"", "\"~a\"", &["cannot contain `~`"]);
+    field("key = \"__a\"", "\"__a\"", &["cannot begin with `__`", "`key = \"a\"`"]);
+    field("key = \"\"", "\"\"", &["cannot be empty", "`key = \"views\"`"]);
+    field("key = \"a b\"", "\"a b\"", &["cannot contain ' '"]);
+    field("key = \"\u{e9}\"", "\"\u{e9}\"", &["cannot contain '\u{e9}'"]);
+    let long = "k".repeat(65);
+    field(&format!("key = \"{long}\""), &format!("\"{long}\""), &["65 bytes long, and 64 are the most"]);
+    assert_eq!(data(&format!("struct Shop {{ #[session(key = \"{}\")] a: u8 }}", &long[1..])), []);
+    one(data("struct Shop { __a: u8 }"), "__a", &["`#[session(key = \"a\")]`"]);
+    one(data("#[session(name = \"a/b\")] struct Shop {}"), "\"a/b\"", &["the schema's name", "`name = \"a_b\"`"]);
+    one(data("struct Gr\u{f6}\u{df}e {}"), "Gr\u{f6}\u{df}e", &["the schema's name", "#[session(name = \"shop\")]"]);
+}
+
+#[test]
+fn two_fields_with_one_key_are_named_both() {
+    one(data("struct Shop { a: u8, #[session(key = \"a\")] b: u8 }"), "\"a\"", &["`b` and `a`", "under the key `a`"]);
+    one(data("struct Shop { #[session(key = \"b\")] a: u8, b: u8 }"), "b", &["`b` and `a`"]);
+    one(values("struct Item { a: u8, #[session(key = \"a\")] b: u8 }"), "\"a\"", &["`b` and `a`"]);
+    one(values("enum E { A, #[session(key = \"A\")] B }"), "\"A\"", &["`B` and `A`"]);
+}
+
+#[test]
+fn since_stays_within_the_version() {
+    let said = data("#[session(version = 2)] struct Shop { #[session(since = 3)] a: u8, #[session(since = 2)] b: u8 }");
+    one(said, "3", &["above the schema's version, which is 2", "#[session(version = 3)]"]);
+}
+
+#[test]
+fn the_path_to_the_crate_is_absolute() {
+    one(data("#[session(crate = a::b)] struct Shop {}"), "a::b", &["is not absolute", "write `crate = ::a::b`"]);
+    one(data("#[session(crate = \"a\")] struct Shop {}"), "\"a\"", &["expects a path"]);
+    one(values("#[session(crate = a)] struct Item {}"), "a", &["write `crate = ::a`"]);
+    assert_eq!(data("#[session(crate = crate::a)] struct Shop {}"), []);
+}
+
+#[test]
+fn a_type_that_contains_itself_needs_a_cut() {
+    one(values("struct Node { next: Option<Box<Node>> }"), "Node", &["has no end", "#[session(recursive)]"]);
+    one(values("enum Tree { Leaf, Node(Vec<Self>) }"), "Self", &["#[session(recursive)]"]);
+    assert_eq!(values("struct Node { #[session(recursive)] next: Option<Box<Node>> }"), []);
+    assert_eq!(values("struct Node { next: other::Node }"), []);
+    one(data("struct Shop { next: Option<Box<Shop>> }"), "Shop", &["`Shop` cannot contain itself"]);
+}
+
+#[test]
+fn serde_attributes_that_change_the_encoding_are_refused_at_their_name() {
+    for attribute in ["skip", "skip_serializing", "skip_deserializing", "skip_serializing_if = \"f\"", "flatten"] {
+        let key = attribute.split(' ').next().unwrap();
+        one(values(&format!("struct Item {{ #[serde(default, {attribute})] a: u8 }}")), key, &["remove", "#[session(opaque)]"]);
+    }
+    for attribute in
+        ["tag = \"t\"", "content = \"c\"", "untagged", "from = \"F\"", "into = \"F\"", "try_from = \"F\"", "remote = \"F\""]
+    {
+        let key = attribute.split(' ').next().unwrap();
+        one(values(&format!("#[serde({attribute})] struct Item {{ a: u8 }}")), key, &["`#[serde(", "#[session(opaque)]"]);
+    }
+    for attribute in ["with", "serialize_with", "deserialize_with"] {
+        one(values(&format!("struct Item {{ #[serde({attribute} = \"m\")] a: u8 }}")), attribute, &["shape = \"address-1\""]);
+        assert_eq!(values(&format!("struct Item {{ #[serde({attribute} = \"m\")] #[session(shape = \"m-1\")] a: u8 }}")), []);
+    }
+    one(values("enum E { A, #[serde(other)] B }"), "other", &["remove `other`"]);
+    assert_eq!(
+        values("#[serde(rename_all = \"camelCase\")] struct Item { #[serde(rename = \"skip\", alias = \"b\")] a: u8 }"),
+        []
+    );
+}
+
+#[test]
+fn shapes_by_hand_have_a_name_and_exclude_recursion() {
+    one(values("#[session(shape = \"\")] struct Item { a: u8 }"), "\"\"", &["a shape needs a name"]);
+    one(values("struct Item { #[session(recursive, shape = \"a\")] a: u8 }"), "recursive", &["exclude each other"]);
+    one(values("struct Item(#[session(key = \"a\")] u8);"), "\"a\"", &["has no key"]);
+    one(values("union Bits { a: u8 }"), "union", &["cannot be stored"]);
+}
+
+#[test]
+fn a_struct_is_named_in_snake_case_unless_it_says_otherwise() {
+    for (ident, name) in [
+        ("Shop", "shop"),
+        ("MyShop", "my_shop"),
+        ("HTTPCart", "http_cart"),
+        ("V2Shop", "v2_shop"),
+        ("AB", "ab"),
+        ("Shop2Go", "shop2_go"),
+        ("x", "x"),
+    ] {
+        assert_eq!(snake_case(ident), name);
+    }
+}

@@ -1,0 +1,330 @@
+//! Whole expansions: goldens, their hygiene, and random attributes.
+#![allow(clippy::unwrap_used, clippy::panic)]
+
+use super::*;
+use expect_test::{ExpectFile, expect_file};
+use std::{collections::HashSet, fmt::Write, hash::BuildHasher, str::FromStr};
+use syn::visit::Visit;
+
+const SHOP: &str = r#"
+    #[session(name = "shop", version = 4)]
+    pub struct Shop {
+        /// How often.
+        #[session(merge = "add")]
+        pub views: u64,
+        #[session(key = "locale", default = Lang::En, validate = sane, ttl = "10m", lossy, since = 2)]
+        pub(crate) language: Lang,
+        #[cfg(all())]
+        #[deprecated(note = "gone soon")]
+        #[allow(unused)]
+        #[session(opaque, merge = my::merge)]
+        address: Address,
+        #[session(merge = "strict")]
+        r#type: Option<String>,
+    }"#;
+
+const ITEM: &str = r#"
+    struct Item<T: Clone, const N: usize> where T: Default {
+        article: u32,
+        #[session(key = "qty")]
+        quantity: [T; N],
+        #[session(recursive)]
+        parts: Vec<Item<T, N>>,
+        #[session(shape = "money-1")]
+        price: Money,
+    }"#;
+
+const THEME: &str = r#"
+    enum Theme {
+        Light,
+        #[session(key = "Dark")]
+        Night { since: u8 },
+        Custom(String),
+        Mixed(u8, Box<u16>),
+    }"#;
+
+const WRONG: &str = r#"
+    pub struct Shop {
+        #[session(mrege = "add")]
+        pub views: u64,
+        name: String,
+    }"#;
+
+fn parse(source: &str) -> TokenStream {
+    TokenStream::from_str(source).unwrap()
+}
+
+fn pretty(tokens: TokenStream) -> String {
+    prettyplease::unparse(&syn::parse2(tokens).unwrap())
+}
+
+#[track_caller]
+fn golden(source: &str, expand: fn(TokenStream) -> TokenStream, expected: ExpectFile) {
+    let tokens = expand(parse(source));
+    assert_eq!(strangers(source, &tokens), Vec::<String>::new());
+    expected.assert_eq(&pretty(tokens));
+}
+
+#[test]
+fn a_session_expands_to_its_fields_definitions_and_impls() {
+    golden(SHOP, session_data, expect_file!["../../goldens/shop.rs"]);
+}
+
+#[test]
+fn a_struct_value_expands_to_its_shape() {
+    golden(ITEM, session_value, expect_file!["../../goldens/item.rs"]);
+}
+
+#[test]
+fn an_enum_value_expands_to_its_shape() {
+    golden(THEME, session_value, expect_file!["../../goldens/theme.rs"]);
+}
+
+#[test]
+fn an_error_leaves_the_fields_and_impls_in_place() {
+    golden(WRONG, session_data, expect_file!["../../goldens/wrong.rs"]);
+}
+
+#[test]
+fn another_root_is_used_everywhere() {
+    let source = SHOP.replace("version = 4", "version = 4, crate = ::facade::coats");
+    assert!(!session_data(parse(&source)).to_string().contains(":: cloakroom"));
+    let source = format!("#[session(crate = ::facade::coats)] {THEME}");
+    assert!(!session_value(parse(&source)).to_string().contains(":: cloakroom"));
+}
+
+/// The paths of an expansion that could mean something else where the user's code stands: not absolute, and not the user's own.
+fn strangers(source: &str, expansion: &TokenStream) -> Vec<String> {
+    struct Paths {
+        own: HashSet<String>,
+        strangers: Vec<String>,
+    }
+    impl<'ast> Visit<'ast> for Paths {
+        fn visit_path(&mut self, path: &'ast syn::Path) {
+            let first = path.segments[0].ident.to_string();
+            let alone = path.segments.len() == 1;
+            if path.leading_colon.is_none()
+                && !self.own.contains(&first)
+                && !(alone && (first == "Self" || first.starts_with("__")))
+            {
+                self.strangers.push(quote::quote!(#path).to_string());
+            }
+            syn::visit::visit_path(self, path);
+        }
+        fn visit_item_use(&mut self, item: &'ast syn::ItemUse) {
+            if item.leading_colon.is_none() {
+                self.strangers.push(quote::quote!(#item).to_string());
+            }
+        }
+        fn visit_attribute(&mut self, _: &'ast syn::Attribute) {
+            // Built-in attributes are no paths.
+        }
+        fn visit_macro(&mut self, call: &'ast syn::Macro) {
+            self.visit_path(&call.path);
+            let arguments =
+                call.parse_body_with(syn::punctuated::Punctuated::<syn::Expr, syn::Token![,]>::parse_terminated).unwrap();
+            arguments.iter().for_each(|argument| self.visit_expr(argument));
+        }
+        fn visit_qself(&mut self, qself: &'ast syn::QSelf) {
+            if qself.position == 0 {
+                self.strangers.push(quote::quote!(a type without its trait).to_string());
+            }
+            syn::visit::visit_qself(self, qself);
+        }
+    }
+    let mut own = HashSet::new();
+    idents(parse(source), &mut own);
+    let fields = own.iter().map(|ident| format!("{ident}Fields")).collect::<Vec<_>>();
+    own.extend(fields);
+    let mut paths = Paths { own, strangers: Vec::new() };
+    paths.visit_file(&syn::parse2(expansion.clone()).unwrap());
+    paths.strangers
+}
+
+fn idents(tokens: TokenStream, found: &mut HashSet<String>) {
+    for token in tokens {
+        match token {
+            TokenTree::Group(group) => idents(group.stream(), found),
+            TokenTree::Ident(ident) => drop(found.insert(ident.to_string())),
+            TokenTree::Punct(_) | TokenTree::Literal(_) => {}
+        }
+    }
+}
+
+#[test]
+fn the_hygiene_check_notices_a_relative_path() {
+    let found = strangers("struct A;", &parse("impl Clone for A { fn clone(&self) -> Self { <A>::new(std::mem::take(a)) } }"));
+    assert_eq!(found, ["Clone", "a type without its trait", "std :: mem :: take", "a"]);
+}
+
+/// A small generator of random numbers; its seed is all there is to repeat a run.
+struct Random(u64);
+
+impl Random {
+    fn below(&mut self, bound: usize) -> usize {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        (self.0 % bound as u64) as usize
+    }
+
+    fn pick<'a>(&mut self, from: &[&'a str]) -> &'a str {
+        from[self.below(from.len())]
+    }
+
+    fn soup(&mut self, depth: usize) -> String {
+        const PIECES: &[&str] = &[
+            "name",
+            "version",
+            "crate",
+            "default",
+            "key",
+            "since",
+            "merge",
+            "ttl",
+            "validate",
+            "opaque",
+            "lossy",
+            "recursive",
+            "shape",
+            "owner",
+            "removed",
+            "changed",
+            "lock",
+            "mrege",
+            "in",
+            "self",
+            "_",
+            "=",
+            "=",
+            "=",
+            ",",
+            ",",
+            ",",
+            ":",
+            "::",
+            "<",
+            ">",
+            "|",
+            "||",
+            "->",
+            "=>",
+            "-",
+            "&",
+            "'a",
+            "#",
+            "\"add\"",
+            "\"max\"",
+            "\"10m\"",
+            "\"\"",
+            "\"a/b\"",
+            "b\"x\"",
+            "'c'",
+            "0",
+            "1",
+            "4",
+            "1.5",
+            "999999999999999999999",
+            "1u8",
+            "a::b",
+            "Vec::<u8, u8>::new",
+            "\u{df}",
+        ];
+        let mut text = String::new();
+        for _ in 0..self.below(9) {
+            if depth > 0 && self.below(6) == 0 {
+                let (open, close) = [("(", ")"), ("[", "]"), ("{", "}")][self.below(3)];
+                let inner = self.soup(depth - 1);
+                write!(text, " {open}{inner}{close}").unwrap();
+            } else {
+                write!(text, " {}", self.pick(PIECES)).unwrap();
+            }
+        }
+        text
+    }
+
+    fn attribute(&mut self) -> String {
+        let name = self.pick(&["session", "session", "session", "serde", "doc", "cfg"]);
+        let soup = self.soup(3);
+        match self.below(8) {
+            0 => format!("#[{name}]"),
+            1 => format!("#[{name} = \"x\"]"),
+            2 => format!("#[{name}[{soup}]]"),
+            3 => format!("#[{name}{{{soup}}}]"),
+            4 => String::new(),
+            _ => format!("#[{name}({soup})]"),
+        }
+    }
+
+    fn ty(&mut self) -> &'static str {
+        self.pick(&[
+            "u8",
+            "String",
+            "Vec<Shop>",
+            "Option<Option<u8>>",
+            "&'static str",
+            "&'a [u8]",
+            "[u8; 4]",
+            "(u8, Self)",
+            "Cell<u8>",
+            "Rc<u8>",
+            "fn(u8) -> u8",
+            "*const u8",
+            "HashMap<K, V>",
+            "<T as U>::V",
+            "impl Copy",
+            "dyn Copy",
+            "!",
+            "_",
+            "m!(x)",
+            "A<{ 1 }>",
+            "B<-1, 'static>",
+            "Box<dyn Fn(u8) -> &'a str>",
+        ])
+    }
+
+    fn item(&mut self) -> String {
+        let generics = self.pick(&["", "", "<T>", "<'a>", "<'a, T: Clone + 'a, const N: usize>", "<T = u8>"]);
+        let mut field = |named: &str| {
+            let attribute = self.attribute();
+            let vis = self.pick(&["", "pub", "pub(crate)"]);
+            format!("{attribute} {vis} {named} {}, ", self.ty())
+        };
+        let (a, b, c) = (field("a:"), field("r#type:"), field("__c:"));
+        let (d, e) =
+            (field("").replace("pub(crate)", "").replace("pub ", ""), field("").replace("pub(crate)", "").replace("pub ", ""));
+        let own = self.attribute();
+        match self.below(6) {
+            0 => {
+                format!("{own} enum Shop{generics} {{ {} A, {} B({d}{e}), C {{ x: u8 }} }}", self.attribute(), self.attribute())
+            }
+            1 => format!("{own} struct Shop{generics}({d}{e});"),
+            2 => format!("{own} union Shop{generics} {{ {a}{b} }}"),
+            3 => format!("{own} struct Shop{generics};"),
+            _ => format!("{own} pub struct Shop{generics} {{ {a}{b}{c} }}"),
+        }
+    }
+}
+
+#[test]
+fn random_attributes_never_panic_and_always_give_code() {
+    let seed = match std::env::var("SOUP_SEED") {
+        Ok(seed) => seed.parse().unwrap(),
+        Err(_) => std::collections::hash_map::RandomState::new().hash_one(0) | 1,
+    };
+    println!("repeat with SOUP_SEED={seed}");
+    let mut random = Random(seed);
+    let mut parsed = 0;
+    for _ in 0..1_500 {
+        let source = random.item();
+        let Ok(tokens) = TokenStream::from_str(&source) else { panic!("the test's own mistake: {source}") };
+        parsed += usize::from(syn::parse2::<DeriveInput>(tokens.clone()).is_ok());
+        for expand in [session_data, session_value] {
+            let output = expand(tokens.clone());
+            if let Err(error) = syn::parse2::<syn::File>(output.clone()) {
+                panic!("{error}\nsource: {source}\noutput: {output}");
+            }
+        }
+    }
+    assert!(parsed > 750, "only {parsed} sources were items at all");
+}

@@ -1,0 +1,49 @@
+//! Commits of client-side records: the record is changed in the request and sealed into its cookie.
+
+use super::{
+    commit::Step,
+    slot::{Access, Loss, Plan, Reply, Slot},
+};
+use crate::{
+    config::Config,
+    error::SessionError,
+    record::{CommitOutcome, Record},
+    store::CookieStore,
+    token::Token,
+};
+
+/// Carries out a plan in the request itself, and seals the outcome.
+pub(super) fn apply(slot: &Slot, config: &Config, store: &CookieStore, plan: Plan) -> Result<Step, SessionError> {
+    let seal = |token: &Token, record: &Record| store.seal(config.cookie.name(), token, record);
+    match plan {
+        Plan::Nothing => return Ok(Step::Done),
+        Plan::Delete(_) => {
+            slot.change(Access::deleted);
+            return Ok(Step::More);
+        }
+        Plan::Create { token, record } => {
+            let sealed = seal(&token, &record)?;
+            slot.change(|access| {
+                access.created(token, record);
+                access.reply = Reply::Sealed(sealed);
+            });
+        }
+        Plan::Commit { patch, next, .. } => {
+            let apply = |access: &mut Access| {
+                let Some(live) = access.live() else { return Ok(()) };
+                let mut record = live.record.clone();
+                // Nobody else has this copy, so there is nothing to conflict with.
+                let CommitOutcome::Committed { revision, rotated } = record.apply(&patch) else {
+                    access.lose(Loss::Gone);
+                    return Err(SessionError::Gone);
+                };
+                let sealed = seal(next.as_ref().unwrap_or(&live.token), &record)?;
+                access.committed(&patch, next, revision, rotated);
+                access.reply = Reply::Sealed(sealed);
+                Ok(())
+            };
+            slot.with_access(apply).transpose()?;
+        }
+    }
+    Ok(Step::Done)
+}

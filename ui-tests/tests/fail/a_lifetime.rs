@@ -1,0 +1,8 @@
+use cloakroom::SessionData;
+
+#[derive(SessionData)]
+struct Shop<'a> {
+    name: &'a str,
+}
+
+fn main() {}

@@ -1,0 +1,6 @@
+use cloakroom::SessionData;
+
+#[derive(SessionData)]
+struct Counter(u64);
+
+fn main() {}

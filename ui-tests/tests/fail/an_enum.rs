@@ -1,0 +1,13 @@
+use cloakroom::SessionData;
+
+#[derive(SessionData)]
+enum State {
+    In,
+    Out,
+}
+
+fn handler(session: StateFields) {
+    drop(session);
+}
+
+fn main() {}

@@ -1,0 +1,8 @@
+use cloakroom::SessionData;
+
+#[derive(SessionData)]
+struct Shop {
+    choice: Option<Option<bool>>,
+}
+
+fn main() {}

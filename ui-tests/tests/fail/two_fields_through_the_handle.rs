@@ -1,0 +1,15 @@
+use cloakroom::{SessionData, TypedSession};
+
+#[derive(SessionData)]
+struct Shop {
+    views: u64,
+    cart: Vec<String>,
+}
+
+async fn handler(mut session: TypedSession<Shop>) {
+    for item in &session.cart {
+        *session.views += item.len() as u64;
+    }
+}
+
+fn main() {}
