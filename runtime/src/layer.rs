@@ -228,6 +228,20 @@ where
 
 pin_project! {
     /// The response of a [`SessionService`].
+    ///
+    /// ```
+    /// use cloakroom::{ResponseFuture, SessionService};
+    /// use http::{Request, Response};
+    /// use tower_service::Service;
+    ///
+    /// /// A middleware around the service can name its future, and need not box it.
+    /// fn send<S>(service: &mut SessionService<S>, request: Request<String>) -> ResponseFuture<S::Future>
+    /// where
+    ///     S: Service<Request<String>, Response = Response<axum_core::body::Body>>,
+    /// {
+    ///     service.call(request)
+    /// }
+    /// ```
     pub struct ResponseFuture<F> {
         #[pin]
         state: State<F>,

@@ -2,6 +2,16 @@
 //!
 //! Stores know these types and nothing of anybody's struct. [`Record::apply`] is the reference semantics of a commit: a store
 //! in a database says the same in its own language, and the conformance suite compares.
+//!
+//! ```
+//! use cloakroom::record::{CellBody, Header};
+//!
+//! /// What an inspection tool does with the two kinds of bytes that a database holds.
+//! fn describe(header: &[u8], cell: &[u8]) -> Result<String, cloakroom::record::WireError> {
+//!     Ok(format!("revision {}, {:?}", Header::decode(header)?.revision, CellBody::decode(cell)?.content))
+//! }
+//! # let _ = describe;
+//! ```
 
 mod cell;
 mod header;
