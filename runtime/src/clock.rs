@@ -21,28 +21,57 @@ pub struct Timestamp(i64);
 
 impl Timestamp {
     /// The instant that many milliseconds after the Unix epoch.
+    ///
+    /// ```
+    /// use cloakroom::record::Timestamp;
+    /// assert!(Timestamp::from_millis(-1) < Timestamp::from_millis(0));
+    /// ```
     pub const fn from_millis(millis: i64) -> Self {
         Self(millis)
     }
 
     /// Milliseconds since the Unix epoch.
+    ///
+    /// ```
+    /// use cloakroom::record::Timestamp;
+    /// assert_eq!(Timestamp::from(std::time::UNIX_EPOCH).as_millis(), 0);
+    /// ```
     pub const fn as_millis(self) -> i64 {
         self.0
     }
 
     /// This instant moved forward, or the last representable one.
+    ///
+    /// ```
+    /// use cloakroom::record::Timestamp;
+    /// let end = Timestamp::from_millis(i64::MAX);
+    /// assert_eq!(end.plus(std::time::Duration::MAX), end);
+    /// ```
     #[must_use]
     pub fn plus(self, by: Duration) -> Self {
         Self(self.0.saturating_add(millis(by)))
     }
 
     /// This instant moved back, or the first representable one.
+    ///
+    /// ```
+    /// use cloakroom::record::Timestamp;
+    /// let start = Timestamp::from_millis(1_000);
+    /// assert_eq!(start.minus(std::time::Duration::from_secs(1)).as_millis(), 0);
+    /// ```
     #[must_use]
     pub fn minus(self, by: Duration) -> Self {
         Self(self.0.saturating_sub(millis(by)))
     }
 
     /// The time from this instant to a later one; zero if `later` is not later.
+    ///
+    /// ```
+    /// use cloakroom::record::Timestamp;
+    /// let (start, end) = (Timestamp::from_millis(0), Timestamp::from_millis(1_500));
+    /// assert_eq!(start.until(end).as_millis(), 1_500);
+    /// assert_eq!(end.until(start).as_millis(), 0);
+    /// ```
     pub fn until(self, later: Self) -> Duration {
         Duration::from_millis(u64::try_from(later.0.saturating_sub(self.0)).unwrap_or(0))
     }
@@ -90,6 +119,11 @@ impl From<Timestamp> for SystemTime {
 /// ```
 pub trait Clock: Send + Sync + 'static {
     /// The current wall-clock time.
+    ///
+    /// ```
+    /// use cloakroom::{Clock, SystemClock};
+    /// assert!(SystemClock.now() > std::time::UNIX_EPOCH);
+    /// ```
     fn now(&self) -> SystemTime;
 }
 

@@ -121,6 +121,12 @@ impl fmt::Display for TooLarge {
 
 impl SessionError {
     /// The status this is answered with by default.
+    ///
+    /// ```
+    /// use cloakroom::{SessionError, store::StoreError};
+    /// let error = SessionError::from(StoreError::unavailable("connection refused"));
+    /// assert_eq!(error.status(), 503);
+    /// ```
     pub fn status(&self) -> StatusCode {
         match self {
             Self::Unavailable(_) | Self::OutcomeUnknown(_) | Self::Contended | Self::Randomness(_) => {
@@ -141,6 +147,12 @@ impl SessionError {
 
     /// The response without a hook: the status, a short text, and `Retry-After` where trying again helps. Only mistakes in how layers
     /// and schemas are put together say more.
+    ///
+    /// ```
+    /// use cloakroom::{SessionError, store::StoreError};
+    /// let error = SessionError::from(StoreError::unavailable("connection refused"));
+    /// assert_eq!(error.default_response().headers()["retry-after"], "1");
+    /// ```
     pub fn default_response(&self) -> Response {
         let status = self.status();
         // How the application is put together is no secret, and whoever put it together is the one to see it.
@@ -307,6 +319,13 @@ impl SessionRejection {
     }
 
     /// What went wrong.
+    ///
+    /// ```
+    /// use cloakroom::{SessionError, SessionRejection};
+    /// fn is_an_outage(rejection: &SessionRejection) -> bool {
+    ///     matches!(rejection.error(), SessionError::Unavailable(_))
+    /// }
+    /// ```
     pub fn error(&self) -> &SessionError {
         &self.error
     }

@@ -40,11 +40,22 @@ pub struct WrappedKey([u8; 32]);
 
 impl WrappedKey {
     /// The wrapped key of these bytes, as a store kept them.
+    ///
+    /// ```
+    /// use cloakroom::record::WrappedKey;
+    /// const NONE: WrappedKey = WrappedKey::from_bytes([0; 32]);
+    /// # let _ = NONE;
+    /// ```
     pub const fn from_bytes(bytes: [u8; 32]) -> Self {
         Self(bytes)
     }
 
     /// The bytes to store.
+    ///
+    /// ```
+    /// use cloakroom::record::WrappedKey;
+    /// assert_eq!(WrappedKey::from_bytes([3; 32]).as_bytes().len(), 32);
+    /// ```
     pub const fn as_bytes(&self) -> &[u8; 32] {
         &self.0
     }

@@ -126,6 +126,14 @@ impl KeyRing {
     }
 
     /// The keys as text, newest first, to be put where secrets are kept. The one way out for key material.
+    ///
+    /// ```
+    /// use cloakroom::KeyRing;
+    /// let keys = KeyRing::generate()?;
+    /// let same: KeyRing = keys.to_secret_text().join(",").parse()?;
+    /// assert_eq!(same.to_secret_text(), keys.to_secret_text());
+    /// # Ok::<(), cloakroom::KeyRingError>(())
+    /// ```
     pub fn to_secret_text(&self) -> Vec<String> {
         self.keys.iter().map(|key| Base64UrlUnpadded::encode_string(&*key.key)).collect()
     }

@@ -56,6 +56,12 @@ pub struct SessionLayer<Side = ServerSide> {
 
 impl<Side> SessionLayer<Side> {
     /// Sessions in this store.
+    ///
+    /// ```
+    /// use cloakroom::{SessionLayer, store::MemoryStore};
+    /// let sessions = SessionLayer::new(MemoryStore::new());
+    /// # let _ = sessions;
+    /// ```
     pub fn new<B: IntoBackend<Side = Side>>(backend: B) -> Self {
         Self { config: Arc::new(Config::new(backend.into_backend())), side: PhantomData }
     }
@@ -174,6 +180,14 @@ impl<S, Side> Layer<S> for SessionLayer<Side> {
 }
 
 /// The service that [`SessionLayer`] makes.
+///
+/// ```
+/// use cloakroom::{SessionLayer, SessionService, store::MemoryStore};
+/// use tower_layer::Layer;
+///
+/// let service: SessionService<axum::Router> = SessionLayer::new(MemoryStore::new()).layer(axum::Router::new());
+/// # let _ = service;
+/// ```
 #[derive(Clone, Debug)]
 pub struct SessionService<S> {
     inner: S,
@@ -214,6 +228,20 @@ where
 
 pin_project! {
     /// The response of a [`SessionService`].
+    ///
+    /// ```
+    /// use cloakroom::{ResponseFuture, SessionService};
+    /// use http::{Request, Response};
+    /// use tower_service::Service;
+    ///
+    /// /// A middleware around the service can name its future, and need not box it.
+    /// fn send<S>(service: &mut SessionService<S>, request: Request<String>) -> ResponseFuture<S::Future>
+    /// where
+    ///     S: Service<Request<String>, Response = Response<axum_core::body::Body>>,
+    /// {
+    ///     service.call(request)
+    /// }
+    /// ```
     pub struct ResponseFuture<F> {
         #[pin]
         state: State<F>,

@@ -1,4 +1,109 @@
 //! Typed sessions for axum and tower.
+//!
+//! The browser holds a token, the store holds a record, and the handler holds *your struct*. When the handler returns, the fields
+//! that changed are stored, in one atomic step, before the response goes out. There are no string keys, no explicit load and
+//! no explicit save; a session nobody wrote to does not exist.
+//!
+//! ```no_run
+//! use axum::{Router, routing::get};
+//! use cloakroom::{SessionData, SessionLayer, TypedSession, store::MemoryStore};
+//!
+//! #[derive(SessionData)]
+//! struct Visitor {
+//!     visits: u64,
+//!     name: Option<String>,
+//! }
+//!
+//! async fn home(mut session: TypedSession<Visitor>) -> String {
+//!     *session.visits += 1;
+//!     format!("visit no. {}", session.visits)
+//! }
+//!
+//! #[tokio::main]
+//! async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//!     let sessions = SessionLayer::new(MemoryStore::new());
+//!     let app = Router::new().route("/", get(home)).layer(sessions);
+//!     Ok(axum::serve(tokio::net::TcpListener::bind("127.0.0.1:3000").await?, app).await?)
+//! }
+//! ```
+//!
+//! # Fields
+//!
+//! A handler sees a struct with the fields of yours, each behind a [`Field`]: a smart pointer without methods, so that
+//! `session.cart.push(item)` and `session.notice.take()` mean what they mean on the value. `&mut` access marks a field touched; a
+//! touched field is written if its value changed.
+//!
+//! **Two fields in one expression** need the struct of fields itself, since both borrows would otherwise go through the handle:
+//!
+//! ```
+//! use cloakroom::{SessionData, TypedSession};
+//!
+//! #[derive(SessionData)]
+//! struct Shop {
+//!     cart: Vec<String>,
+//!     wishes: Vec<String>,
+//! }
+//!
+//! async fn buy_all(mut session: TypedSession<Shop>) {
+//!     let s = &mut *session;
+//!     s.cart.append(&mut s.wishes);
+//! }
+//! ```
+//!
+//! Attributes on the struct and its fields say the rest: a default, a rule for concurrent changes, a time to live, a check. They are
+//! listed at [`derive@SessionData`]. Structs and enums inside a field derive [`derive@SessionValue`] beside serde's two derives:
+//!
+//! ```
+//! use cloakroom::{SessionData, SessionValue};
+//! use serde::{Deserialize, Serialize};
+//!
+//! #[derive(SessionData)]
+//! struct Shop {
+//!     #[session(merge = "add")]
+//!     views: u64, // concurrent requests add up
+//!     #[session(default = Theme::Dark)]
+//!     theme: Theme,
+//!     #[session(ttl = "10m")]
+//!     one_time_code: Option<u32>,
+//! }
+//!
+//! #[derive(Serialize, Deserialize, SessionValue)]
+//! enum Theme {
+//!     Light,
+//!     Dark,
+//! }
+//! ```
+//!
+//! # Stores
+//!
+//! | Store | Feature | Choose it for |
+//! |---|---|---|
+//! | `store::MemoryStore` | `memory` | tests, development, sessions that may end with the process |
+//! | `store::SqliteStore` | `sqlite` | one machine: durable, nothing to operate |
+//! | `store::CookieStore` | `cookie` | a few small fields and no database; read at the type what it cannot do |
+//!
+//! Handlers do not name the store. [`store::SessionStore`] is the trait for another one.
+//!
+//! # Features
+//!
+//! | Feature | Default | What it adds |
+//! |---|---|---|
+//! | `bincode` | yes | the default codec |
+//! | `postcard` | | the other codec, written where `bincode` is off |
+//! | `json` | | `#[session(opaque)]`: fields of any serde type |
+//! | `memory`, `cookie` | yes | their stores |
+//! | `sqlite` | | its store; needs a C compiler |
+//! | `uuid`, `chrono`, `time` | | these crates' types as fields |
+//! | `testing` | | spy store, fault store, manual clock, test client, conformance suites |
+//!
+//! Features only add.
+//!
+//! # Where to read on
+//!
+//! - [`TypedSession`]: the verbs of a session, such as `rotate()` at sign-in and `destroy()` at sign-out.
+//! - [`SessionLayer`], [`Lifetime`], [`CookiePolicy`]: what can be configured, the defaults, and when to change them.
+//! - [`SessionError`]: what can go wrong, and what a visitor sees of it.
+//! - `docs/wire-format.md` in the repository: what is stored and sent, byte by byte.
 
 #![forbid(unsafe_code)]
 #![warn(missing_docs)]

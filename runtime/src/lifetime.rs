@@ -34,6 +34,11 @@ pub struct Lifetime {
 
 impl Lifetime {
     /// The longest lifetime a browser honours for a cookie: 400 days (RFC 6265bis, section 5.5).
+    ///
+    /// ```
+    /// use cloakroom::Lifetime;
+    /// assert!(Lifetime::new(Lifetime::MAX, Lifetime::MAX).is_ok());
+    /// ```
     pub const MAX: Duration = Duration::from_secs(400 * DAY);
 
     /// A lifetime of these two limits.
@@ -41,6 +46,14 @@ impl Lifetime {
     /// # Errors
     /// If either is shorter than a millisecond (the resolution of a deadline) or `absolute` is above [`Lifetime::MAX`]. An idle
     /// limit longer than the absolute one is allowed and has no effect.
+    ///
+    /// ```
+    /// use cloakroom::{Lifetime, LifetimeError};
+    /// use std::time::Duration;
+    /// let hour = Duration::from_secs(3600);
+    /// assert!(Lifetime::new(hour, 8 * hour).is_ok());
+    /// assert_eq!(Lifetime::new(hour, Duration::ZERO), Err(LifetimeError::TooShort));
+    /// ```
     pub fn new(idle: Duration, absolute: Duration) -> Result<Self, LifetimeError> {
         if idle < Duration::from_millis(1) || absolute < Duration::from_millis(1) {
             return Err(LifetimeError::TooShort);
@@ -52,27 +65,52 @@ impl Lifetime {
     }
 
     /// How long a session may go unused.
+    ///
+    /// ```
+    /// use cloakroom::Lifetime;
+    /// assert_eq!(Lifetime::default().idle().as_secs(), 24 * 3600);
+    /// ```
     pub const fn idle(&self) -> Duration {
         self.idle
     }
 
     /// How long a session may live at all.
+    ///
+    /// ```
+    /// use cloakroom::Lifetime;
+    /// assert_eq!(Lifetime::default().absolute().as_secs(), 30 * 24 * 3600);
+    /// ```
     pub const fn absolute(&self) -> Duration {
         self.absolute
     }
 
     /// NIST SP 800-63B-4, assurance level 1 (section 2.1.3): at most 30 days, idle not limited by the standard and set to the
     /// default 24 hours here.
+    ///
+    /// ```
+    /// use cloakroom::Lifetime;
+    /// assert_eq!(Lifetime::nist_aal1().absolute().as_secs(), 30 * 24 * 3600);
+    /// ```
     pub const fn nist_aal1() -> Self {
         Self { idle: Duration::from_secs(DAY), absolute: Duration::from_secs(30 * DAY) }
     }
 
     /// NIST SP 800-63B-4, assurance level 2 (section 2.2.3): at most 24 hours, idle at most one hour.
+    ///
+    /// ```
+    /// use cloakroom::Lifetime;
+    /// assert_eq!(Lifetime::nist_aal2().idle().as_secs(), 3600);
+    /// ```
     pub const fn nist_aal2() -> Self {
         Self { idle: Duration::from_secs(HOUR), absolute: Duration::from_secs(DAY) }
     }
 
     /// NIST SP 800-63B-4, assurance level 3 (section 2.3.3): at most 12 hours, idle at most 15 minutes.
+    ///
+    /// ```
+    /// use cloakroom::Lifetime;
+    /// assert_eq!(Lifetime::nist_aal3().idle().as_secs(), 15 * 60);
+    /// ```
     pub const fn nist_aal3() -> Self {
         Self { idle: Duration::from_secs(15 * MINUTE), absolute: Duration::from_secs(12 * HOUR) }
     }

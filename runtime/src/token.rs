@@ -19,16 +19,31 @@ pub struct Selector([u8; 16]);
 
 impl Selector {
     /// The selector of these bytes, as a store kept them.
+    ///
+    /// ```
+    /// use cloakroom::record::{Selector};
+    /// assert_eq!(Selector::from_bytes([7; 16]), Selector::from_bytes([7; 16]));
+    /// ```
     pub const fn from_bytes(bytes: [u8; 16]) -> Self {
         Self(bytes)
     }
 
     /// The bytes to use as a key.
+    ///
+    /// ```
+    /// use cloakroom::record::{Selector};
+    /// assert_eq!(Selector::from_bytes([7; 16]).as_bytes(), &[7; 16]);
+    /// ```
     pub const fn as_bytes(&self) -> &[u8; 16] {
         &self.0
     }
 
     /// The log-safe name of the session.
+    ///
+    /// ```
+    /// use cloakroom::record::{Selector};
+    /// assert_ne!(Selector::from_bytes([7; 16]).handle(), Selector::from_bytes([8; 16]).handle());
+    /// ```
     pub fn handle(&self) -> Handle {
         let mut short = [0; 12];
         short.copy_from_slice(&blake3::derive_key("cloakroom 1 session handle", &self.0)[..12]);
@@ -136,16 +151,32 @@ pub struct SecretHash(blake3::Hash);
 
 impl SecretHash {
     /// The hash of these bytes, as a store kept them.
+    ///
+    /// ```
+    /// use cloakroom::record::{SecretHash};
+    /// let hash = SecretHash::from_bytes([1; 32]);
+    /// # let _ = hash;
+    /// ```
     pub fn from_bytes(bytes: [u8; 32]) -> Self {
         Self(blake3::Hash::from_bytes(bytes))
     }
 
     /// The bytes to store.
+    ///
+    /// ```
+    /// use cloakroom::record::{SecretHash};
+    /// assert_eq!(SecretHash::from_bytes([1; 32]).as_bytes(), &[1; 32]);
+    /// ```
     pub fn as_bytes(&self) -> &[u8; 32] {
         self.0.as_bytes()
     }
 
     /// Whether both are the hash of one secret, in time that does not depend on where they differ.
+    ///
+    /// ```
+    /// use cloakroom::record::{SecretHash};
+    /// assert!(!SecretHash::from_bytes([1; 32]).matches(&SecretHash::from_bytes([2; 32])));
+    /// ```
     pub fn matches(&self, other: &Self) -> bool {
         // blake3::Hash documents its equality as constant-time.
         self.0 == other.0

@@ -24,11 +24,22 @@ enum KeyText {
 
 impl CellKey {
     /// A key known at compile time; costs nothing to clone.
+    ///
+    /// ```
+    /// use cloakroom::record::{CellKey};
+    /// const CART: CellKey = CellKey::from_static("shop/cart");
+    /// # let _ = CART;
+    /// ```
     pub const fn from_static(key: &'static str) -> Self {
         Self(KeyText::Static(key))
     }
 
     /// The key's text.
+    ///
+    /// ```
+    /// use cloakroom::record::{CellKey};
+    /// assert_eq!(CellKey::from_static("shop/cart").as_str(), "shop/cart");
+    /// ```
     pub fn as_str(&self) -> &str {
         match &self.0 {
             KeyText::Static(text) => text,
@@ -37,6 +48,11 @@ impl CellKey {
     }
 
     /// Whether a load fetches this cell only when it names it.
+    ///
+    /// ```
+    /// use cloakroom::record::{CellKey};
+    /// assert!(CellKey::from("~big/file").is_on_demand());
+    /// ```
     pub fn is_on_demand(&self) -> bool {
         self.as_str().starts_with('~')
     }
@@ -173,11 +189,21 @@ impl CodecId {
     pub const JSON: Self = Self(3);
 
     /// The codec of this stored number, known to this build or not.
+    ///
+    /// ```
+    /// use cloakroom::record::{CodecId};
+    /// assert_eq!(CodecId::from_u8(2), CodecId::POSTCARD);
+    /// ```
     pub const fn from_u8(id: u8) -> Self {
         Self(id)
     }
 
     /// The number as stored.
+    ///
+    /// ```
+    /// use cloakroom::record::{CodecId};
+    /// assert_eq!(CodecId::JSON.as_u8(), 3);
+    /// ```
     pub const fn as_u8(self) -> u8 {
         self.0
     }
@@ -200,11 +226,21 @@ impl Shape {
     pub const OPAQUE: Self = Self(0);
 
     /// The shape of this stored number.
+    ///
+    /// ```
+    /// use cloakroom::record::{Shape};
+    /// assert_eq!(Shape::from_u64(0), Shape::OPAQUE);
+    /// ```
     pub const fn from_u64(hash: u64) -> Self {
         Self(hash)
     }
 
     /// The number as stored.
+    ///
+    /// ```
+    /// use cloakroom::record::{Shape};
+    /// assert_eq!(Shape::from_u64(7).as_u64(), 7);
+    /// ```
     pub const fn as_u64(self) -> u64 {
         self.0
     }
@@ -242,6 +278,12 @@ pub enum Content {
 
 impl Content {
     /// The encoded value, if there is one.
+    ///
+    /// ```
+    /// use cloakroom::record::{CodecId, Content, Payload, Shape};
+    /// let content = Content::Value { codec: CodecId::JSON, shape: Shape::OPAQUE, sealed: false, payload: Payload::from(&b"7"[..]) };
+    /// assert_eq!(content.payload().map(|payload| &payload[..]), Some(&b"7"[..]));
+    /// ```
     pub fn payload(&self) -> Option<&Payload> {
         match self {
             Self::Tombstone => None,
@@ -270,11 +312,26 @@ pub struct CellBody {
 
 impl CellBody {
     /// A body without deadline that does not survive a change of owner.
+    ///
+    /// ```
+    /// use cloakroom::record::{CellBody, Content};
+    /// let mut body = CellBody::new(Content::Tombstone);
+    /// body.keep = true;
+    /// ```
     pub fn new(content: Content) -> Self {
         Self { content, deadline: None, keep: false }
     }
 
     /// The value a reader sees at that instant: none for a tombstone or past the deadline.
+    ///
+    /// ```
+    /// use cloakroom::record::{CellBody, CodecId, Content, Payload, Shape, Timestamp};
+    /// let content = Content::Value { codec: CodecId::JSON, shape: Shape::OPAQUE, sealed: false, payload: Payload::from(&b"7"[..]) };
+    /// let mut body = CellBody::new(content);
+    /// body.deadline = Some(Timestamp::from_millis(10));
+    /// assert!(body.visible(Timestamp::from_millis(9)).is_some());
+    /// assert!(body.visible(Timestamp::from_millis(10)).is_none());
+    /// ```
     pub fn visible(&self, now: Timestamp) -> Option<&Content> {
         match (&self.content, self.deadline) {
             (Content::Tombstone, _) => None,
@@ -304,6 +361,12 @@ pub struct Cell {
 
 impl Cell {
     /// A cell of these parts.
+    ///
+    /// ```
+    /// use cloakroom::record::{Cell, CellBody, CellKey, Content};
+    /// let cell = Cell::new(CellKey::from_static("shop/cart"), 1, CellBody::new(Content::Tombstone));
+    /// assert_eq!(cell.key, CellKey::from("shop/cart"));
+    /// ```
     pub fn new(key: CellKey, stamp: u64, body: CellBody) -> Self {
         Self { key, stamp, body }
     }
@@ -327,6 +390,12 @@ pub struct Put {
 
 impl Put {
     /// A write of these parts.
+    ///
+    /// ```
+    /// use cloakroom::record::{CellBody, CellKey, Content, Put};
+    /// let put = Put::new(CellKey::from_static("shop/cart"), CellBody::new(Content::Tombstone));
+    /// assert_eq!(put.body.deadline, None);
+    /// ```
     pub fn new(key: CellKey, body: CellBody) -> Self {
         Self { key, body }
     }
@@ -346,16 +415,38 @@ pub struct Cells(Arc<Vec<Cell>>);
 
 impl Cells {
     /// The cell of that key.
+    ///
+    /// ```
+    /// use cloakroom::record::{Cell, CellBody, CellKey, Cells, Content};
+    /// let cell = |key| Cell::new(CellKey::from_static(key), 3, CellBody::new(Content::Tombstone));
+    /// let cells: Cells = [cell("shop/cart"), cell("~shop/scan")].into_iter().collect();
+    /// assert!(cells.get("shop/cart").is_some());
+    /// ```
     pub fn get(&self, key: &str) -> Option<&Cell> {
         self.find(key).ok().map(|at| &self.0[at])
     }
 
     /// The stamp of that key's cell; 0 where there is none. This is what guards compare.
+    ///
+    /// ```
+    /// use cloakroom::record::{Cell, CellBody, CellKey, Cells, Content};
+    /// let cell = |key| Cell::new(CellKey::from_static(key), 3, CellBody::new(Content::Tombstone));
+    /// let cells: Cells = [cell("shop/cart"), cell("~shop/scan")].into_iter().collect();
+    /// assert_eq!(cells.stamp("shop/cart"), 3);
+    /// assert_eq!(cells.stamp("shop/total"), 0);
+    /// ```
     pub fn stamp(&self, key: &str) -> u64 {
         self.get(key).map_or(0, |cell| cell.stamp)
     }
 
     /// Writes cells under one stamp.
+    ///
+    /// ```
+    /// use cloakroom::record::{CellBody, CellKey, Cells, Content, Put};
+    /// let mut cells = Cells::default();
+    /// cells.put_all(&[Put::new(CellKey::from_static("shop/cart"), CellBody::new(Content::Tombstone))], 2);
+    /// assert_eq!(cells.stamp("shop/cart"), 2);
+    /// ```
     pub fn put_all(&mut self, puts: &[Put], stamp: u64) {
         for put in puts {
             self.insert(Cell { key: put.key.clone(), stamp, body: put.body.clone() });
@@ -363,6 +454,14 @@ impl Cells {
     }
 
     /// Adds or replaces a cell.
+    ///
+    /// ```
+    /// use cloakroom::record::{Cell, CellBody, CellKey, Cells, Content};
+    /// let cell = |key| Cell::new(CellKey::from_static(key), 3, CellBody::new(Content::Tombstone));
+    /// let mut cells: Cells = [cell("shop/cart"), cell("~shop/scan")].into_iter().collect();
+    /// cells.insert(cell("shop/total"));
+    /// assert_eq!(cells.len(), 3);
+    /// ```
     pub fn insert(&mut self, cell: Cell) {
         match self.find(&cell.key) {
             Ok(at) => Arc::make_mut(&mut self.0)[at] = cell,
@@ -371,6 +470,14 @@ impl Cells {
     }
 
     /// Drops a cell.
+    ///
+    /// ```
+    /// use cloakroom::record::{Cell, CellBody, CellKey, Cells, Content};
+    /// let cell = |key| Cell::new(CellKey::from_static(key), 3, CellBody::new(Content::Tombstone));
+    /// let mut cells: Cells = [cell("shop/cart"), cell("~shop/scan")].into_iter().collect();
+    /// cells.remove("shop/cart");
+    /// assert!(cells.get("shop/cart").is_none());
+    /// ```
     pub fn remove(&mut self, key: &str) {
         if let Ok(at) = self.find(key) {
             Arc::make_mut(&mut self.0).remove(at);
@@ -378,26 +485,60 @@ impl Cells {
     }
 
     /// Drops every cell whose key is not listed.
+    ///
+    /// ```
+    /// use cloakroom::record::{Cell, CellBody, CellKey, Cells, Content};
+    /// let cell = |key| Cell::new(CellKey::from_static(key), 3, CellBody::new(Content::Tombstone));
+    /// let mut cells: Cells = [cell("shop/cart"), cell("~shop/scan")].into_iter().collect();
+    /// cells.retain(&[CellKey::from_static("shop/cart")]);
+    /// assert_eq!(cells.len(), 1);
+    /// ```
     pub fn retain(&mut self, kept: &[CellKey]) {
         Arc::make_mut(&mut self.0).retain(|cell| kept.contains(&cell.key));
     }
 
     /// The cells in the order of their keys.
+    ///
+    /// ```
+    /// use cloakroom::record::{Cell, CellBody, CellKey, Cells, Content};
+    /// let cell = |key| Cell::new(CellKey::from_static(key), 3, CellBody::new(Content::Tombstone));
+    /// let cells: Cells = [cell("shop/cart"), cell("~shop/scan")].into_iter().collect();
+    /// assert_eq!(cells.iter().next().map(|cell| cell.key.as_str()), Some("shop/cart"));
+    /// ```
     pub fn iter(&self) -> std::slice::Iter<'_, Cell> {
         self.0.iter()
     }
 
     /// How many cells there are.
+    ///
+    /// ```
+    /// use cloakroom::record::{Cell, CellBody, CellKey, Cells, Content};
+    /// let cell = |key| Cell::new(CellKey::from_static(key), 3, CellBody::new(Content::Tombstone));
+    /// let cells: Cells = [cell("shop/cart"), cell("~shop/scan")].into_iter().collect();
+    /// assert_eq!(cells.len(), 2);
+    /// ```
     pub fn len(&self) -> usize {
         self.0.len()
     }
 
     /// Whether there is none.
+    ///
+    /// ```
+    /// assert!(cloakroom::record::Cells::default().is_empty());
+    /// ```
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
     /// What a load returns: everything but the on-demand cells it did not name.
+    ///
+    /// ```
+    /// use cloakroom::record::{Cell, CellBody, CellKey, Cells, Content, Want};
+    /// let cell = |key| Cell::new(CellKey::from_static(key), 3, CellBody::new(Content::Tombstone));
+    /// let cells: Cells = [cell("shop/cart"), cell("~shop/scan")].into_iter().collect();
+    /// assert_eq!(cells.wanted(&Want::default()).len(), 1);
+    /// assert_eq!(cells.wanted(&Want::with(&["~shop/scan"])).len(), 2);
+    /// ```
     #[must_use]
     pub fn wanted(&self, want: &super::Want<'_>) -> Self {
         let hidden = |cell: &Cell| cell.key.is_on_demand() && !want.named.contains(&&*cell.key);

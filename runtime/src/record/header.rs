@@ -109,11 +109,21 @@ pub struct OwnerHash([u8; 32]);
 
 impl OwnerHash {
     /// The hash of these bytes, as a store kept them.
+    ///
+    /// ```
+    /// use cloakroom::record::{OwnerHash};
+    /// assert_eq!(OwnerHash::from_bytes([1; 32]), OwnerHash::from_bytes([1; 32]));
+    /// ```
     pub const fn from_bytes(bytes: [u8; 32]) -> Self {
         Self(bytes)
     }
 
     /// The bytes to store.
+    ///
+    /// ```
+    /// use cloakroom::record::{OwnerHash};
+    /// assert_eq!(OwnerHash::from_bytes([1; 32]).as_bytes(), &[1; 32]);
+    /// ```
     pub const fn as_bytes(&self) -> &[u8; 32] {
         &self.0
     }
@@ -134,6 +144,13 @@ pub(crate) enum Accepted {
 
 impl Header {
     /// The header of a new session, at revision 1 and epoch 0, in nobody's name.
+    ///
+    /// ```
+    /// use cloakroom::record::{Header, SecretHash, Timestamp, WrappedKey};
+    /// let at = Timestamp::from_millis;
+    /// let header = Header::new(SecretHash::from_bytes([1; 32]), WrappedKey::from_bytes([2; 32]), at(0), at(10), at(20));
+    /// assert_eq!((header.revision, header.epoch), (1, 0));
+    /// ```
     pub fn new(
         secret_hash: SecretHash,
         wrapped_key: WrappedKey,
@@ -159,11 +176,26 @@ impl Header {
     }
 
     /// Whether both stored deadlines lie ahead.
+    ///
+    /// ```
+    /// use cloakroom::record::{Header, SecretHash, Timestamp, WrappedKey};
+    /// let at = Timestamp::from_millis;
+    /// let header = Header::new(SecretHash::from_bytes([1; 32]), WrappedKey::from_bytes([2; 32]), at(0), at(10), at(20));
+    /// assert!(header.is_open(at(9)));
+    /// assert!(!header.is_open(at(10)));
+    /// ```
     pub fn is_open(&self, now: Timestamp) -> bool {
         now < self.expires()
     }
 
     /// The nearer of both stored deadlines.
+    ///
+    /// ```
+    /// use cloakroom::record::{Header, SecretHash, Timestamp, WrappedKey};
+    /// let at = Timestamp::from_millis;
+    /// let header = Header::new(SecretHash::from_bytes([1; 32]), WrappedKey::from_bytes([2; 32]), at(0), at(10), at(20));
+    /// assert_eq!(header.expires(), at(10));
+    /// ```
     pub fn expires(&self) -> Timestamp {
         self.idle_until.min(self.absolute_until)
     }
@@ -198,6 +230,19 @@ impl Header {
     ///
     /// It happens only for somebody who holds an accepted secret, and only while the session lives: who knows just a
     /// selector can neither keep it alive nor revive it. A deadline never moves back. Answers whether anything changed.
+    ///
+    /// ```
+    /// use cloakroom::{Lifetime, record::{Header, Presented, SecretHash, Timestamp, WrappedKey}};
+    /// let at = Timestamp::from_millis;
+    /// let day = 24 * 3600 * 1000;
+    /// let secret = SecretHash::from_bytes([1; 32]);
+    /// let mut header = Header::new(secret, WrappedKey::from_bytes([2; 32]), at(0), at(day), at(30 * day));
+    ///
+    /// assert!(header.touch(&Presented::new(secret, at(1_000), Lifetime::default())));
+    /// assert_eq!(header.idle_until, at(1_000 + day));
+    /// let forged = SecretHash::from_bytes([9; 32]);
+    /// assert!(!header.touch(&Presented::new(forged, at(2_000), Lifetime::default())));
+    /// ```
     pub fn touch(&mut self, presented: &Presented) -> bool {
         let lifetime = if self.persistent { presented.remember } else { presented.lifetime };
         let (idle_until, absolute_until) = self.deadlines(&lifetime);

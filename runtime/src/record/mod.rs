@@ -2,6 +2,16 @@
 //!
 //! Stores know these types and nothing of anybody's struct. [`Record::apply`] is the reference semantics of a commit: a store
 //! in a database says the same in its own language, and the conformance suite compares.
+//!
+//! ```
+//! use cloakroom::record::{CellBody, Header};
+//!
+//! /// What an inspection tool does with the two kinds of bytes that a database holds.
+//! fn describe(header: &[u8], cell: &[u8]) -> Result<String, cloakroom::record::WireError> {
+//!     Ok(format!("revision {}, {:?}", Header::decode(header)?.revision, CellBody::decode(cell)?.content))
+//! }
+//! # let _ = describe;
+//! ```
 
 mod cell;
 mod header;
@@ -46,6 +56,13 @@ pub struct Record {
 
 impl Record {
     /// A record of these parts.
+    ///
+    /// ```
+    /// use cloakroom::record::{Cells, Header, Record, SecretHash, Timestamp, WrappedKey};
+    /// let at = Timestamp::from_millis;
+    /// let header = Header::new(SecretHash::from_bytes([1; 32]), WrappedKey::from_bytes([2; 32]), at(0), at(10), at(20));
+    /// assert!(Record::new(header, Cells::default()).cells.is_empty());
+    /// ```
     pub fn new(header: Header, cells: Cells) -> Self {
         Self { header, cells }
     }
@@ -54,6 +71,21 @@ impl Record {
     ///
     /// This is the commit of every store, spelled once: the epoch is the one that was loaded, both deadlines are open, every
     /// guard holds; then cells are wiped and put under one new revision, and the header follows.
+    ///
+    /// ```
+    /// use cloakroom::record::{CellBody, CellKey, Cells, CommitOutcome, Content, Header, Patch, Put, Record, SecretHash, Timestamp, WrappedKey};
+    /// let at = Timestamp::from_millis;
+    /// let header = Header::new(SecretHash::from_bytes([1; 32]), WrappedKey::from_bytes([2; 32]), at(0), at(10), at(20));
+    /// let mut record = Record::new(header, Cells::default());
+    ///
+    /// let mut patch = Patch::new(0, at(5));
+    /// patch.puts.push(Put::new(CellKey::from_static("shop/cart"), CellBody::new(Content::Tombstone)));
+    /// assert_eq!(record.apply(&patch), CommitOutcome::Committed { revision: 2, rotated: false });
+    /// assert_eq!(record.cells.stamp("shop/cart"), 2);
+    ///
+    /// assert_eq!(record.apply(&Patch::new(1, at(5))), CommitOutcome::Gone, "another epoch");
+    /// assert_eq!(record.apply(&Patch::new(0, at(10))), CommitOutcome::Gone, "past the deadline");
+    /// ```
     pub fn apply(&mut self, patch: &Patch) -> CommitOutcome {
         let header = &mut self.header;
         if header.epoch != patch.epoch || !header.is_open(patch.now) {

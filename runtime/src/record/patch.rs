@@ -31,6 +31,12 @@ pub struct Presented {
 
 impl Presented {
     /// A proof under one lifetime for every record, without grace.
+    ///
+    /// ```
+    /// use cloakroom::{Lifetime, record::{Presented, SecretHash, Timestamp}};
+    /// let presented = Presented::new(SecretHash::from_bytes([1; 32]), Timestamp::from_millis(0), Lifetime::default());
+    /// assert!(presented.grace.is_zero());
+    /// ```
     pub fn new(secret_hash: SecretHash, now: Timestamp, lifetime: Lifetime) -> Self {
         Self { secret_hash, now, lifetime, remember: lifetime, grace: Duration::ZERO }
     }
@@ -51,6 +57,11 @@ pub struct Want<'a> {
 
 impl<'a> Want<'a> {
     /// Everything, and these on-demand cells.
+    ///
+    /// ```
+    /// use cloakroom::record::{Want};
+    /// assert_eq!(Want::with(&["~shop/scan"]).named, ["~shop/scan"]);
+    /// ```
     pub const fn with(named: &'a [&'a str]) -> Self {
         Self { named }
     }
@@ -184,6 +195,12 @@ pub struct Patch {
 
 impl Patch {
     /// A patch that changes nothing yet.
+    ///
+    /// ```
+    /// use cloakroom::record::{Patch, Timestamp};
+    /// let patch = Patch::new(3, Timestamp::from_millis(0));
+    /// assert!(patch.puts.is_empty() && patch.rotation.is_none());
+    /// ```
     pub fn new(epoch: u32, now: Timestamp) -> Self {
         Self {
             epoch,
@@ -202,6 +219,13 @@ impl Patch {
     }
 
     /// Whether cells change, so that the revision rises.
+    ///
+    /// ```
+    /// use cloakroom::record::{Patch, Timestamp};
+    /// let mut patch = Patch::new(0, Timestamp::from_millis(0));
+    /// patch.wipe_except = Some(Vec::new());
+    /// assert!(patch.carries_cells());
+    /// ```
     pub fn carries_cells(&self) -> bool {
         !self.puts.is_empty() || self.wipe_except.is_some()
     }

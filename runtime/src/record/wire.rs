@@ -68,6 +68,11 @@ impl std::error::Error for WireError {}
 
 impl CellBody {
     /// The bytes of a cell without its key and stamp.
+    ///
+    /// ```
+    /// use cloakroom::record::{CellBody, Content};
+    /// assert_eq!(CellBody::new(Content::Tombstone).encode(), [0]);
+    /// ```
     pub fn encode(&self) -> Vec<u8> {
         let mut out = Vec::with_capacity(18 + self.content.payload().map_or(0, |payload| payload.len()));
         self.encode_into(&mut out);
@@ -105,6 +110,12 @@ impl CellBody {
     ///
     /// # Errors
     /// [`WireError`], whatever the bytes are.
+    ///
+    /// ```
+    /// use cloakroom::record::{CellBody, Content, WireError};
+    /// assert_eq!(CellBody::decode(&[0]), Ok(CellBody::new(Content::Tombstone)));
+    /// assert_eq!(CellBody::decode(&[0, 0]), Err(WireError::Trailing));
+    /// ```
     pub fn decode(bytes: &[u8]) -> Result<Self, WireError> {
         let mut input = Input(bytes);
         let flags = input.byte()?;
@@ -138,6 +149,13 @@ fn encode_secrets(header: &Header, out: &mut Vec<u8>) {
 
 impl Header {
     /// The bytes of a header, secrets' hashes included.
+    ///
+    /// ```
+    /// use cloakroom::record::{Header, SecretHash, Timestamp, WrappedKey};
+    /// let at = Timestamp::from_millis;
+    /// let header = Header::new(SecretHash::from_bytes([1; 32]), WrappedKey::from_bytes([2; 32]), at(0), at(10), at(20));
+    /// assert_eq!(header.encode().len(), 110);
+    /// ```
     pub fn encode(&self) -> Vec<u8> {
         let mut out = Vec::with_capacity(256);
         self.encode_plain(&mut out);
@@ -188,6 +206,14 @@ impl Header {
     ///
     /// # Errors
     /// [`WireError`], whatever the bytes are.
+    ///
+    /// ```
+    /// use cloakroom::record::{Header, SecretHash, Timestamp, WrappedKey};
+    /// let at = Timestamp::from_millis;
+    /// let header = Header::new(SecretHash::from_bytes([1; 32]), WrappedKey::from_bytes([2; 32]), at(0), at(10), at(20));
+    /// assert_eq!(Header::decode(&header.encode())?.expires(), header.expires());
+    /// # Ok::<(), cloakroom::record::WireError>(())
+    /// ```
     pub fn decode(bytes: &[u8]) -> Result<Self, WireError> {
         let mut input = Input(bytes);
         let (mut header, flags) = Self::decode_plain(&mut input)?;

@@ -50,6 +50,13 @@ pub trait SessionData: Sized + Send + 'static {
     type Fields: From<Self> + Send + 'static;
 
     /// What every field is where nothing is stored.
+    ///
+    /// ```
+    /// use cloakroom::SessionData;
+    /// #[derive(SessionData)]
+    /// struct Visitor { visits: u64 }
+    /// assert_eq!(Visitor::initial().visits, 0);
+    /// ```
     fn initial() -> Self;
 
     #[doc(hidden)]

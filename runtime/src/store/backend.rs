@@ -38,14 +38,38 @@ impl fmt::Debug for Backend {
 }
 
 /// Marks a layer whose records lie in a store.
+///
+/// ```
+/// use cloakroom::{SessionLayer, store::{MemoryStore, ServerSide}};
+/// let sessions: SessionLayer<ServerSide> = SessionLayer::new(MemoryStore::new());
+/// # let _ = sessions;
+/// ```
 #[derive(Clone, Copy, Debug)]
 pub enum ServerSide {}
 
 /// Marks a layer whose records lie in the browser. What needs a list of sessions does not exist for it.
+///
+/// ```
+/// # #[cfg(feature = "cookie")] {
+/// use cloakroom::{KeyRing, SessionLayer, store::{ClientSide, CookieStore}};
+/// let sessions: SessionLayer<ClientSide> = SessionLayer::new(CookieStore::new(KeyRing::generate()?));
+/// # let _ = sessions;
+/// # }
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Copy, Debug)]
 pub enum ClientSide {}
 
 /// What [`SessionLayer::new`](crate::SessionLayer::new) takes: any [`SessionStore`], or a `CookieStore`.
+///
+/// ```
+/// use cloakroom::{SessionLayer, store::IntoBackend};
+///
+/// /// The layer of an application whose store is chosen elsewhere.
+/// fn sessions<B: IntoBackend>(backend: B) -> SessionLayer<B::Side> {
+///     SessionLayer::new(backend)
+/// }
+/// ```
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is no session backend",
     label = "expected a store, such as `MemoryStore`, `SqliteStore` or `CookieStore`",

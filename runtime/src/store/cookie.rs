@@ -53,6 +53,13 @@ pub struct CookieStore {
 
 impl CookieStore {
     /// Sealed with the newest key of the ring, opened with any of it.
+    ///
+    /// ```
+    /// use cloakroom::{KeyRing, store::CookieStore};
+    /// let store = CookieStore::new(KeyRing::generate()?);
+    /// # let _ = store;
+    /// # Ok::<(), cloakroom::KeyRingError>(())
+    /// ```
     pub fn new(keys: KeyRing) -> Self {
         Self { keys }
     }

@@ -57,6 +57,12 @@ struct Inner {
 
 impl MemoryStore {
     /// An empty store for up to 100,000 records.
+    ///
+    /// ```
+    /// use cloakroom::store::MemoryStore;
+    /// let store = MemoryStore::new();
+    /// assert!(store.clone().is_empty(), "a clone is a handle of the same store");
+    /// ```
     pub fn new() -> Self {
         Self::with_capacity(100_000)
     }

@@ -1,4 +1,10 @@
 //! Where records live: the one trait for a server-side backend, and the stores that come with the library.
+//!
+//! ```
+//! use cloakroom::{SessionLayer, store::MemoryStore};
+//! let sessions = SessionLayer::new(MemoryStore::new());
+//! # let _ = sessions;
+//! ```
 
 use crate::record::{CommitOutcome, CreateOutcome, Header, OwnerHash, Patch, Presented, Record, Selector, Timestamp, Want};
 use async_trait::async_trait;
@@ -35,11 +41,30 @@ pub use self::sqlite::{Durability, SqliteStore};
 /// ```
 /// use cloakroom::{Lifetime, record::*, store::{MemoryStore, SessionStore}};
 ///
-/// # async fn example() -> Result<(), cloakroom::store::StoreError> {
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), cloakroom::store::StoreError> {
 /// let store = MemoryStore::new();
-/// let key = Selector::from_bytes([7; 16]);
-/// let presented = Presented::new(SecretHash::from_bytes([1; 32]), Timestamp::from_millis(0), Lifetime::default());
-/// assert!(store.load(&key, &presented, &Want::default()).await?.is_none());
+/// let (key, secret, owner) = (Selector::from_bytes([7; 16]), SecretHash::from_bytes([1; 32]), OwnerHash::from_bytes([2; 32]));
+/// let (at, day) = (Timestamp::from_millis, 24 * 3600 * 1000);
+/// let header = Header::new(secret, WrappedKey::from_bytes([3; 32]), at(0), at(day), at(30 * day));
+/// let record = Record::new(header, Cells::default());
+///
+/// assert_eq!(store.create(&key, record.clone()).await?, CreateOutcome::Created);
+/// assert_eq!(store.create(&key, record).await?, CreateOutcome::Exists);
+///
+/// let mut patch = Patch::new(0, at(1));
+/// patch.puts.push(Put::new(CellKey::from_static("shop/cart"), CellBody::new(Content::Tombstone)));
+/// patch.owner = Some(OwnerChange::Set(Owner { schema: "shop".into(), hash: owner }));
+/// assert_eq!(store.commit(&key, &patch).await?, CommitOutcome::Committed { revision: 2, rotated: false });
+///
+/// let presented = Presented::new(secret, at(2), Lifetime::default());
+/// let loaded = store.load(&key, &presented, &Want::default()).await?;
+/// assert_eq!(loaded.map(|record| record.cells.stamp("shop/cart")), Some(2));
+///
+/// assert_eq!(store.by_owner(&owner).await?.len(), 1);
+/// assert_eq!(store.delete_by_owner(&owner, Some(&key)).await?, 0, "all but this one");
+/// store.delete(&key).await?;
+/// assert_eq!(store.sweep(at(30 * day), 100).await?, 0, "nothing is left");
 /// # Ok(())
 /// # }
 /// ```
@@ -91,6 +116,11 @@ pub trait SessionStore: Send + Sync + 'static {
     async fn sweep(&self, now: Timestamp, limit: usize) -> Result<usize, StoreError>;
 
     /// Where this store records that a session was used. *Default*: [`IdleTouch::AtCommit`].
+    ///
+    /// ```
+    /// use cloakroom::store::{IdleTouch, MemoryStore, SessionStore};
+    /// assert_eq!(MemoryStore::new().idle_touch(), IdleTouch::AtLoad);
+    /// ```
     fn idle_touch(&self) -> IdleTouch {
         IdleTouch::AtCommit
     }
@@ -161,11 +191,22 @@ pub enum StoreError {
 
 impl StoreError {
     /// The operation did not happen, for this reason.
+    ///
+    /// ```
+    /// use cloakroom::store::StoreError;
+    /// assert!(matches!(StoreError::unavailable("connection refused"), StoreError::Unavailable(_)));
+    /// ```
     pub fn unavailable(cause: impl Into<Cause>) -> Self {
         Self::Unavailable(cause.into())
     }
 
     /// The operation may have happened; this is why nobody knows.
+    ///
+    /// ```
+    /// use cloakroom::store::StoreError;
+    /// let error = StoreError::outcome_unknown("timed out after sending");
+    /// assert_eq!(error.to_string(), "the session store did not say whether it wrote: timed out after sending");
+    /// ```
     pub fn outcome_unknown(cause: impl Into<Cause>) -> Self {
         Self::OutcomeUnknown(cause.into())
     }

@@ -93,6 +93,16 @@ impl SqliteStore {
     /// # Errors
     /// [`StoreError::Unavailable`] if the folder does not exist, the file is no database or cannot be written, or a newer
     /// version of the library has made its tables.
+    ///
+    /// ```no_run
+    /// use cloakroom::store::SqliteStore;
+    ///
+    /// # async fn example() -> Result<(), cloakroom::store::StoreError> {
+    /// let store = SqliteStore::open("sessions.db").await?;
+    /// # let _ = store;
+    /// # Ok(())
+    /// # }
+    /// ```
     pub async fn open(path: impl AsRef<Path>) -> Result<Self, StoreError> {
         Self::open_with(path, Durability::default()).await
     }
