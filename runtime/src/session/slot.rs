@@ -229,7 +229,7 @@ pub(super) enum Plan {
 pub(super) enum Found {
     Nothing,
     Refused(Refused, Option<Selector>),
-    Record { token: Token, record: Record },
+    Record { token: Token, presented: Presented, record: Record },
     Unavailable(Arc<SessionError>),
 }
 
@@ -281,7 +281,7 @@ impl Slot {
 }
 
 impl Access {
-    pub(super) fn new(context: ErrorContext, found: Found, config: &Config, now: Timestamp) -> Self {
+    pub(super) fn new(context: ErrorContext, found: Found, config: &Config) -> Self {
         let (session, client) = match found {
             Found::Nothing => (Session::Fresh, ClientCopy::None),
             Found::Refused(why, selector) => {
@@ -293,7 +293,7 @@ impl Access {
                 events::failed(&error);
                 (Session::Unavailable(error), ClientCopy::Untouchable)
             }
-            Found::Record { token, record } => Self::judge(token, record, config, now),
+            Found::Record { token, presented, record } => Self::judge(token, &presented, record, config),
         };
         let owned = matches!(&session, Session::Live(live) if live.record.header.owner.is_some());
         Self {
@@ -314,9 +314,8 @@ impl Access {
     }
 
     /// The one place that decides whether a record opens: the secret in constant time, then both deadlines.
-    fn judge(token: Token, mut record: Record, config: &Config, now: Timestamp) -> (Session, ClientCopy) {
-        let header = &mut record.header;
-        let presented = config.present(token.secret.hash(), now);
+    fn judge(token: Token, presented: &Presented, mut record: Record, config: &Config) -> (Session, ClientCopy) {
+        let (header, now) = (&mut record.header, presented.now);
         let Some(accepted) = header.accepts(&presented.secret_hash, now, presented.grace) else {
             events::refused(Refused::Stale, Some(&token.selector));
             let since = match &header.previous {
@@ -331,7 +330,7 @@ impl Access {
         }
         if config.backend.idle_touch() == IdleTouch::AtLoad {
             // The store has done this on its way; the copy follows.
-            header.touch(&presented);
+            header.touch(presented);
         }
         events::loaded(&token.selector);
         (Session::Live(Live { token, record, secret: accepted.into() }), ClientCopy::Current)
