@@ -8,8 +8,8 @@ use crate::{
     key::SessionKey,
     limits,
     record::{
-        Accepted, Cell, CellKey, Cells, Deadlines, Guard, Header, Patch, Payload, Presented, Put, Record, Rotation, Selector,
-        Timestamp,
+        Accepted, Cell, CellBody, CellKey, Cells, Deadlines, Guard, Header, Patch, Payload, Presented, Put, Record, Rotation,
+        Selector, Timestamp,
     },
     schema::{AnyField, Base, Cause, FieldState, Opener, PlacedField, Rule, Schema, SessionData, State, Undecodable},
     store::{IdleTouch, StoreError},
@@ -393,7 +393,7 @@ impl Access {
         }
         let mut cells = stored.cloned().unwrap_or_default();
         for pending in self.pending.iter().filter(|pending| pending.def.schema() == schema.name) {
-            cells.put_all(&pending.puts(now), 0);
+            pending.puts(now).for_each(|put| cells.insert(Cell::new(put.key, 0, put.body)));
         }
         Some(cells)
     }
@@ -662,7 +662,7 @@ impl Access {
         if head == Head::Sent {
             return Err(SessionError::HeadSent);
         }
-        check_size(&cells)?;
+        check_size(&cells, &[])?;
         let token = Token::generate()?;
         let wrapped_key = SessionKey::generate()?.wrap(&token.selector, &token.secret);
         let persistent = self.wishes.persistent.unwrap_or(config.policy.is_persistent());
@@ -699,9 +699,7 @@ impl Access {
             return if changes { Err(SessionError::Gone) } else { Ok(Plan::Nothing) };
         }
         if patch.carries_cells() {
-            let mut after = live.record.cells.clone();
-            after.put_all(&patch.puts, 0);
-            check_size(&after)?;
+            check_size(&live.record.cells, &patch.puts)?;
         }
         Ok(Plan::Commit { selector: live.token.selector, patch, next })
     }
@@ -979,14 +977,14 @@ impl Live {
 }
 
 impl Pending {
-    fn puts(&self, now: Timestamp) -> Vec<Put> {
+    fn puts(&self, now: Timestamp) -> impl Iterator<Item = Put> {
         puts(self.def, self.write.value(), now)
     }
 }
 
 /// The cells that store a field: its value, or tombstones at every generation.
-fn puts(def: &dyn AnyField, value: Option<&Payload>, now: Timestamp) -> Vec<Put> {
-    def.keys().iter().map(|key| Put::new(CellKey::from_static(key), def.body(value, now))).collect()
+fn puts(def: &'static dyn AnyField, value: Option<&Payload>, now: Timestamp) -> impl Iterator<Item = Put> {
+    def.keys().iter().map(move |key| Put::new(CellKey::from_static(key), def.body(value, now)))
 }
 
 fn is_expired(header: &Header, config: &Config, now: Timestamp) -> bool {
@@ -994,12 +992,16 @@ fn is_expired(header: &Header, config: &Config, now: Timestamp) -> bool {
     now >= idle_until.min(absolute_until)
 }
 
-fn check_size(cells: &Cells) -> Result<(), SessionError> {
-    let size = |cell: &Cell| cell.key.len() + cell.body.content.payload().map_or(0, |payload| payload.len());
-    if cells.iter().map(size).sum::<usize>() <= limits::RECORD {
+/// Whether the cells of a record are within the limit once these are put.
+fn check_size(cells: &Cells, puts: &[Put]) -> Result<(), SessionError> {
+    let size = |key: &CellKey, body: &CellBody| key.len() + body.content.payload().map_or(0, |payload| payload.len());
+    let stay = cells.iter().filter(|cell| puts.iter().all(|put| put.key != cell.key)).map(|cell| size(&cell.key, &cell.body));
+    if stay.chain(puts.iter().map(|put| size(&put.key, &put.body))).sum::<usize>() <= limits::RECORD {
         return Ok(());
     }
-    Err(SessionError::TooLarge { what: TooLarge::Record, limit: limits::RECORD, sizes: sizes(cells) })
+    let mut after = cells.clone();
+    after.put_all(puts, 0);
+    Err(SessionError::TooLarge { what: TooLarge::Record, limit: limits::RECORD, sizes: sizes(&after) })
 }
 
 /// The cells by size, largest first.
