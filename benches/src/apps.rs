@@ -50,7 +50,7 @@ fn filled() -> Visit {
 pub(crate) enum Scenario {
     /// All eight fields of an existing session are read.
     Read,
-    /// One of them is changed.
+    /// The same, and one of them is changed.
     Change,
     /// A request without a cookie begins a session with one field.
     New,
@@ -205,7 +205,7 @@ mod ours {
         Router::new()
             .route("/fill", get(fill))
             .route("/read", get(read))
-            .route("/change", get(count))
+            .route("/change", get(change))
             .route("/new", get(count))
             .route("/untouched", get(untouched))
     }
@@ -216,9 +216,18 @@ mod ours {
     }
 
     async fn read(session: TypedSession<Visit>) -> &'static str {
-        let s = &*session;
-        black_box((&*s.id, &*s.views, &*s.since, &*s.name, &*s.city, &*s.admin, &*s.cart, &*s.theme));
+        look(&session);
         DONE
+    }
+
+    async fn change(mut session: TypedSession<Visit>) -> &'static str {
+        look(&session);
+        *session.views += 1;
+        DONE
+    }
+
+    fn look(s: &VisitFields) {
+        black_box((&*s.id, &*s.views, &*s.since, &*s.name, &*s.city, &*s.admin, &*s.cart, &*s.theme));
     }
 
     async fn count(mut session: TypedSession<Visit>) -> &'static str {
@@ -246,7 +255,7 @@ mod key_per_field {
         Router::new()
             .route("/fill", get(fill))
             .route("/read", get(read))
-            .route("/change", get(count))
+            .route("/change", get(change))
             .route("/new", get(count))
             .route("/untouched", get(untouched))
     }
@@ -265,17 +274,27 @@ mod key_per_field {
     }
 
     async fn read(session: Session) -> &'static str {
-        black_box(Visit {
-            id: load(&session, "id").await.unwrap_or_default(),
-            views: load(&session, "views").await.unwrap_or_default(),
-            since: load(&session, "since").await.unwrap_or_default(),
-            name: load(&session, "name").await.unwrap_or_default(),
-            city: load(&session, "city").await.unwrap_or_default(),
-            admin: load(&session, "admin").await.unwrap_or_default(),
-            cart: load(&session, "cart").await.unwrap_or_default(),
-            theme: load(&session, "theme").await.unwrap_or_default(),
-        });
+        black_box(load_all(&session).await);
         DONE
+    }
+
+    async fn change(session: Session) -> &'static str {
+        let visit = black_box(load_all(&session).await);
+        store(&session, "views", visit.views + 1).await;
+        DONE
+    }
+
+    async fn load_all(session: &Session) -> Visit {
+        Visit {
+            id: load(session, "id").await.unwrap_or_default(),
+            views: load(session, "views").await.unwrap_or_default(),
+            since: load(session, "since").await.unwrap_or_default(),
+            name: load(session, "name").await.unwrap_or_default(),
+            city: load(session, "city").await.unwrap_or_default(),
+            admin: load(session, "admin").await.unwrap_or_default(),
+            cart: load(session, "cart").await.unwrap_or_default(),
+            theme: load(session, "theme").await.unwrap_or_default(),
+        }
     }
 
     async fn count(session: Session) -> &'static str {

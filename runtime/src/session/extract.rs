@@ -59,7 +59,7 @@ async fn enter<T: SessionData>(parts: &Parts) -> Result<Slot, SessionRejection> 
         let mut request = slot.lock();
         if request.access.is_none() {
             let context = ErrorContext::new(&parts.method, &parts.uri, &parts.headers);
-            request.access = Some(Box::new(Access::new(context, found, &config, now)));
+            request.access = Some(Box::new(Access::new(context, found, &config)));
         }
     }
     match slot.with_access(|access| access.outage().cloned()).flatten() {
@@ -80,14 +80,14 @@ async fn look(parts: &Parts, config: &Config, now: Timestamp) -> Found {
             let Some(token) = Token::parse(value) else { return Found::Refused(Refused::Malformed, None) };
             let presented = config.present(token.secret.hash(), now);
             match store.load(&token.selector, &presented, &Want::default()).await {
-                Ok(Some(record)) => Found::Record { token, record },
+                Ok(Some(record)) => Found::Record { token, presented, record },
                 Ok(None) => Found::Refused(Refused::Unknown, Some(token.selector)),
                 Err(error) => Found::Unavailable(Arc::new(error.into())),
             }
         }
         #[cfg(feature = "cookie")]
         Backend::Client(store) => match store.open(config.cookie.name(), value, now) {
-            Some((token, record)) => Found::Record { token, record },
+            Some((token, record)) => Found::Record { presented: config.present(token.secret.hash(), now), token, record },
             None => Found::Refused(Refused::Malformed, None),
         },
     }

@@ -8,8 +8,8 @@ use crate::{
     key::SessionKey,
     limits,
     record::{
-        Accepted, Cell, CellKey, Cells, Deadlines, Guard, Header, Patch, Payload, Presented, Put, Record, Rotation, Selector,
-        Timestamp,
+        Accepted, Cell, CellBody, CellKey, Cells, Deadlines, Guard, Header, Patch, Payload, Presented, Put, Record, Rotation,
+        Selector, Timestamp,
     },
     schema::{AnyField, Base, Cause, FieldState, Opener, PlacedField, Rule, Schema, SessionData, State, Undecodable},
     store::{IdleTouch, StoreError},
@@ -230,7 +230,7 @@ pub(super) enum Plan {
 pub(super) enum Found {
     Nothing,
     Refused(Refused, Option<Selector>),
-    Record { token: Token, record: Record },
+    Record { token: Token, presented: Presented, record: Record },
     Unavailable(Arc<SessionError>),
 }
 
@@ -282,7 +282,7 @@ impl Slot {
 }
 
 impl Access {
-    pub(super) fn new(context: ErrorContext, found: Found, config: &Config, now: Timestamp) -> Self {
+    pub(super) fn new(context: ErrorContext, found: Found, config: &Config) -> Self {
         let (session, client) = match found {
             Found::Nothing => (Session::Fresh, ClientCopy::None),
             Found::Refused(why, selector) => {
@@ -294,7 +294,7 @@ impl Access {
                 events::failed(&error);
                 (Session::Unavailable(error), ClientCopy::Untouchable)
             }
-            Found::Record { token, record } => Self::judge(token, record, config, now),
+            Found::Record { token, presented, record } => Self::judge(token, &presented, record, config),
         };
         let owned = matches!(&session, Session::Live(live) if live.record.header.owner.is_some());
         Self {
@@ -315,9 +315,8 @@ impl Access {
     }
 
     /// The one place that decides whether a record opens: the secret in constant time, then both deadlines.
-    fn judge(token: Token, mut record: Record, config: &Config, now: Timestamp) -> (Session, ClientCopy) {
-        let header = &mut record.header;
-        let presented = config.present(token.secret.hash(), now);
+    fn judge(token: Token, presented: &Presented, mut record: Record, config: &Config) -> (Session, ClientCopy) {
+        let (header, now) = (&mut record.header, presented.now);
         let Some(accepted) = header.accepts(&presented.secret_hash, now, presented.grace) else {
             events::refused(Refused::Stale, Some(&token.selector));
             let since = match &header.previous {
@@ -332,7 +331,7 @@ impl Access {
         }
         if config.backend.idle_touch() == IdleTouch::AtLoad {
             // The store has done this on its way; the copy follows.
-            header.touch(&presented);
+            header.touch(presented);
         }
         events::loaded(&token.selector);
         (Session::Live(Live { token, record, secret: accepted.into() }), ClientCopy::Current)
@@ -395,7 +394,7 @@ impl Access {
         }
         let mut cells = stored.cloned().unwrap_or_default();
         for pending in self.pending.iter().filter(|pending| pending.def.schema() == schema.name) {
-            cells.put_all(&pending.puts(now), 0);
+            pending.puts(now).for_each(|put| cells.insert(Cell::new(put.key, 0, put.body)));
         }
         Some(cells)
     }
@@ -669,7 +668,7 @@ impl Access {
         if head == Head::Sent {
             return Err(SessionError::HeadSent);
         }
-        check_size(&cells)?;
+        check_size(&cells, &[])?;
         let token = Token::generate()?;
         let wrapped_key = SessionKey::generate()?.wrap(&token.selector, &token.secret);
         let persistent = self.wishes.persistent.unwrap_or(config.policy.is_persistent());
@@ -706,9 +705,7 @@ impl Access {
             return if changes { Err(SessionError::Gone) } else { Ok(Plan::Nothing) };
         }
         if patch.carries_cells() {
-            let mut after = live.record.cells.clone();
-            after.put_all(&patch.puts, 0);
-            check_size(&after)?;
+            check_size(&live.record.cells, &patch.puts)?;
         }
         Ok(Plan::Commit { selector: live.token.selector, patch, next })
     }
@@ -987,14 +984,14 @@ impl Live {
 }
 
 impl Pending {
-    fn puts(&self, now: Timestamp) -> Vec<Put> {
+    fn puts(&self, now: Timestamp) -> impl Iterator<Item = Put> {
         puts(self.def, self.write.value(), now)
     }
 }
 
 /// The cells that store a field: its value, or tombstones at every generation.
-fn puts(def: &dyn AnyField, value: Option<&Payload>, now: Timestamp) -> Vec<Put> {
-    def.keys().iter().map(|key| Put::new(CellKey::from_static(key), def.body(value, now))).collect()
+fn puts(def: &'static dyn AnyField, value: Option<&Payload>, now: Timestamp) -> impl Iterator<Item = Put> {
+    def.keys().iter().map(move |key| Put::new(CellKey::from_static(key), def.body(value, now)))
 }
 
 fn is_expired(header: &Header, config: &Config, now: Timestamp) -> bool {
@@ -1002,12 +999,16 @@ fn is_expired(header: &Header, config: &Config, now: Timestamp) -> bool {
     now >= idle_until.min(absolute_until)
 }
 
-fn check_size(cells: &Cells) -> Result<(), SessionError> {
-    let size = |cell: &Cell| cell.key.len() + cell.body.content.payload().map_or(0, |payload| payload.len());
-    if cells.iter().map(size).sum::<usize>() <= limits::RECORD {
+/// Whether the cells of a record are within the limit once these are put.
+fn check_size(cells: &Cells, puts: &[Put]) -> Result<(), SessionError> {
+    let size = |key: &CellKey, body: &CellBody| key.len() + body.content.payload().map_or(0, |payload| payload.len());
+    let stay = cells.iter().filter(|cell| puts.iter().all(|put| put.key != cell.key)).map(|cell| size(&cell.key, &cell.body));
+    if stay.chain(puts.iter().map(|put| size(&put.key, &put.body))).sum::<usize>() <= limits::RECORD {
         return Ok(());
     }
-    Err(SessionError::TooLarge { what: TooLarge::Record, limit: limits::RECORD, sizes: sizes(cells) })
+    let mut after = cells.clone();
+    after.put_all(puts, 0);
+    Err(SessionError::TooLarge { what: TooLarge::Record, limit: limits::RECORD, sizes: sizes(&after) })
 }
 
 /// The cells by size, largest first.

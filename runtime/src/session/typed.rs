@@ -389,11 +389,11 @@ impl<T: SessionData> TypedSession<T> {
 
     /// Hands this handle's changes over to the request.
     fn check_in(&mut self) -> Result<(), SessionError> {
-        let mut request = self.link.slot.lock();
-        let now = request.config.now();
+        let mut guard = self.link.slot.lock();
+        let request = &mut *guard;
         let Some(access) = request.access.as_deref_mut() else { return Ok(()) };
         if access.incarnation() != self.link.incarnation {
-            drop(request);
+            drop(guard);
             let unsaved = self.link.unsaved != Unsaved::No;
             self.link.settle();
             (self.fields, self.link.incarnation) = Self::fields(&self.link.slot);
@@ -408,13 +408,14 @@ impl<T: SessionData> TypedSession<T> {
         if self.link.unsaved == Unsaved::No && !cfg!(debug_assertions) {
             return Ok(());
         }
+        let now = request.config.now();
         let mut result = Ok(());
         T::__visit(&mut self.fields, &mut |field| {
             if result.is_ok() {
                 result = access.check_in(field, now);
             }
         });
-        drop(request);
+        drop(guard);
         result.inspect(|()| self.link.settle())
     }
 }
