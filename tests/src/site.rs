@@ -1,6 +1,7 @@
 //! A small shop on any backend, a browser in front of it, and the eyes to see what went over the wire.
 
 use axum::{Router, body::Body, extract::Path, routing::any};
+use base64ct::{Base64UrlUnpadded, Encoding};
 use cloakroom::{
     Clock, CookiePolicy, KeyRing, Lifetime, SessionData, SessionLayer, TypedSession,
     record::{Presented, Record, SecretHash, Selector, Timestamp, Want},
@@ -10,7 +11,8 @@ use cloakroom::{
 use http::{HeaderValue, Request, header};
 use std::time::{Duration, SystemTime};
 
-pub use crate::shop::{COOKIE, CookieEffect, effect, selector};
+/// The cookie of a layer that was not told otherwise.
+pub const COOKIE: &str = "__Host-id";
 
 /// What the shop says to somebody it does not know.
 pub const FRESH: &str = ":0";
@@ -176,6 +178,26 @@ impl Site {
     }
 }
 
+/// What a response does to our cookie.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Effect {
+    Nothing,
+    Set(String),
+    Clear,
+}
+
+/// What a response does to our cookie; more than one Set-Cookie of its name fails the test.
+pub fn effect(response: &TestResponse) -> Effect {
+    let lines = response.set_cookies();
+    let ours: Vec<&str> = lines.iter().filter_map(|line| line.strip_prefix("__Host-id=")).collect();
+    match *ours {
+        [] => Effect::Nothing,
+        [line] if line.contains("; Max-Age=0;") && line.contains("; Expires=Thu, 01 Jan 1970 00:00:00 GMT") => Effect::Clear,
+        [line] => Effect::Set(line.split(';').next().unwrap_or_default().to_owned()),
+        _ => panic!("one cookie is set twice: {lines:?}"),
+    }
+}
+
 /// The one Set-Cookie of a response.
 pub fn set_cookie(response: &TestResponse) -> String {
     match &response.set_cookies()[..] {
@@ -189,6 +211,12 @@ pub fn max_age(response: &TestResponse) -> Option<u64> {
     let line = set_cookie(response);
     let age = line.split("; ").find_map(|attribute| attribute.strip_prefix("Max-Age="))?;
     Some(age.parse().unwrap_or_else(|_| panic!("{age:?} is no Max-Age: {line}")))
+}
+
+/// Where the record of a token lies.
+pub fn selector(token: &str) -> Selector {
+    let bytes = Base64UrlUnpadded::decode_vec(token).expect("a token is base64url");
+    Selector::from_bytes(bytes[..16].try_into().expect("a token has 32 bytes"))
 }
 
 /// The record under a key, read behind the application's back.

@@ -9,8 +9,8 @@ use cloakroom::{
     testing::{Fault, FaultStore, Gate, Op, Operation, TestClient},
 };
 use cloakroom_tests::{
-    shop::Events,
-    site::{CookieEffect, FRESH, Settings, Shop, Site, effect, keys, record, seconds, selector, shop, watched},
+    events::Events,
+    site::{Effect, FRESH, Settings, Shop, Site, effect, keys, record, seconds, selector, shop, watched},
 };
 use http::StatusCode;
 use serde::{Deserialize, Serialize, Serializer, ser::Error as _};
@@ -55,7 +55,7 @@ async fn reading_neither_writes_the_record_nor_sends_the_cookie() {
     store.take();
     for path in ["/", "/handle", "/expires", "/same"] {
         site.clock.advance(seconds(3_600));
-        assert_eq!(effect(&site.browser.get(path).await), CookieEffect::Nothing, "{path}");
+        assert_eq!(effect(&site.browser.get(path).await), Effect::Nothing, "{path}");
         let log = store.take();
         assert!(matches!(&log[..], [Op::Load { .. }]), "{path}: {log:?}");
     }
@@ -124,7 +124,7 @@ async fn malformed<S: SessionStore + Clone>(store: S) {
             (StatusCode::OK, FRESH),
             "{about}: all of the schema, not half of it"
         );
-        assert_eq!(effect(&response), CookieEffect::Nothing, "{about}");
+        assert_eq!(effect(&response), Effect::Nothing, "{about}");
         let said = events.take();
         assert_eq!(said.iter().filter(|line| line.contains("session.undecodable")).count(), 1, "{about}: {said:?}");
         let stored = record(&store, &key, site.now()).await.unwrap();
@@ -201,7 +201,7 @@ async fn unspeakable<B: IntoBackend>(backend: B) {
     let response = browser.post("/write").await;
     assert_eq!(response.status(), StatusCode::INTERNAL_SERVER_ERROR);
     assert!(!response.text().contains("written"));
-    assert_eq!(effect(&response), CookieEffect::Nothing);
+    assert_eq!(effect(&response), Effect::Nothing);
     assert_eq!(seen.load(Ordering::Relaxed), 1);
     browser.post("/visit").await;
     browser.post("/write").await;
@@ -258,7 +258,7 @@ async fn a_session_over_the_limit_is_refused_with_its_sizes_and_stays_as_it_was(
     let commits = store.count(Operation::Commit);
     let response = browser.post("/load/4").await;
     assert_eq!(response.status(), StatusCode::INTERNAL_SERVER_ERROR);
-    assert_eq!(effect(&response), CookieEffect::Nothing);
+    assert_eq!(effect(&response), Effect::Nothing);
     assert_eq!(sizes.load(Ordering::Relaxed), 5);
     assert_eq!(store.count(Operation::Commit), commits, "the store was not even asked");
     assert_eq!(browser.post("/load/0").await.status(), StatusCode::OK, "what was there is there");

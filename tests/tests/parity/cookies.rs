@@ -3,10 +3,8 @@
 use axum::{response::IntoResponse, routing::any};
 use cloakroom::{CookiePolicy, CookiePolicyError, SameSite, TypedSession, testing::Operation};
 use cloakroom_tests::{
-    shop::Events,
-    site::{
-        COOKIE, CookieEffect, FRESH, Settings, Shop, Site, effect, lifetime, max_age, seconds, set_cookie, shop, show, watched,
-    },
+    events::Events,
+    site::{COOKIE, Effect, FRESH, Settings, Shop, Site, effect, lifetime, max_age, seconds, set_cookie, shop, show, watched},
 };
 use http::{StatusCode, header};
 use std::time::Duration;
@@ -24,9 +22,9 @@ async fn attributes(cookie: CookiePolicy) -> Vec<String> {
 #[tokio::test]
 async fn the_first_real_write_sends_the_cookie() {
     for site in Site::everywhere(&Settings::default()).await {
-        assert_eq!(effect(&site.browser.get("/").await), CookieEffect::Nothing, "{}", site.backend);
-        assert_eq!(effect(&site.browser.post("/same").await), CookieEffect::Nothing, "{}", site.backend);
-        assert!(matches!(effect(&site.browser.post("/visit").await), CookieEffect::Set(_)), "{}", site.backend);
+        assert_eq!(effect(&site.browser.get("/").await), Effect::Nothing, "{}", site.backend);
+        assert_eq!(effect(&site.browser.post("/same").await), Effect::Nothing, "{}", site.backend);
+        assert!(matches!(effect(&site.browser.post("/visit").await), Effect::Set(_)), "{}", site.backend);
     }
 }
 
@@ -35,7 +33,7 @@ async fn a_write_to_an_existing_session_reaches_the_store_and_sends_no_cookie() 
     for site in Site::on_servers(&Settings::default()).await {
         site.browser.post("/visit").await;
         let response = site.browser.post("/visit").await;
-        assert_eq!(effect(&response), CookieEffect::Nothing, "{}", site.backend);
+        assert_eq!(effect(&response), Effect::Nothing, "{}", site.backend);
         assert!(!response.headers().contains_key(header::CACHE_CONTROL), "{}", site.backend);
         assert_eq!(site.browser.get("/").await.text(), ":2", "{}", site.backend);
     }
@@ -176,7 +174,7 @@ async fn a_value_with_line_breaks_quoted_or_encoded_gives_fresh_data() {
             let response = site.send("/", &[&ours(value)]).await;
             let shown = String::from_utf8_lossy(value);
             assert_eq!((response.status(), &*response.text()), (StatusCode::OK, FRESH), "{}: {shown}", site.backend);
-            assert_eq!(effect(&response), CookieEffect::Clear, "{}: {shown}", site.backend);
+            assert_eq!(effect(&response), Effect::Clear, "{}: {shown}", site.backend);
         }
     }
 }
@@ -187,7 +185,7 @@ async fn no_byte_of_a_hostile_cookie_reaches_the_response_or_the_store() {
     let site = Site::on(store.clone());
     for value in HOSTILE {
         let response = site.send("/visit", &[&ours(value)]).await;
-        let CookieEffect::Set(token) = effect(&response) else { panic!("a new session") };
+        let Effect::Set(token) = effect(&response) else { panic!("a new session") };
         assert!(
             token.len() == 43 && token.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte)),
             "{token}"
@@ -222,7 +220,7 @@ async fn a_forged_name_is_not_our_cookie() {
     ] {
         let response = site.send("/", &[format!("{name}={token}").as_bytes()]).await;
         assert_eq!(response.text(), FRESH, "{name:?}");
-        assert_eq!(effect(&response), CookieEffect::Nothing, "what is not ours is not cleared: {name:?}");
+        assert_eq!(effect(&response), Effect::Nothing, "what is not ours is not cleared: {name:?}");
     }
 }
 
@@ -265,7 +263,7 @@ async fn differing_duplicates_are_ambiguous_and_nothing_is_cleared() {
         let events = Events::capture();
         let response = site.send("/", &[fields[0].as_bytes(), fields[1].as_bytes()]).await;
         assert_eq!((response.status(), &*response.text()), (StatusCode::OK, FRESH));
-        assert_eq!(effect(&response), CookieEffect::Nothing);
+        assert_eq!(effect(&response), Effect::Nothing);
         let said = events.take();
         assert!(said.len() == 1 && said[0].contains("why=\"ambiguous\""), "{said:?}");
     }
@@ -284,7 +282,7 @@ async fn a_response_never_sets_our_cookie_twice() {
     });
     let routes = shop().route("/twice", twice).route("/other", other);
     let site = Site::of(watched(), &Settings::default(), routes);
-    assert!(matches!(effect(&site.browser.fork().post("/twice").await), CookieEffect::Set(value) if value != "forged"));
+    assert!(matches!(effect(&site.browser.fork().post("/twice").await), Effect::Set(value) if value != "forged"));
     let response = site.browser.fork().post("/other").await;
     assert_eq!(response.set_cookies().len(), 2);
     assert!(response.set_cookies().contains(&"theme=dark".to_owned()));

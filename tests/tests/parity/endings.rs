@@ -6,7 +6,7 @@ use cloakroom::{
     store::{MemoryStore, SessionStore, SqliteStore},
     testing::{Fault, FaultStore, Gate, Operation},
 };
-use cloakroom_tests::site::{CookieEffect, FRESH, Settings, Shop, Site, effect, record, selector, set_cookie, shop, watched};
+use cloakroom_tests::site::{Effect, FRESH, Settings, Shop, Site, effect, record, selector, set_cookie, shop, watched};
 use http::StatusCode;
 
 #[tokio::test]
@@ -52,7 +52,7 @@ async fn destroy_removes_the_record_and_clear_keeps_it_with_the_cookie() {
     let (token, key) = (site.token(), selector(&site.token()));
 
     let response = site.browser.post("/clear").await;
-    assert_eq!(effect(&response), CookieEffect::Nothing);
+    assert_eq!(effect(&response), Effect::Nothing);
     assert_eq!((site.token(), store.len()), (token, 1));
     assert_eq!(site.browser.get("/").await.text(), FRESH);
     assert_eq!(site.browser.get("/library").await.text(), "true", "cells of other structs stay");
@@ -81,9 +81,7 @@ async fn later_writes_of_a_request_that_destroyed_begin_a_new_session() {
     let site = Site::of(store.clone(), &Settings::default(), shop().route("/leave", leave));
     site.browser.post("/name/Ada").await;
     let before = site.token();
-    assert!(
-        matches!(effect(&site.browser.post("/leave").await), CookieEffect::Set(token) if selector(&token) != selector(&before))
-    );
+    assert!(matches!(effect(&site.browser.post("/leave").await), Effect::Set(token) if selector(&token) != selector(&before)));
     assert_eq!(site.browser.get("/").await.text(), "you are signed out:0");
     assert_eq!(site.present("/", &before).await.text(), FRESH);
     assert_eq!(store.len(), 1);
@@ -95,7 +93,7 @@ async fn destroying_a_session_that_nobody_began_sends_and_writes_nothing() {
     let site = Site::on(store.clone());
     let response = site.browser.post("/destroy").await;
     assert_eq!(response.status(), StatusCode::OK);
-    assert_eq!(effect(&response), CookieEffect::Nothing);
+    assert_eq!(effect(&response), Effect::Nothing);
     assert_eq!(store.take(), []);
 }
 
@@ -104,7 +102,7 @@ async fn destroying_with_a_cookie_that_opens_nothing_clears_it() {
     for site in Site::everywhere(&Settings::default()).await {
         let response = site.present("/destroy", &"A".repeat(43)).await;
         assert_eq!(response.status(), StatusCode::OK);
-        assert_eq!(effect(&response), CookieEffect::Clear, "{}", site.backend);
+        assert_eq!(effect(&response), Effect::Clear, "{}", site.backend);
     }
 }
 
@@ -130,7 +128,7 @@ async fn a_destroy_goes_out_whatever_the_status() {
     let store = MemoryStore::new();
     let site = Site::of(store.clone(), &Settings::default(), shop().route("/fail", fail));
     site.browser.post("/visit").await;
-    assert_eq!(effect(&site.browser.post("/fail").await), CookieEffect::Clear);
+    assert_eq!(effect(&site.browser.post("/fail").await), Effect::Clear);
     assert!(store.is_empty());
 }
 
@@ -142,7 +140,7 @@ async fn a_copy_of_a_destroyed_session_opens_nothing_on_a_server_side_store() {
         site.browser.post("/destroy").await;
         let response = site.present("/", &copy).await;
         assert_eq!(response.text(), FRESH, "{}", site.backend);
-        assert_eq!(effect(&response), CookieEffect::Clear, "{}", site.backend);
+        assert_eq!(effect(&response), Effect::Clear, "{}", site.backend);
     }
 }
 
@@ -164,11 +162,11 @@ async fn slow_against_destroy<S: SessionStore + Clone>(store: S) {
         async move { tab.post("/visit").await }
     });
     gate.reached().await;
-    assert_eq!(effect(&site.browser.post("/destroy").await), CookieEffect::Clear);
+    assert_eq!(effect(&site.browser.post("/destroy").await), Effect::Clear);
     gate.open();
     let late = slow.await.unwrap();
     assert_eq!(late.status(), StatusCode::CONFLICT, "{}", site.backend);
-    assert_eq!(effect(&late), CookieEffect::Nothing, "{}", site.backend);
+    assert_eq!(effect(&late), Effect::Nothing, "{}", site.backend);
     assert!(record(&store, &key, site.now()).await.is_none(), "{}", site.backend);
     assert_eq!(site.present("/", &token).await.text(), FRESH, "{}", site.backend);
 }
@@ -182,6 +180,6 @@ async fn destroying_twice_is_destroying() {
     let store = MemoryStore::new();
     let site = Site::of(store.clone(), &Settings::default(), Router::new().merge(shop()).route("/twice", twice));
     site.browser.post("/visit").await;
-    assert_eq!(effect(&site.browser.post("/twice").await), CookieEffect::Clear);
+    assert_eq!(effect(&site.browser.post("/twice").await), Effect::Clear);
     assert!(store.is_empty());
 }

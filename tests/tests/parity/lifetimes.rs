@@ -6,7 +6,7 @@ use cloakroom::{
     testing::{Op, Operation, SpyStore},
 };
 use cloakroom_tests::site::{
-    CookieEffect, FRESH, Settings, Site, effect, keys, lifetime, max_age, millis, record, seconds, selector, set_cookie, shop,
+    Effect, FRESH, Settings, Site, effect, keys, lifetime, max_age, millis, record, seconds, selector, set_cookie, shop,
     watched,
 };
 use std::time::Duration;
@@ -71,7 +71,7 @@ async fn kept_and_moved<S: SessionStore + Clone>(store: S, touches: usize) {
     site.clock.advance(seconds(20));
     let response = site.browser.get("/created").await;
     assert_eq!(response.text(), created);
-    assert_eq!(effect(&response), CookieEffect::Nothing);
+    assert_eq!(effect(&response), Effect::Nothing);
     let header = record(&store, &selector(&site.token()), site.now()).await.unwrap().header;
     assert_eq!((header.last_seen, header.idle_until), (site.now(), site.now().plus(seconds(100))));
     assert_eq!(header.revision, 1, "a touch is no write");
@@ -118,7 +118,7 @@ async fn an_idle_session_is_refused_on_load_by_every_backend() {
         site.clock.advance(seconds(10));
         let response = site.browser.get("/").await;
         assert_eq!(response.text(), FRESH, "{}", site.backend);
-        assert_eq!(effect(&response), CookieEffect::Clear, "{}", site.backend);
+        assert_eq!(effect(&response), Effect::Clear, "{}", site.backend);
     }
 }
 
@@ -131,7 +131,7 @@ async fn a_busy_session_is_refused_past_its_absolute_deadline_by_every_backend()
         }
         let response = site.browser.get("/").await;
         assert_eq!(response.text(), FRESH, "{}", site.backend);
-        assert_eq!(effect(&response), CookieEffect::Clear, "{}", site.backend);
+        assert_eq!(effect(&response), Effect::Clear, "{}", site.backend);
     }
 }
 
@@ -144,7 +144,7 @@ async fn an_expired_session_is_refused_its_cookie_cleared_and_its_record_swept()
     site.clock.advance(seconds(3_600));
     let response = site.present("/", &copy).await;
     assert_eq!(response.text(), FRESH);
-    assert_eq!(effect(&response), CookieEffect::Clear, "zero, and never below: {}", set_cookie(&response));
+    assert_eq!(effect(&response), Effect::Clear, "zero, and never below: {}", set_cookie(&response));
     assert_eq!(store.count(Operation::Commit), 0, "an expired record is not written with a second to live");
     assert_eq!(store.inner().inner().sweep(site.now(), 10).await.unwrap(), 1);
     assert!(store.inner().inner().is_empty());
@@ -186,7 +186,7 @@ async fn refused_after_the_change(before: Lifetime, after: Lifetime, pause: Dura
         old.clock.advance(pause);
         let response = new.present("/", &old.token()).await;
         assert_eq!(response.text(), FRESH, "{} from {before} to {after}", old.backend);
-        assert_eq!(effect(&response), CookieEffect::Clear, "{} from {before} to {after}", old.backend);
+        assert_eq!(effect(&response), Effect::Clear, "{} from {before} to {after}", old.backend);
     }
     let (memory, sqlite) = (MemoryStore::new(), SqliteStore::in_memory().await.unwrap());
     check([memory.clone(), memory], before, after, pause).await;

@@ -12,8 +12,8 @@ use cloakroom::{
     testing::{Fault, Operation, TestClient},
 };
 use cloakroom_tests::{
-    shop::Events,
-    site::{CookieEffect, FRESH, Settings, Shop, Site, effect, seconds, selector, shop, show, watched},
+    events::Events,
+    site::{Effect, FRESH, Settings, Shop, Site, effect, seconds, selector, shop, show, watched},
 };
 use http::{StatusCode, header};
 
@@ -43,7 +43,7 @@ async fn a_handler_that_takes_no_session_costs_no_store_call() {
     let response = site.browser.get("/plain").await;
     assert_eq!(response.text(), "plain");
     assert_eq!(store.take(), []);
-    assert_eq!(effect(&response), CookieEffect::Nothing);
+    assert_eq!(effect(&response), Effect::Nothing);
     assert!(!response.headers().contains_key(header::VARY), "nobody looked at the cookie");
 }
 
@@ -66,7 +66,7 @@ async fn without_a_cookie_there_are_defaults_and_no_store_call() {
     let site = Site::on(store.clone());
     let response = site.browser.get("/").await;
     assert_eq!(response.text(), FRESH);
-    assert_eq!(effect(&response), CookieEffect::Nothing);
+    assert_eq!(effect(&response), Effect::Nothing);
     assert_eq!(store.take(), []);
 }
 
@@ -76,7 +76,7 @@ async fn an_unknown_id_gives_defaults_and_is_cleared() {
         let events = Events::capture();
         let response = site.present("/", &"A".repeat(43)).await;
         assert_eq!((response.status(), &*response.text()), (StatusCode::OK, FRESH), "{}", site.backend);
-        assert_eq!(effect(&response), CookieEffect::Clear, "{}", site.backend);
+        assert_eq!(effect(&response), Effect::Clear, "{}", site.backend);
         let said = events.take();
         assert!(said.len() == 1 && said[0].contains("why=\"unknown\""), "{said:?}");
     }
@@ -177,7 +177,7 @@ async fn a_store_that_fails_to_load_is_a_503_that_keeps_the_cookie_and_runs_no_h
     let response = site.browser.post("/visit").await;
     assert_eq!(response.status(), StatusCode::SERVICE_UNAVAILABLE);
     assert!(response.headers().contains_key(header::RETRY_AFTER));
-    assert_eq!(effect(&response), CookieEffect::Nothing);
+    assert_eq!(effect(&response), Effect::Nothing);
     assert_eq!(site.browser.get("/").await.text(), ":1", "the handler did not run, and the cookie still opens");
 }
 
@@ -188,14 +188,14 @@ async fn a_store_that_fails_to_write_is_a_503_that_keeps_the_cookie() {
     store.inner().next(Operation::Create, Fault::Unavailable);
     let response = site.browser.post("/visit").await;
     assert_eq!(response.status(), StatusCode::SERVICE_UNAVAILABLE);
-    assert_eq!(effect(&response), CookieEffect::Nothing, "no cookie for a record that does not exist");
+    assert_eq!(effect(&response), Effect::Nothing, "no cookie for a record that does not exist");
     site.browser.post("/visit").await;
     for fault in [Fault::Unavailable, Fault::UnknownNotApplied] {
         store.inner().next(Operation::Commit, fault);
         let response = site.browser.post("/visit").await;
         assert_eq!(response.status(), StatusCode::SERVICE_UNAVAILABLE);
         assert!(response.headers().contains_key(header::RETRY_AFTER));
-        assert_eq!(effect(&response), CookieEffect::Nothing);
+        assert_eq!(effect(&response), Effect::Nothing);
     }
     assert_eq!(site.browser.get("/").await.text(), ":1");
 }
@@ -213,7 +213,7 @@ async fn an_id_that_we_did_not_issue_is_never_adopted() {
     ];
     for value in &hostile {
         let response = site.present("/visit", value).await;
-        let CookieEffect::Set(token) = effect(&response) else { panic!("{value:?}: a new session gets a cookie") };
+        let Effect::Set(token) = effect(&response) else { panic!("{value:?}: a new session gets a cookie") };
         assert_ne!(&token, value);
         assert_eq!(token.len(), 43);
         if value.len() == 43 {

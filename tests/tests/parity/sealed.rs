@@ -8,8 +8,8 @@ use cloakroom::{
     testing::{ManualClock, TestClient},
 };
 use cloakroom_tests::{
-    shop::Events,
-    site::{COOKIE, CookieEffect, FRESH, Settings, Site, effect, keys, lifetime, max_age, seconds, set_cookie, shop},
+    events::Events,
+    site::{COOKIE, Effect, FRESH, Settings, Site, effect, keys, lifetime, max_age, seconds, set_cookie, shop},
 };
 use http::StatusCode;
 use std::{
@@ -47,7 +47,7 @@ async fn a_browser_session_seal_opens_and_is_bounded_by_the_deadline_inside() {
 async fn destroying_a_sealed_session_that_does_not_exist_does_nothing() {
     let response = site(&Settings::default()).browser.post("/destroy").await;
     assert_eq!(response.status(), StatusCode::OK);
-    assert_eq!(effect(&response), CookieEffect::Nothing);
+    assert_eq!(effect(&response), Effect::Nothing);
 }
 
 #[tokio::test]
@@ -58,7 +58,7 @@ async fn garbage_and_unsealed_values_give_fresh_data_and_clear_the_cookie() {
         let events = Events::capture();
         let response = site.present("/", value).await;
         assert_eq!((response.status(), &*response.text()), (StatusCode::OK, FRESH), "{value}");
-        assert_eq!(effect(&response), CookieEffect::Clear, "{value}");
+        assert_eq!(effect(&response), Effect::Clear, "{value}");
         let said = events.take();
         assert!(said.len() == 1 && said[0].contains("why=\"malformed\""), "{value}: {said:?}");
     }
@@ -103,7 +103,7 @@ async fn a_session_that_has_outgrown_its_cookie_keeps_the_last_one_that_fitted()
     site.browser.post("/name/Ada").await;
     let response = site.browser.post("/long-name/8000").await;
     assert_eq!(response.status(), StatusCode::INTERNAL_SERVER_ERROR);
-    assert_eq!(effect(&response), CookieEffect::Nothing);
+    assert_eq!(effect(&response), Effect::Nothing);
     assert_eq!(site.browser.get("/").await.text(), "Ada:0");
 }
 
@@ -143,7 +143,7 @@ async fn seals_of_equal_data_differ_and_no_nonce_comes_twice() {
     let mut nonces = HashSet::new();
     let mut seals = HashSet::new();
     for _ in 0..200 {
-        let CookieEffect::Set(value) = effect(&site.browser.fork().post("/visit").await) else { panic!("a new session") };
+        let Effect::Set(value) = effect(&site.browser.fork().post("/visit").await) else { panic!("a new session") };
         let bytes = Base64UrlUnpadded::decode_vec(&value).unwrap();
         assert!(nonces.insert(bytes[NONCE].to_vec()), "a nonce came twice");
         assert!(seals.insert(bytes[NONCE.end..].to_vec()), "two seals are the same");
@@ -162,7 +162,7 @@ async fn a_seal_cut_at_any_length_is_malformed_and_never_a_panic() {
     for length in 0..whole.len() {
         let response = site.present("/", &whole[..length]).await;
         assert_eq!((response.status(), &*response.text()), (StatusCode::OK, FRESH), "cut to {length}");
-        assert_eq!(effect(&response), CookieEffect::Clear, "cut to {length}");
+        assert_eq!(effect(&response), Effect::Clear, "cut to {length}");
     }
     assert_eq!(site.present("/", &whole).await.text(), "Ada:0");
 }
@@ -179,7 +179,7 @@ async fn a_seal_with_any_character_changed_gives_fresh_data_and_a_deletion_cooki
         let response = site.present("/", &forged).await;
         assert!(matches!(&events.take()[..], [one] if one.contains("why=\"malformed\"")), "changed at {at}");
         assert_eq!((response.status(), &*response.text()), (StatusCode::OK, FRESH), "changed at {at}");
-        assert_eq!(effect(&response), CookieEffect::Clear, "changed at {at}");
+        assert_eq!(effect(&response), Effect::Clear, "changed at {at}");
     }
     for more in ["A", "AAAA", "=", "."] {
         assert_eq!(site.present("/", &format!("{whole}{more}")).await.text(), FRESH);
@@ -193,7 +193,7 @@ async fn a_wrong_key_opens_nothing_and_is_fresh_data_at_the_request() {
     let other = Site::on(CookieStore::new(KeyRing::generate().unwrap()));
     let response = other.present("/", &site.token()).await;
     assert_eq!((response.status(), &*response.text()), (StatusCode::OK, FRESH));
-    assert_eq!(effect(&response), CookieEffect::Clear);
+    assert_eq!(effect(&response), Effect::Clear);
 }
 
 #[tokio::test]
@@ -226,7 +226,7 @@ async fn a_sealed_session_cannot_be_kept_alive_by_replay() {
         let response = site.present("/visit", &newest).await;
         assert_eq!(response.text(), format!(":{}", second + 1));
         assert_eq!(max_age(&response), Some(10 - second));
-        let CookieEffect::Set(value) = effect(&response) else { panic!("sealed anew") };
+        let Effect::Set(value) = effect(&response) else { panic!("sealed anew") };
         copies.push(value);
     }
     site.clock.advance(Duration::from_millis(999));
@@ -236,7 +236,7 @@ async fn a_sealed_session_cannot_be_kept_alive_by_replay() {
         let response = site.present("/visit", copy).await;
         assert_eq!(response.status(), StatusCode::OK);
         assert_eq!(response.text(), ":1", "copy {at} was taken for a session past its deadline");
-        assert_ne!(effect(&response), CookieEffect::Nothing);
+        assert_ne!(effect(&response), Effect::Nothing);
     }
 }
 
@@ -258,7 +258,7 @@ async fn a_copy_of_a_destroyed_sealed_session_replays_until_its_deadline_and_no_
     let site = site(&Settings::lasting(lifetime(seconds(60))));
     site.browser.post("/name/Ada").await;
     let copy = site.token();
-    assert_eq!(effect(&site.browser.post("/destroy").await), CookieEffect::Clear);
+    assert_eq!(effect(&site.browser.post("/destroy").await), Effect::Clear);
     assert_eq!(site.browser.get("/").await.text(), FRESH);
     site.clock.advance(seconds(59));
     assert_eq!(site.present("/", &copy).await.text(), "Ada:0", "documented: nobody keeps a list");
@@ -271,7 +271,7 @@ async fn rotating_a_sealed_session_gives_it_another_id_and_keeps_its_data() {
     let site = site(&Settings::default());
     site.browser.post("/name/Ada").await;
     let (id, copy) = (site.browser.get("/handle").await.text(), site.token());
-    assert!(matches!(effect(&site.browser.post("/rotate").await), CookieEffect::Set(_)));
+    assert!(matches!(effect(&site.browser.post("/rotate").await), Effect::Set(_)));
     assert_ne!(site.browser.get("/handle").await.text(), id);
     assert_eq!(site.browser.get("/").await.text(), "Ada:0");
     assert_eq!(site.present("/", &copy).await.text(), "Ada:0", "documented: old copies replay until their deadline");
@@ -282,8 +282,8 @@ async fn of_parallel_responses_of_a_sealed_session_the_last_wins_as_a_whole() {
     let site = site(&Settings::default());
     site.browser.post("/visit").await;
     let start = site.token();
-    let CookieEffect::Set(named) = effect(&site.present("/name/Ada", &start).await) else { panic!("sealed") };
-    let CookieEffect::Set(visited) = effect(&site.present("/visit", &start).await) else { panic!("sealed") };
+    let Effect::Set(named) = effect(&site.present("/name/Ada", &start).await) else { panic!("sealed") };
+    let Effect::Set(visited) = effect(&site.present("/visit", &start).await) else { panic!("sealed") };
     assert_eq!(site.present("/", &named).await.text(), "Ada:1");
     assert_eq!(site.present("/", &visited).await.text(), ":2");
 }
@@ -296,7 +296,7 @@ async fn a_sealed_session_in_use_is_sealed_again_once_per_fifth_of_the_idle_time
     let mut seals = 0;
     for _ in 0..100 {
         site.clock.advance(seconds(2));
-        seals += usize::from(effect(&site.browser.get("/").await) != CookieEffect::Nothing);
+        seals += usize::from(effect(&site.browser.get("/").await) != Effect::Nothing);
     }
     assert_eq!(seals, 10);
     assert_eq!(site.browser.get("/").await.text(), ":1");
@@ -315,5 +315,5 @@ async fn a_seal_from_a_clock_far_ahead_is_refused() {
     let (here, ahead) = (at(now), at(now + seconds(3_600)));
     ahead.browser.post("/").await;
     let value = ahead.browser.cookie(COOKIE).unwrap();
-    assert!(matches!(effect(&here.present("/", &value).await), CookieEffect::Set(other) if other != value));
+    assert!(matches!(effect(&here.present("/", &value).await), Effect::Set(other) if other != value));
 }

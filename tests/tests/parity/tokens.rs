@@ -9,8 +9,8 @@ use cloakroom::{
     testing::{Op, Operation, RotationKind},
 };
 use cloakroom_tests::{
-    shop::Events,
-    site::{CookieEffect, FRESH, Settings, Shop, Site, effect, record, selector, shop, show, watched},
+    events::Events,
+    site::{Effect, FRESH, Settings, Shop, Site, effect, record, selector, shop, show, watched},
 };
 use std::collections::HashSet;
 
@@ -23,7 +23,7 @@ async fn a_token_is_43_characters_of_base64url_and_never_the_same() {
     let site = Site::on(watched());
     let mut seen = HashSet::new();
     for _ in 0..200 {
-        let CookieEffect::Set(token) = effect(&site.browser.fork().post("/visit").await) else { panic!("a new session") };
+        let Effect::Set(token) = effect(&site.browser.fork().post("/visit").await) else { panic!("a new session") };
         assert_eq!(token.len(), 43);
         assert!(token.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte)), "{token}");
         assert!(seen.insert(token[..21].to_owned()), "a selector came twice");
@@ -36,14 +36,14 @@ async fn after_a_rotation_the_client_holds_another_token_and_the_old_one_is_dead
     for site in Site::on_servers(&Settings::default()).await {
         site.browser.post("/name/Ada").await;
         let old = site.token();
-        assert!(matches!(effect(&site.browser.post("/rotate").await), CookieEffect::Set(_)), "{}", site.backend);
+        assert!(matches!(effect(&site.browser.post("/rotate").await), Effect::Set(_)), "{}", site.backend);
         let new = site.token();
         assert_eq!(selector(&old), selector(&new), "the store's key stays");
         assert_ne!(old, new);
         assert_eq!(site.browser.get("/").await.text(), "Ada:0", "{}", site.backend);
         let response = site.present("/", &old).await;
         assert_eq!(response.text(), FRESH, "{}", site.backend);
-        assert_eq!(effect(&response), CookieEffect::Nothing, "it could erase the newer token: {}", site.backend);
+        assert_eq!(effect(&response), Effect::Nothing, "it could erase the newer token: {}", site.backend);
     }
 }
 
@@ -99,10 +99,10 @@ async fn rotating_and_destroying_in_one_request_leaves_no_record_and_no_way_in()
         let site = Site::of(store.clone(), &Settings::default(), routes);
         site.browser.post("/name/Ada").await;
         let old = site.token();
-        assert_eq!(effect(&site.browser.post(path).await), CookieEffect::Clear, "{path}");
+        assert_eq!(effect(&site.browser.post(path).await), Effect::Clear, "{path}");
         assert!(store.is_empty(), "{path}: a record survived");
         assert_eq!(site.present("/", &old).await.text(), FRESH, "{path}");
-        assert_eq!(effect(&site.present("/", &old).await), CookieEffect::Clear, "{path}: it is unknown now");
+        assert_eq!(effect(&site.present("/", &old).await), Effect::Clear, "{path}: it is unknown now");
     }
 }
 
@@ -124,7 +124,7 @@ async fn rotating_twice_leaves_one_record_and_one_token_that_opens_it() {
         let site = Site::of(store.clone(), &Settings::default(), routes);
         site.browser.post("/name/Ada").await;
         let old = site.token();
-        assert!(matches!(effect(&site.browser.post(path).await), CookieEffect::Set(_)), "{path}");
+        assert!(matches!(effect(&site.browser.post(path).await), Effect::Set(_)), "{path}");
         assert_eq!(store.len(), 1, "{path}");
         assert_eq!(site.browser.get("/").await.text(), "Ada:0", "{path}");
         assert_eq!(site.present("/", &old).await.text(), FRESH, "{path}");
@@ -144,7 +144,7 @@ async fn rotating_before_anything_is_read_loses_nothing() {
 #[tokio::test]
 async fn rotating_a_session_that_does_not_exist_creates_none() {
     for site in Site::everywhere(&Settings::default()).await {
-        assert_eq!(effect(&site.browser.post("/rotate").await), CookieEffect::Nothing, "{}", site.backend);
+        assert_eq!(effect(&site.browser.post("/rotate").await), Effect::Nothing, "{}", site.backend);
     }
 }
 
