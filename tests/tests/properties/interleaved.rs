@@ -44,14 +44,15 @@ fn values(data: &DataFields) -> [Value; 5] {
     })
 }
 
-/// What a running handler is told to do; it answers with what it sees then.
-type Told = (Step, oneshot::Sender<[Value; 5]>);
+/// What a running handler is told to do; it answers with what came of it and what it sees then.
+type Told = (Step, oneshot::Sender<(u16, [Value; 5])>);
 
 type Orders = Arc<Mutex<mpsc::Receiver<Told>>>;
 
 async fn obey(Extension(orders): Extension<Orders>, mut data: TypedSession<Data>) {
     let mut orders = orders.lock().await;
     while let Some((step, reply)) = orders.recv().await {
+        let mut status = 200;
         match step {
             Step::Set(_, Key::Last, to) => *data.last = to,
             Step::Set(_, Key::Sum, to) => *data.sum = to,
@@ -63,10 +64,11 @@ async fn obey(Extension(orders): Extension<Orders>, mut data: TypedSession<Data>
             Step::Clear(_) => data.clear(),
             Step::Destroy(_) => data.destroy(),
             Step::Rotate(_) => data.rotate(),
+            Step::Save(_) => status = data.save().await.map_or_else(|error| error.status().as_u16(), |()| 200),
             Step::Finish(_) => return,
             _ => {}
         }
-        reply.send(values(&data)).unwrap();
+        reply.send((status, values(&data))).unwrap();
     }
 }
 
@@ -88,7 +90,7 @@ impl Running {
         Self { orders, response: tokio::spawn(async move { app.oneshot(request).await.unwrap() }) }
     }
 
-    async fn tell(&self, step: Step) -> [Value; 5] {
+    async fn tell(&self, step: Step) -> (u16, [Value; 5]) {
         let (reply, answer) = oneshot::channel();
         self.orders.send((step, reply)).await.unwrap();
         answer.await.unwrap()
@@ -137,7 +139,7 @@ async fn play<B: IntoBackend<Side: 'static>>(side: Side, backend: B, steps: Vec<
                     continue;
                 }
                 let request = Running::start(&app, held.as_ref().map(|(value, _)| value.as_str()));
-                prop_assert_eq!(request.tell(step).await, model.begin(at, token));
+                prop_assert_eq!(request.tell(step).await, (200, model.begin(at, token)));
                 running[at] = Some(request);
             }
             Step::Finish(at) => {
@@ -160,6 +162,17 @@ async fn play<B: IntoBackend<Side: 'static>>(side: Side, backend: B, steps: Vec<
                             older = newest.replace((value, token)).or(older);
                         }
                     }
+                }
+            }
+            Step::Save(at) => {
+                let Some(request) = &running[at] else { continue };
+                let (status, _) = request.tell(step).await;
+                prop_assert_eq!(status, model.save(at), "a save of request {}", at);
+                if status != 200 {
+                    // What a handler answers after a failed save is its own affair.
+                    request.response.abort();
+                    running[at] = None;
+                    model.abort(at);
                 }
             }
             Step::Abort(at) => {
@@ -206,7 +219,7 @@ async fn play<B: IntoBackend<Side: 'static>>(side: Side, backend: B, steps: Vec<
     for (value, token) in seen {
         let request = Running::start(&app, Some(&value));
         let found = request.tell(Step::Tick(0)).await;
-        prop_assert_eq!(found, model.values(token).unwrap_or_else(|| KEYS.map(Key::default)));
+        prop_assert_eq!(found.1, model.values(token).unwrap_or_else(|| KEYS.map(Key::default)));
         request.response.abort();
     }
     Ok(())

@@ -60,6 +60,8 @@ pub(crate) enum Step {
     Clear(usize),
     Destroy(usize),
     Rotate(usize),
+    /// The handler saves and goes on.
+    Save(usize),
     /// The handler returns.
     Finish(usize),
     /// The client goes away.
@@ -89,6 +91,7 @@ pub(crate) fn steps() -> impl Strategy<Value = Vec<Step>> {
         1 => request().prop_map(Step::Clear),
         1 => request().prop_map(Step::Destroy),
         1 => request().prop_map(Step::Rotate),
+        2 => request().prop_map(Step::Save),
         5 => request().prop_map(Step::Finish),
         1 => request().prop_map(Step::Abort),
         1 => prop_oneof![4 => 1..90u64, 1 => Just(LIFETIME)].prop_map(Step::Tick),
@@ -144,24 +147,41 @@ enum Touch {
 
 #[derive(Clone, Debug)]
 enum Found {
-    /// No session; whether the client's cookie is to be cleared.
-    Fresh {
-        dead: bool,
-    },
+    /// No session yet.
+    Fresh,
+    /// A session, and what this request knows of it.
     Live {
         token: Token,
-        loaded: Box<Session>,
+        known: Box<Session>,
     },
     Stale {
         just_now: bool,
     },
+    /// A commit has learned that it is gone.
+    Lost,
+}
+
+/// What the browser's cookie is worth.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Copy {
+    None,
+    Current,
+    Dead,
+    Untouchable,
 }
 
 #[derive(Clone, Debug)]
 struct Request {
     found: Found,
+    copy: Copy,
+    /// A token that the response must hand out.
+    reply: Option<Token>,
+    /// Whether the response may, or may not, hand out the cookie again.
+    renewed: bool,
     doomed: Option<usize>,
     rotate: bool,
+    /// What the handle was made from, or has last saved; `None` is the default.
+    base: [Option<Value>; 5],
     held: [Value; 5],
     touched: [Touch; 5],
 }
@@ -172,7 +192,7 @@ pub(crate) enum Effect {
     Nothing,
     Set,
     Clear,
-    /// Sealed again or not, depending on how long ago it was.
+    /// Sealed again or not, depending on how long ago it was; or saved in a session that somebody has ended since.
     NothingOrSet,
 }
 
@@ -216,22 +236,34 @@ impl Model {
 
     /// A request loads; answers the values it sees.
     pub(crate) fn begin(&mut self, request: usize, token: Option<Token>) -> [Value; 5] {
-        let found = match token {
-            None => Found::Fresh { dead: false },
+        let (found, copy) = match token {
+            None => (Found::Fresh, Copy::None),
             Some(token) => match &self.sessions[token.session] {
                 Some(session) if session.epoch != token.epoch => {
-                    Found::Stale { just_now: self.now < session.rotated + PARALLEL }
+                    (Found::Stale { just_now: self.now < session.rotated + PARALLEL }, Copy::Untouchable)
                 }
-                Some(session) if !self.is_expired(session) => Found::Live { token, loaded: Box::new(session.clone()) },
-                _ => Found::Fresh { dead: true },
+                Some(session) if !self.is_expired(session) => {
+                    (Found::Live { token, known: Box::new(session.clone()) }, Copy::Current)
+                }
+                _ => (Found::Fresh, Copy::Dead),
             },
         };
-        let held = match &found {
-            Found::Live { loaded, .. } => values(loaded),
-            _ => KEYS.map(Key::default),
+        let base = match &found {
+            Found::Live { known, .. } => known.cells.clone().map(|cell| cell.value),
+            _ => [const { None }; 5],
         };
-        self.requests[request] =
-            Some(Request { found, doomed: None, rotate: false, held: held.clone(), touched: [Touch::Untouched; 5] });
+        let held = KEYS.map(|key| base[key as usize].clone().unwrap_or_else(|| key.default()));
+        self.requests[request] = Some(Request {
+            found,
+            copy,
+            reply: None,
+            renewed: false,
+            doomed: None,
+            rotate: false,
+            base,
+            held: held.clone(),
+            touched: [Touch::Untouched; 5],
+        });
         held
     }
 
@@ -256,9 +288,14 @@ impl Model {
         request.held = KEYS.map(Key::default);
         request.touched = [Touch::Untouched; 5];
         request.rotate = false;
+        request.base = [const { None }; 5];
+        request.reply = None;
         if let Found::Live { token, .. } = &request.found {
             request.doomed = Some(token.session);
-            request.found = Found::Fresh { dead: true };
+            request.found = Found::Fresh;
+            if request.copy == Copy::Current {
+                request.copy = Copy::Dead;
+            }
         }
     }
 
@@ -271,27 +308,47 @@ impl Model {
         self.requests[request] = None;
     }
 
+    /// A handler saves: 200, or what it would be answered with.
+    pub(crate) fn save(&mut self, at: usize) -> u16 {
+        let mut request = self.requests[at].take().unwrap();
+        let status = self.settle(&mut request);
+        self.requests[at] = Some(request);
+        status
+    }
+
     /// A handler returns to a POST: status, what happens to the cookie, and the token in it.
-    pub(crate) fn finish(&mut self, request: usize) -> (u16, Effect, Option<Token>) {
-        let request = self.requests[request].take().unwrap();
-        if let (Some(doomed), Side::Server) = (request.doomed, self.side) {
-            self.sessions[doomed] = None;
-        }
-        match &request.found {
-            Found::Fresh { dead } => self.create(&request, if *dead { Effect::Clear } else { Effect::Nothing }),
-            Found::Stale { just_now: false } => self.create(&request, Effect::Nothing),
-            Found::Stale { just_now: true } => {
-                let status = if request.writes(None).is_empty() { 200 } else { 409 };
-                (status, Effect::Nothing, None)
+    pub(crate) fn finish(&mut self, at: usize) -> (u16, Effect, Option<Token>) {
+        let mut request = self.requests[at].take().unwrap();
+        let status = self.settle(&mut request);
+        match (&request.found, request.reply) {
+            (Found::Live { .. }, Some(token)) => {
+                let ended = self.side == Side::Server && self.values(token).is_none();
+                (status, if ended { Effect::NothingOrSet } else { Effect::Set }, Some(token))
             }
-            Found::Live { token, loaded } => self.commit(&request, *token, loaded),
+            (Found::Live { token, .. }, None) if request.renewed => (status, Effect::NothingOrSet, Some(*token)),
+            _ if request.copy == Copy::Dead => (status, Effect::Clear, None),
+            _ => (status, Effect::Nothing, None),
         }
     }
 
-    fn create(&mut self, request: &Request, otherwise: Effect) -> (u16, Effect, Option<Token>) {
-        let writes = request.writes(None);
+    /// One commit.
+    fn settle(&mut self, request: &mut Request) -> u16 {
+        if let (Some(doomed), Side::Server) = (request.doomed.take(), self.side) {
+            self.sessions[doomed] = None;
+        }
+        let writes = request.writes();
+        request.check_in();
+        match request.found {
+            Found::Fresh | Found::Stale { just_now: false } => self.create(request, writes),
+            Found::Live { .. } => self.commit(request, writes),
+            Found::Stale { just_now: true } | Found::Lost if writes.is_empty() => 200,
+            Found::Stale { just_now: true } | Found::Lost => request.lose(),
+        }
+    }
+
+    fn create(&mut self, request: &mut Request, writes: Vec<(Key, Option<Value>)>) -> u16 {
         if writes.is_empty() {
-            return (200, otherwise, None);
+            return 200;
         }
         let mut session = Session {
             cells: KEYS.map(|_| Cell { value: None, stamp: 0 }),
@@ -303,52 +360,61 @@ impl Model {
         for (key, value) in writes {
             session.cells[key as usize] = Cell { value, stamp: 1 };
         }
+        let token = Token { session: self.sessions.len(), epoch: 0 };
+        request.reply = Some(token);
+        request.found = Found::Live { token, known: Box::new(session.clone()) };
         self.sessions.push(Some(session));
-        (200, Effect::Set, Some(Token { session: self.sessions.len() - 1, epoch: 0 }))
+        200
     }
 
-    fn commit(&mut self, request: &Request, token: Token, loaded: &Session) -> (u16, Effect, Option<Token>) {
-        let writes = request.writes(Some(loaded));
+    fn commit(&mut self, request: &mut Request, writes: Vec<(Key, Option<Value>)>) -> u16 {
+        let Found::Live { token, known } = &mut request.found else { return 200 };
         if writes.is_empty() && !request.rotate {
-            let sealed_again = self.side == Side::Client && !self.is_expired(loaded);
-            return (200, if sealed_again { Effect::NothingOrSet } else { Effect::Nothing }, Some(token));
+            request.renewed = self.side == Side::Client && !self.is_expired(known);
+            return 200;
         }
-        let Some(current) = self.sessions[token.session].clone() else { return (409, Effect::Nothing, None) };
-        if current.epoch != loaded.epoch || self.is_expired(&current) {
-            return (409, Effect::Nothing, None);
-        }
+        let current = match &self.sessions[token.session] {
+            Some(current) if current.epoch == known.epoch && !self.is_expired(current) => current,
+            _ => return request.lose(),
+        };
         let mut after = current.clone();
         after.revision += u64::from(!writes.is_empty());
         for (key, value) in writes {
-            let (base, theirs) = (&loaded.cells[key as usize], &current.cells[key as usize]);
+            let (base, theirs) = (&known.cells[key as usize], &current.cells[key as usize]);
             let value = match value {
                 Some(mine) if base.stamp != theirs.stamp => {
                     let or_default = |value: &Option<Value>| value.clone().unwrap_or_else(|| key.default());
                     match key.merged(&or_default(&base.value), &mine, &or_default(&theirs.value)) {
                         Some(merged) => Some(merged),
-                        None => return (409, Effect::Nothing, None),
+                        None => return 409,
                     }
                 }
                 other => other,
             };
             after.cells[key as usize] = Cell { value, stamp: after.revision };
         }
-        if request.rotate {
+        for key in KEYS {
+            // Of what it did not write, a request knows what it has loaded.
+            if after.cells[key as usize].stamp == after.revision && after.revision > current.revision {
+                known.cells[key as usize] = after.cells[key as usize].clone();
+            }
+        }
+        if std::mem::take(&mut request.rotate) {
             after.epoch += 1;
             after.rotated = self.now;
+            token.epoch = after.epoch;
+            known.epoch = after.epoch;
+            request.reply = Some(*token);
         }
-        let epoch = after.epoch;
         match self.side {
-            Side::Server => {
-                self.sessions[token.session] = Some(after);
-                let effect = if request.rotate { Effect::Set } else { Effect::Nothing };
-                (200, effect, Some(Token { epoch, ..token }))
-            }
+            Side::Server => self.sessions[token.session] = Some(after),
             Side::Client => {
+                token.session = self.sessions.len();
+                request.reply = Some(*token);
                 self.sessions.push(Some(after));
-                (200, Effect::Set, Some(Token { session: self.sessions.len() - 1, epoch }))
             }
         }
+        200
     }
 
     /// What a token still opens.
@@ -359,22 +425,52 @@ impl Model {
 }
 
 impl Request {
-    /// What is checked in: changed values, and tombstones where something is stored.
-    fn writes(&self, loaded: Option<&Session>) -> Vec<(Key, Option<Value>)> {
-        let stored = |key: Key| loaded.and_then(|session| session.cells[key as usize].value.clone());
-        KEYS.into_iter()
-            .filter_map(|key| {
-                let held = &self.held[key as usize];
-                match self.touched[key as usize] {
-                    Touch::Untouched => None,
-                    Touch::Cleared => stored(key).map(|_| (key, None)),
-                    Touch::Touched => {
-                        let changed = *held != stored(key).unwrap_or_else(|| key.default());
-                        changed.then(|| (key, Some(held.clone())))
+    /// What a commit would write: changed values, and tombstones where something is stored.
+    fn writes(&self) -> Vec<(Key, Option<Value>)> {
+        let known = |key: Key| match &self.found {
+            Found::Live { known, .. } => known.cells[key as usize].value.clone(),
+            _ => None,
+        };
+        let write = |key: Key| {
+            let (held, base, known) = (&self.held[key as usize], &self.base[key as usize], known(key));
+            match self.touched[key as usize] {
+                Touch::Untouched => None,
+                Touch::Cleared => known.map(|_| None),
+                Touch::Touched => {
+                    let or_default = |value: &Option<Value>| value.clone().unwrap_or_else(|| key.default());
+                    if *held == or_default(base) {
+                        return None;
                     }
+                    if key == Key::Last || known == *base {
+                        return Some(Some(held.clone()));
+                    }
+                    // What was saved before was merged with what others had stored; this handle counts from what it saved.
+                    let merged = key.merged(&or_default(base), held, &or_default(&known)).unwrap();
+                    (merged != or_default(&known)).then_some(Some(merged))
                 }
-            })
-            .collect()
+            }
+        };
+        KEYS.into_iter().filter_map(|key| Some((key, write(key)?))).collect()
+    }
+
+    /// From here on, changes count from the values held.
+    fn check_in(&mut self) {
+        for key in 0..KEYS.len() {
+            match std::mem::replace(&mut self.touched[key], Touch::Untouched) {
+                Touch::Untouched => {}
+                // A value that did not change leaves the base as it was, also where that is "nothing stored".
+                Touch::Touched if self.base[key].as_ref().unwrap_or(&KEYS[key].default()) == &self.held[key] => {}
+                Touch::Touched => self.base[key] = Some(self.held[key].clone()),
+                Touch::Cleared => self.base[key] = None,
+            }
+        }
+    }
+
+    fn lose(&mut self) -> u16 {
+        self.found = Found::Lost;
+        self.copy = Copy::Untouchable;
+        self.reply = None;
+        409
     }
 }
 
