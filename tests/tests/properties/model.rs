@@ -1,6 +1,6 @@
 //! Sessions as the specification sees them: maps of values, stamps and an epoch, and requests that meet there.
 
-use proptest::prelude::*;
+use proptest::{collection::vec, prelude::*};
 use std::collections::BTreeSet;
 
 /// The fields of the tested struct, in its order.
@@ -96,10 +96,22 @@ pub(crate) fn steps() -> impl Strategy<Value = Vec<Step>> {
         1 => request().prop_map(Step::Abort),
         1 => prop_oneof![4 => 1..90u64, 1 => Just(LIFETIME)].prop_map(Step::Tick),
     ];
+    // Two requests that keep changing and saving the same fields: what merges with what shows only there.
+    let pair = || 0..2usize;
+    let crowded = prop_oneof![
+        3 => pair().prop_map(|request| Step::Begin(request, Cookie::Newest)),
+        6 => (pair(), 1..4i64).prop_map(|(request, by)| Step::Add(request, by)),
+        2 => (pair(), Just(Key::Top), 0..9i64).prop_map(|(request, key, to)| Step::Set(request, key, to)),
+        2 => (pair(), 0..3u8).prop_map(|(request, tag)| Step::Tag(request, tag)),
+        2 => (pair(), 0..3u8).prop_map(|(request, tag)| Step::Untag(request, tag)),
+        5 => pair().prop_map(Step::Save),
+        2 => pair().prop_map(Step::Finish),
+    ];
     // Most cases start from a session that exists: that is where requests meet.
     let begun = vec![Step::Begin(0, Cookie::Newest), Step::Add(0, 1), Step::Tag(0, 0), Step::Finish(0)];
     let start = prop_oneof![1 => Just(Vec::new()), 4 => Just(begun)];
-    (start, prop::collection::vec(step, 1..80)).prop_map(|(start, steps)| [start, steps].concat())
+    let rest = prop_oneof![2 => vec(step, 1..80), 1 => vec(crowded, 10..60)];
+    (start, rest).prop_map(|(start, rest)| [start, rest].concat())
 }
 
 /// Idle and absolute, in seconds.
