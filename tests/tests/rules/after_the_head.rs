@@ -228,27 +228,32 @@ async fn a_handle_with_unsaved_changes_moved_into_a_stream_is_held_at_head() {
 }
 
 #[tokio::test]
-async fn a_session_destroyed_meanwhile_refuses_a_late_save() {
-    let house = House::new();
-    let (go, gone) = oneshot::channel::<()>();
-    let (done, finished) = oneshot::channel();
-    let channels = Arc::new(Mutex::new(Some((gone, done))));
-    let spawn = move |mut s: TypedSession<Visitor>| async move {
-        let (gone, done) = channels.lock().unwrap().take().unwrap();
-        tokio::spawn(async move {
-            gone.await.unwrap();
-            *s.visits += 1;
-            done.send(s.save().await).unwrap();
-        });
-    };
-    let out = |mut s: TypedSession<Visitor>| async move { s.destroy() };
-    let browser = house.browser(visitors().route("/spawn", post(spawn)).route("/out", post(out)));
-    browser.post("/begin").await;
-    browser.post("/spawn").await;
-    browser.post("/out").await;
-    go.send(()).unwrap();
-    assert!(matches!(finished.await.unwrap(), Err(SessionError::Gone)));
-    assert!(house.faults().inner().is_empty());
+async fn a_session_destroyed_or_rotated_meanwhile_refuses_a_late_save() {
+    for (path, left) in [("/out", 0), ("/rotate", 1)] {
+        let house = House::new();
+        let (go, gone) = oneshot::channel::<()>();
+        let (done, finished) = oneshot::channel();
+        let channels = Arc::new(Mutex::new(Some((gone, done))));
+        let spawn = move |mut s: TypedSession<Visitor>| async move {
+            let (gone, done) = channels.lock().unwrap().take().unwrap();
+            tokio::spawn(async move {
+                gone.await.unwrap();
+                *s.visits += 1;
+                done.send(s.save().await).unwrap();
+            });
+        };
+        let out = |mut s: TypedSession<Visitor>| async move { s.destroy() };
+        let rotate = |mut s: TypedSession<Visitor>| async move { s.rotate() };
+        let routes = visitors().route("/spawn", post(spawn)).route("/out", post(out)).route("/rotate", post(rotate));
+        let browser = house.browser(routes);
+        browser.post("/begin").await;
+        browser.post("/spawn").await;
+        browser.post(path).await;
+        go.send(()).unwrap();
+        assert!(matches!(finished.await.unwrap(), Err(SessionError::Gone)), "{path}");
+        assert_eq!(house.faults().inner().len(), left);
+        assert_eq!(browser.get("/").await.text(), if left == 0 { "0" } else { "10" });
+    }
 }
 
 #[tokio::test]

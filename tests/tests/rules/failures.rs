@@ -6,7 +6,7 @@ use axum::{
     routing::{get, post},
 };
 use cloakroom::{
-    SessionError, TypedSession,
+    SessionData, SessionError, TypedSession,
     record::{CellBody, CodecId, Content, Payload, Shape},
     store::MemoryStore,
     testing::{Fault, Operation},
@@ -267,6 +267,50 @@ async fn a_field_over_the_limit_is_named_with_its_size_before_anything_is_sent()
     assert_eq!(house.log(), ["load -> found r2"]);
     let seen = seen.lock().unwrap();
     assert!(seen.contains("visitor/name") && seen.contains(&(cloakroom::limits::CELL + 1).to_string()), "{seen}");
+}
+
+#[tokio::test]
+async fn a_record_at_the_limit_is_stored_and_one_byte_more_is_refused_with_the_size_of_every_field() {
+    #[derive(SessionData)]
+    #[session(name = "full")]
+    struct Full {
+        a: String,
+        b: String,
+        c: String,
+        d: String,
+        e: String,
+    }
+    // Keys have six bytes, and the lengths of long texts five.
+    const LONG: usize = cloakroom::limits::CELL - 5;
+    const LAST: usize = cloakroom::limits::RECORD - 5 * 6 - 4 * 200_000 - 5 - 5 * 4;
+    let fill = |last: usize| {
+        post(move |mut s: TypedSession<Full>| async move {
+            let s = &mut *s;
+            for field in [&mut s.a, &mut s.b, &mut s.c, &mut s.d] {
+                **field = "x".repeat(200_000);
+            }
+            *s.e = "x".repeat(last);
+        })
+    };
+    const { assert!(LAST <= LONG) };
+    let house = House::new();
+    let seen = Arc::new(std::sync::Mutex::new(String::new()));
+    let keep = Arc::clone(&seen);
+    let layer = house.layer().on_error(move |error, _| {
+        *keep.lock().unwrap() = error.to_string();
+        error.default_response()
+    });
+    let browser = house.browser_of(Router::new().route("/at", fill(LAST)).route("/over", fill(LAST + 1)).layer(layer));
+    assert_eq!(browser.post("/over").await.status(), 500);
+    assert_eq!(house.log(), [""; 0], "before any I/O");
+    for key in ["full/a", "full/b", "full/c", "full/d", "full/e"] {
+        assert!(seen.lock().unwrap().contains(key), "{key}: {seen:?}");
+    }
+    assert_eq!(browser.post("/at").await.status(), 200);
+    house.log();
+    let response = browser.post("/over").await;
+    assert_eq!((response.status().as_u16(), effect(&response)), (500, Effect::Nothing));
+    assert_eq!(house.log(), ["load -> found r1"]);
 }
 
 #[tokio::test]
