@@ -151,8 +151,8 @@ pub mod __private {
     pub use crate::{
         record::Shape,
         schema::{
-            AnyField, Coding, Counter, FieldDef, FieldDefault, FieldState, Merge, NoEq, Opener, Placed, PlacedField, Probe,
-            Ranked, Rule, Schema, ShapeBuilder, Stored, StoredOpaque, Undecodable, Union, Verdict,
+            AnyField, Base, Coding, Counter, FieldChange, FieldDef, FieldDefault, Kind, Merge, NoEq, Opener, Placed,
+            PlacedField, Probe, Ranked, Rule, Schema, ShapeBuilder, Stored, StoredOpaque, Undecodable, Union, Verdict,
         },
     };
     pub use core;

@@ -3,7 +3,7 @@
 use super::{
     codec::{self, CodecError},
     depth::Shallow,
-    field::{Base, Field, State},
+    field::{Field, FieldChange},
     merge::Merge,
     value::SessionValue,
 };
@@ -226,7 +226,7 @@ impl<V> FieldDef<V> {
         }
     }
 
-    fn encode(&self, value: &V) -> Result<Payload, CodecError> {
+    pub(super) fn encode(&self, value: &V) -> Result<Payload, CodecError> {
         let mut bytes = Vec::with_capacity(64);
         (self.encode)(value, &mut bytes)?;
         Ok(Payload::from(&bytes[..]))
@@ -247,17 +247,17 @@ impl<V> FieldDef<V> {
         base.map_or_else(|| Ok(self.default()), |payload| self.decode(payload))
     }
 
-    /// The stored value and its encoding of today, or `None` where the field is at its default.
-    fn read(&self, cells: &Cells, now: Timestamp) -> Result<Option<(V, Payload)>, Cause> {
+    /// The stored value, and the cell's content it was read from; `None` where the field is at its default.
+    fn read<'a>(&self, cells: &'a Cells, now: Timestamp) -> Result<Option<(V, &'a Content)>, Cause> {
         let Some(content) = cells.get(self.key).and_then(|cell| cell.body.visible(now)) else { return Ok(None) };
         match self.interpret(content) {
-            Ok(read) => Ok(Some(read)),
+            Ok(value) => Ok(Some((value, content))),
             Err(_) if self.lossy => Ok(None),
             Err(cause) => Err(cause),
         }
     }
 
-    fn interpret(&self, content: &Content) -> Result<(V, Payload), Cause> {
+    fn interpret(&self, content: &Content) -> Result<V, Cause> {
         let Content::Value { codec, shape, sealed: false, payload } = content else { return Err(Cause::Sealed) };
         if *shape != self.shape {
             return Err(Cause::Shape { stored: *shape, expected: self.shape });
@@ -267,12 +267,18 @@ impl<V> FieldDef<V> {
         }
         let value = (self.decode)(*codec, payload)?;
         self.check(&value)?;
-        // Comparisons are made in the encoding of today, whatever the value was stored in.
-        let payload = if Some(*codec) == self.codec { payload.clone() } else { self.encode(&value)? };
-        Ok((value, payload))
+        Ok(value)
     }
 
-    fn same_value(&self, value: &V, bytes: &Payload, base: Option<&Payload>) -> bool {
+    /// A value read from a cell, in the encoding of today, whatever it was stored in.
+    fn encoding_of_today(&self, value: &V, content: &Content) -> Result<Payload, CodecError> {
+        match content {
+            Content::Value { codec, payload, .. } if Some(*codec) == self.codec => Ok(payload.clone()),
+            _ => self.encode(value),
+        }
+    }
+
+    pub(super) fn same_value(&self, value: &V, bytes: &Payload, base: Option<&Payload>) -> bool {
         match base {
             Some(base) if base == bytes => true,
             Some(base) => self.eq.is_some_and(|eq| self.decode(base).is_ok_and(|base| eq(value, &base))),
@@ -386,9 +392,11 @@ impl<V> AnyField for FieldDef<V> {
     }
 
     fn stored(&self, cells: &Cells, now: Timestamp) -> Result<Option<Payload>, Undecodable> {
-        self.read(cells, now)
-            .map(|read| read.map(|(_, payload)| payload))
-            .map_err(|cause| Undecodable { field: self.name, cause })
+        let read = || match self.read(cells, now)? {
+            Some((value, content)) => Ok(Some(self.encoding_of_today(&value, content)?)),
+            None => Ok(None),
+        };
+        read().map_err(|cause| Undecodable { field: self.name, cause })
     }
 
     fn merged(&self, base: Option<&Payload>, mine: Option<&Payload>, theirs: Option<&Payload>) -> Result<Payload, Undecodable> {
@@ -446,10 +454,7 @@ impl<'a> Opener<'a> {
             Some(cells) => def.read(cells, self.now).map_err(|cause| Undecodable { field: def.name, cause })?,
             None => None,
         };
-        Ok(match read {
-            Some((value, payload)) => Field::loaded(def, value, Base::Stored(payload)),
-            None => Field::loaded(def, def.default(), Base::Absent),
-        })
+        Ok(Field::loaded(def, read.map_or_else(|| def.default(), |(value, _)| value)))
     }
 }
 
@@ -470,7 +475,7 @@ pub trait PlacedField {
     #[doc(hidden)]
     fn intruder(&self) -> Option<&'static dyn AnyField>;
     #[doc(hidden)]
-    fn state(&self) -> FieldState<'_>;
+    fn change(&self) -> Option<&FieldChange>;
     #[doc(hidden)]
     fn encode(&self) -> Result<Payload, Undecodable>;
     /// Whether the value held equals that encoded value.
@@ -478,16 +483,13 @@ pub trait PlacedField {
     fn equals(&self, bytes: &Payload, base: Option<&Payload>) -> bool;
     #[doc(hidden)]
     fn clear(&mut self);
-    /// The value held is what is stored now.
+    /// The value held is the base from here on.
     #[doc(hidden)]
-    fn settle(&mut self, payload: Option<Payload>);
-}
-
-/// A field's state together with its base.
-#[derive(Debug)]
-pub struct FieldState<'a> {
-    pub(crate) state: State,
-    pub(crate) base: &'a Base,
+    fn settle(&mut self);
+    /// Whether the value changed without `&mut` access.
+    #[cfg(debug_assertions)]
+    #[doc(hidden)]
+    fn changed_unseen(&self) -> bool;
 }
 
 impl<V> PlacedField for Placed<'_, V> {
@@ -499,8 +501,8 @@ impl<V> PlacedField for Placed<'_, V> {
         (!std::ptr::eq(self.def, self.field.def())).then(|| super::field::place(self.field))
     }
 
-    fn state(&self) -> FieldState<'_> {
-        FieldState { state: self.field.state(), base: self.field.base() }
+    fn change(&self) -> Option<&FieldChange> {
+        self.field.pending()
     }
 
     fn encode(&self) -> Result<Payload, Undecodable> {
@@ -515,8 +517,13 @@ impl<V> PlacedField for Placed<'_, V> {
         self.field.clear();
     }
 
-    fn settle(&mut self, payload: Option<Payload>) {
-        self.field.settle(payload.map_or(Base::Absent, Base::Stored));
+    fn settle(&mut self) {
+        self.field.settle();
+    }
+
+    #[cfg(debug_assertions)]
+    fn changed_unseen(&self) -> bool {
+        self.field.changed_unseen()
     }
 }
 

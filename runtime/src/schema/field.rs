@@ -30,25 +30,23 @@ pub struct Field<V: 'static> {
     value: V,
     // Knowing its definition, a field notices at check-in that it was swapped into another's place.
     def: &'static FieldDef<V>,
-    base: Base,
-    state: State,
+    // Behind a box, since most fields of most requests are only read.
+    change: Option<Box<FieldChange>>,
+    #[cfg(debug_assertions)]
+    seen: Option<Payload>,
 }
 
-/// What a field held when its handle was made: the other side of every comparison.
+/// What happened to a field since its handle was made.
 #[derive(Clone, Debug)]
-pub(crate) enum Base {
-    /// Nothing was stored.
-    Absent,
-    /// This was, in the encoding of today.
-    Stored(Payload),
-    /// The field was made from a plain struct, so the session it is put into decides.
-    Unbound,
+pub struct FieldChange {
+    pub(crate) kind: Kind,
+    pub(crate) base: Base,
 }
 
-/// What happened to a field since.
+/// What a change is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum State {
-    Untouched,
+pub enum Kind {
+    /// Somebody had `&mut` to the value.
     Touched,
     /// Written even if equal.
     Forced,
@@ -56,13 +54,38 @@ pub(crate) enum State {
     Cleared,
 }
 
+/// What a field held before the change: the other side of every comparison.
+#[derive(Clone, Debug)]
+pub enum Base {
+    /// This, in the encoding of today.
+    Value(Payload),
+    /// Nothing of a session: the field was made from a plain struct, so the session it is put into decides.
+    Unbound,
+}
+
 impl<V> Field<V> {
-    pub(super) fn loaded(def: &'static FieldDef<V>, value: V, base: Base) -> Self {
-        Self { value, def, base, state: State::Untouched }
+    pub(super) fn loaded(def: &'static FieldDef<V>, value: V) -> Self {
+        Self {
+            #[cfg(debug_assertions)]
+            seen: def.encode(&value).ok(),
+            value,
+            def,
+            change: None,
+        }
     }
 
     pub(super) fn unbound(def: &'static FieldDef<V>, value: V) -> Self {
-        Self { value, def, base: Base::Unbound, state: State::Touched }
+        let change = FieldChange { kind: Kind::Touched, base: Base::Unbound };
+        Self { change: Some(Box::new(change)), ..Self::loaded(def, value) }
+    }
+
+    /// The one transition that makes a field dirty. The value is still the old one then, so its encoding is the base.
+    fn change(&mut self) -> &mut FieldChange {
+        self.change.get_or_insert_with(|| {
+            // A value that cannot be encoded was never loaded, so it is nobody's base.
+            let base = self.def.encode(&self.value).map_or(Base::Unbound, Base::Value);
+            Box::new(FieldChange { kind: Kind::Touched, base })
+        })
     }
 
     /// Takes every change back: the value is again what it was when the handle was made, or was last saved.
@@ -78,12 +101,13 @@ impl<V> Field<V> {
     /// }
     /// ```
     pub fn revert(field: &mut Self) {
-        // What was loaded did decode once; if it does not now, the default is the honest answer.
-        field.value = match &field.base {
-            Base::Stored(payload) => field.def.decode(payload).unwrap_or_else(|_| field.def.default()),
-            Base::Absent | Base::Unbound => field.def.default(),
-        };
-        field.state = State::Untouched;
+        if let Some(change) = field.change.take() {
+            field.value = match &change.base {
+                // It was encoded from a value, so it decodes; if not, the default is the honest answer.
+                Base::Value(payload) => field.def.decode(payload).unwrap_or_else(|_| field.def.default()),
+                Base::Unbound => field.def.default(),
+            };
+        }
     }
 
     /// Has the field written even if its value did not change.
@@ -98,19 +122,15 @@ impl<V> Field<V> {
     /// }
     /// ```
     pub fn force(field: &mut Self) {
-        field.state = State::Forced;
+        field.change().kind = Kind::Forced;
     }
 
     pub(super) fn def(&self) -> &'static FieldDef<V> {
         self.def
     }
 
-    pub(super) fn base(&self) -> &Base {
-        &self.base
-    }
-
-    pub(super) fn state(&self) -> State {
-        self.state
+    pub(super) fn pending(&self) -> Option<&FieldChange> {
+        self.change.as_deref()
     }
 
     /// The value, without touching the field.
@@ -119,13 +139,26 @@ impl<V> Field<V> {
     }
 
     pub(super) fn clear(&mut self) {
+        self.change().kind = Kind::Cleared;
         self.value = self.def.default();
-        self.state = State::Cleared;
     }
 
-    pub(super) fn settle(&mut self, base: Base) {
-        self.base = base;
-        self.state = State::Untouched;
+    /// From here on the value held is the base.
+    pub(super) fn settle(&mut self) {
+        self.change = None;
+        #[cfg(debug_assertions)]
+        {
+            self.seen = self.def.encode(&self.value).ok();
+        }
+    }
+
+    /// Whether the value differs from the one last seen, though nobody had `&mut` to it.
+    #[cfg(debug_assertions)]
+    pub(super) fn changed_unseen(&self) -> bool {
+        match (&self.seen, self.def.encode(&self.value)) {
+            (Some(seen), Ok(bytes)) => !self.def.same_value(&self.value, &bytes, Some(seen)),
+            _ => false,
+        }
     }
 }
 
@@ -138,9 +171,9 @@ impl<V> Deref for Field<V> {
 
 impl<V> DerefMut for Field<V> {
     fn deref_mut(&mut self) -> &mut V {
-        // The one transition that makes a field dirty.
-        if self.state != State::Forced {
-            self.state = State::Touched;
+        let change = self.change();
+        if change.kind == Kind::Cleared {
+            change.kind = Kind::Touched;
         }
         &mut self.value
     }

@@ -7,19 +7,16 @@ mod field;
 mod merge;
 mod value;
 
+pub(crate) use self::def::Cause;
 pub use self::{
     codec::CodecError,
     def::{
-        AnyField, Coding, FieldDef, FieldDefault, FieldState, Opener, Placed, PlacedField, Rule, Schema, Stored, StoredOpaque,
-        Undecodable, Verdict,
+        AnyField, Coding, FieldDef, FieldDefault, Opener, Placed, PlacedField, Rule, Schema, Stored, StoredOpaque, Undecodable,
+        Verdict,
     },
-    field::Field,
+    field::{Base, Field, FieldChange, Kind},
     merge::{Counter, Merge, Ranked, Union},
     value::{NoEq, Probe, SessionValue, ShapeBuilder},
-};
-pub(crate) use self::{
-    def::Cause,
-    field::{Base, State},
 };
 
 /// A struct whose fields live in a session. Derive it; there is nothing to implement by hand.

@@ -1,7 +1,12 @@
 //! From planned changes to a store's answer: the loop around one atomic round trip.
 
 use super::flight::Flight;
-use super::slot::{Access, Answer, Head, Loss, Plan, Slot};
+use super::{
+    access::{Access, Loss},
+    plan::Plan,
+    reply::Answer,
+    slot::{Head, Slot},
+};
 use crate::{
     config::Config,
     error::SessionError,

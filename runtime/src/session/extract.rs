@@ -1,7 +1,8 @@
 //! From a request to a handle: the cookie is read and the record loaded, once per request.
 
 use super::{
-    slot::{Access, Found, Slot},
+    access::{Access, Found},
+    slot::Slot,
     typed::TypedSession,
 };
 use crate::{

@@ -1,6 +1,6 @@
 //! One commit at a time: two handles may be saved at once, and a save may be dropped half-way.
 
-use super::slot::{Access, Slot};
+use super::{access::Access, slot::Slot};
 use std::{
     future::poll_fn,
     task::{Poll, Waker},

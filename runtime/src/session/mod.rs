@@ -1,17 +1,23 @@
 //! The session of a request: the handle a handler owns, and the state the layer commits.
 
+mod access;
+mod check_in;
 mod commit;
 mod extract;
 mod flight;
+mod outcome;
+mod plan;
+mod reply;
 #[cfg(feature = "cookie")]
 mod sealed;
 mod slot;
 mod typed;
 
 #[cfg(feature = "cookie")]
-pub(crate) use self::slot::sizes;
+pub(crate) use self::plan::sizes;
 pub use self::typed::{Change, TypedSession};
 pub(crate) use self::{
     commit::Outlook,
-    slot::{Answer, CookieEffect, Slot},
+    reply::{Answer, CookieEffect},
+    slot::Slot,
 };

@@ -1,8 +1,11 @@
 //! Commits of client-side records: the record is changed in the request and sealed into its cookie.
 
 use super::{
+    access::{Access, Loss},
     commit::Step,
-    slot::{Access, Loss, Plan, Reply, Slot},
+    plan::Plan,
+    reply::Reply,
+    slot::Slot,
 };
 use crate::{
     config::Config,

@@ -1,15 +1,11 @@
 //! The handle: a user's struct, its fields guarded, and the verbs of a session.
 
-use super::{
-    commit,
-    flight::Flight,
-    slot::{Access, Slot},
-};
+use super::{access::Access, commit, flight::Flight, slot::Slot};
 use crate::{
     error::SessionError,
     events,
     record::{Handle, Timestamp, Want},
-    schema::{SessionData, State},
+    schema::{Kind, SessionData},
     store::Backend,
 };
 use std::{
@@ -356,19 +352,16 @@ impl<T: SessionData> TypedSession<T> {
         let now = request.config.now();
         let Some(access) = request.access.as_deref_mut() else { return changes };
         T::__visit(&mut self.fields, &mut |field| {
-            let (def, state) = (field.def(), field.state());
+            let (def, Some(change)) = (field.def(), field.change()) else { return };
             let key = def.keys()[0];
-            match state.state {
-                State::Untouched => {}
-                State::Cleared if access.is_stored(def) => changes.push(Change { key, size: None }),
-                State::Cleared => {}
-                State::Touched | State::Forced => {
-                    let base = access.base_value(def, state.base.clone(), now);
-                    if let Ok(bytes) = field.encode()
-                        && (state.state == State::Forced || def.expires() || !field.equals(&bytes, base.as_ref()))
-                    {
-                        changes.push(Change { key, size: Some(bytes.len()) });
-                    }
+            if change.kind == Kind::Cleared {
+                if access.is_stored(def) {
+                    changes.push(Change { key, size: None });
+                }
+            } else if let Ok(bytes) = field.encode() {
+                let base = access.base_value(def, change.base.clone(), now);
+                if change.kind == Kind::Forced || def.expires() || !field.equals(&bytes, base.as_ref()) {
+                    changes.push(Change { key, size: Some(bytes.len()) });
                 }
             }
         });

@@ -1,0 +1,328 @@
+//! What a request knows about its session once a handler has asked for it, and the verbs that change it.
+
+use super::{check_in::Pending, reply::Reply};
+use crate::{
+    config::{Config, PARALLEL_TABS},
+    error::{ErrorContext, SessionError},
+    events::{self, Refused},
+    key::SessionKey,
+    record::{Accepted, Header, Presented, Record, Selector, Timestamp},
+    schema::Schema,
+    store::IdleTouch,
+    token::{SecretHash, Token},
+};
+use std::sync::Arc;
+
+/// Everything that exists once a handler has asked for the session.
+#[derive(Debug)]
+pub(crate) struct Access {
+    pub(super) context: ErrorContext,
+    pub(super) session: Session,
+    pub(super) client: ClientCopy,
+    pub(super) reply: Reply,
+    pub(super) pending: Vec<Pending>,
+    /// Schemas that could not be read, and start from their defaults.
+    pub(super) reset: Vec<&'static Schema>,
+    pub(super) wishes: Wishes,
+    /// A destroyed session whose record still has to go.
+    pub(super) doomed: Option<Selector>,
+    /// Raised by `destroy()`, so that handles of the destroyed session are told apart.
+    pub(super) incarnation: u32,
+    /// The incarnation that the commit under way was planned for.
+    pub(super) planned_for: u32,
+    /// The first failure of a check-in.
+    pub(super) failure: Option<SessionError>,
+    /// A failure went to the handler, which has the say over its response.
+    pub(super) handed_out: bool,
+    /// Somebody was signed in when the session was read.
+    pub(super) owned: bool,
+}
+
+/// The request's session.
+#[derive(Debug)]
+pub(super) enum Session {
+    /// None yet: a write begins one.
+    Fresh,
+    Live(Live),
+    /// The presented secret is of an earlier time. Soon after the rotation that is a parallel request, whose writes lost a race;
+    /// later it is a client that lost its new token, which may begin anew.
+    Stale(StaleSince),
+    /// A commit did not end as it should: nothing is written any more in this request.
+    Lost {
+        why: Loss,
+        live: Option<Live>,
+    },
+    Unavailable(Arc<SessionError>),
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum StaleSince {
+    JustNow,
+    Earlier,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Loss {
+    /// The session has ended, or belongs to another epoch.
+    Gone,
+    /// The store did not say whether it wrote.
+    Unknown,
+}
+
+#[derive(Debug)]
+pub(super) struct Live {
+    pub(super) token: Token,
+    /// What the store holds, as far as this request knows.
+    pub(super) record: Record,
+    /// Whether the client's own secret is the record's current one. It is not for a moment after a renewal.
+    pub(super) secret: SecretInHand,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum SecretInHand {
+    Current,
+    Previous,
+}
+
+impl From<Accepted> for SecretInHand {
+    fn from(accepted: Accepted) -> Self {
+        match accepted {
+            Accepted::Current => Self::Current,
+            Accepted::Previous => Self::Previous,
+        }
+    }
+}
+
+/// What the browser's cookie is worth.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum ClientCopy {
+    /// There is none.
+    None,
+    /// It opens the live session.
+    Current,
+    /// It opens nothing any more, and is cleared.
+    Dead,
+    /// It lost a race or is ambiguous: clearing it could erase a newer one.
+    Untouchable,
+}
+
+/// Changes that are not fields.
+#[derive(Debug, Default)]
+pub(super) struct Wishes {
+    pub(super) rotate: bool,
+    pub(super) persistent: Option<bool>,
+    pub(super) label: Option<Option<Arc<str>>>,
+}
+
+/// What a load found.
+#[expect(clippy::large_enum_variant, reason = "it is moved once, and a box would be one more allocation per request")]
+pub(super) enum Found {
+    Nothing,
+    Refused(Refused, Option<Selector>),
+    Record { token: Token, presented: Presented, record: Record },
+    Unavailable(Arc<SessionError>),
+}
+
+impl Access {
+    pub(super) fn new(context: ErrorContext, found: Found, config: &Config) -> Self {
+        let (session, client) = match found {
+            Found::Nothing => (Session::Fresh, ClientCopy::None),
+            Found::Refused(why, selector) => {
+                events::refused(why, selector.as_ref());
+                let client = if why == Refused::Ambiguous { ClientCopy::Untouchable } else { ClientCopy::Dead };
+                (Session::Fresh, client)
+            }
+            Found::Unavailable(error) => {
+                events::failed(&error);
+                (Session::Unavailable(error), ClientCopy::Untouchable)
+            }
+            Found::Record { token, presented, record } => Self::judge(token, &presented, record, config),
+        };
+        let owned = matches!(&session, Session::Live(live) if live.record.header.owner.is_some());
+        Self {
+            context,
+            session,
+            client,
+            reply: Reply::Nothing,
+            pending: Vec::new(),
+            reset: Vec::new(),
+            wishes: Wishes::default(),
+            doomed: None,
+            incarnation: 0,
+            planned_for: 0,
+            failure: None,
+            handed_out: false,
+            owned,
+        }
+    }
+
+    /// The one place that decides whether a record opens: the secret in constant time, then both deadlines.
+    pub(super) fn judge(token: Token, presented: &Presented, mut record: Record, config: &Config) -> (Session, ClientCopy) {
+        let (header, now) = (&mut record.header, presented.now);
+        let Some(accepted) = header.accepts(&presented.secret_hash, now, presented.grace) else {
+            events::refused(Refused::Stale, Some(&token.selector));
+            let since = match &header.previous {
+                Some(previous) if now < previous.since.plus(PARALLEL_TABS) => StaleSince::JustNow,
+                _ => StaleSince::Earlier,
+            };
+            return (Session::Stale(since), ClientCopy::Untouchable);
+        };
+        if is_expired(header, config, now) {
+            events::refused(Refused::Expired, Some(&token.selector));
+            return (Session::Fresh, ClientCopy::Dead);
+        }
+        if config.backend.idle_touch() == IdleTouch::AtLoad {
+            // The store has done this on its way; the copy follows.
+            header.touch(presented);
+        }
+        events::loaded(&token.selector);
+        (Session::Live(Live { token, record, secret: accepted.into() }), ClientCopy::Current)
+    }
+
+    pub(super) fn incarnation(&self) -> u32 {
+        self.incarnation
+    }
+
+    /// Whether there is a session, or will be.
+    pub(super) fn has_begun(&self) -> bool {
+        matches!(self.session, Session::Live(_)) || !self.pending.is_empty()
+    }
+
+    pub(super) fn outage(&self) -> Option<&Arc<SessionError>> {
+        match &self.session {
+            Session::Unavailable(error) => Some(error),
+            _ => None,
+        }
+    }
+
+    pub(super) fn live(&self) -> Option<&Live> {
+        match &self.session {
+            Session::Live(live) | Session::Lost { why: Loss::Unknown, live: Some(live) } => Some(live),
+            _ => None,
+        }
+    }
+
+    pub(super) fn is_lost(&self) -> bool {
+        matches!(self.session, Session::Lost { .. })
+    }
+
+    pub(super) fn fail(&mut self, error: SessionError) {
+        self.failure.get_or_insert(error);
+    }
+
+    pub(super) fn has_failed(&self) -> bool {
+        self.failure.is_some()
+    }
+
+    /// Forgets every unsaved change of a field.
+    pub(super) fn discard_changes(&mut self) {
+        self.pending.clear();
+        self.failure = None;
+    }
+
+    /// Forgets everything unsaved but a destroy.
+    pub(super) fn discard(&mut self) {
+        self.pending.clear();
+        self.wishes = Wishes::default();
+    }
+
+    /// ... and that something failed.
+    pub(super) fn start_over(&mut self) {
+        self.discard();
+        self.failure = None;
+    }
+
+    pub(super) fn has_changes(&self) -> bool {
+        !self.pending.is_empty()
+    }
+
+    /// Whether anything waits for a commit.
+    pub(super) fn has_unsaved(&self) -> bool {
+        let Wishes { rotate, persistent, label } = &self.wishes;
+        self.has_changes() || self.has_failed() || self.doomed.is_some() || *rotate || persistent.is_some() || label.is_some()
+    }
+
+    /// The handler learned of a failure, so the response is its own: the changes behind it wait for another `save()`, and go no
+    /// other way.
+    pub(super) fn hand_out(&mut self) {
+        self.handed_out = true;
+    }
+
+    /// What a failed `save()` has left is not stored behind the handler's back.
+    pub(super) fn drop_handed_out(&mut self) {
+        if self.handed_out {
+            self.lose_changes(&"a `save()` failed, and the handler answered without another one");
+            self.wishes = Wishes::default();
+        }
+    }
+
+    pub(super) fn lose_changes(&mut self, why: &dyn std::fmt::Display) {
+        for pending in self.pending.drain(..) {
+            events::lost(pending.def.schema(), why);
+        }
+    }
+
+    pub(super) fn rotate(&mut self) {
+        // A session that does not exist yet gets a new token anyway.
+        self.wishes.rotate = self.live().is_some();
+    }
+
+    pub(super) fn destroy(&mut self) {
+        self.lose_changes(&"the session was destroyed in the same request");
+        self.wishes = Wishes::default();
+        self.reset.clear();
+        self.failure = None;
+        self.incarnation += 1;
+        self.reply = Reply::Nothing;
+        match std::mem::replace(&mut self.session, Session::Fresh) {
+            Session::Fresh => {}
+            Session::Live(live) | Session::Lost { why: Loss::Unknown, live: Some(live) } => {
+                self.doomed = Some(live.token.selector);
+                self.client = match self.client {
+                    ClientCopy::None => ClientCopy::None,
+                    _ => ClientCopy::Dead,
+                };
+            }
+            // It is gone already, or not this client's to end.
+            other @ (Session::Lost { .. } | Session::Stale(_) | Session::Unavailable(_)) => self.session = other,
+        }
+    }
+
+    pub(super) fn set_persistent(&mut self, persistent: bool) {
+        self.wishes.persistent = Some(persistent);
+    }
+
+    pub(super) fn set_label(&mut self, label: Option<Arc<str>>) {
+        self.wishes.label = Some(label);
+    }
+}
+
+impl Live {
+    pub(super) fn session_key(&self) -> SessionKey {
+        let header = &self.record.header;
+        let wrapped = match (self.secret, &header.previous) {
+            (SecretInHand::Previous, Some(previous)) => &previous.wrapped_key,
+            _ => &header.wrapped_key,
+        };
+        wrapped.unwrap_with(&self.token.selector, &self.token.secret)
+    }
+
+    pub(super) fn cookie_until(&self) -> Option<Timestamp> {
+        let header = &self.record.header;
+        header.persistent.then_some(header.absolute_until)
+    }
+}
+
+pub(super) fn is_expired(header: &Header, config: &Config, now: Timestamp) -> bool {
+    let (idle_until, absolute_until) = header.deadlines(&config.lifetime(header.persistent));
+    now >= idle_until.min(absolute_until)
+}
+
+impl Config {
+    /// What a load presents for a secret.
+    pub(super) fn present(&self, secret_hash: SecretHash, now: Timestamp) -> Presented {
+        let mut presented = Presented::new(secret_hash, now, self.lifetime);
+        presented.remember = self.lifetime(true);
+        presented
+    }
+}

@@ -1,0 +1,201 @@
+//! What has to be asked of the store: the request's changes as one record, one patch or one deletion.
+
+use super::{
+    access::{Access, Live, Loss, SecretInHand, Session, StaleSince, is_expired},
+    check_in::{Write, puts},
+    slot::Head,
+};
+use crate::{
+    config::Config,
+    error::{SessionError, TooLarge},
+    key::SessionKey,
+    limits,
+    record::{
+        Cell, CellBody, CellKey, Cells, Deadlines, Guard, Header, Patch, PreviousState, Put, Record, Rotation, Selector,
+        Timestamp,
+    },
+    schema::Rule,
+    token::{Secret, Token},
+};
+
+/// The next thing to ask of the store.
+#[derive(Debug)]
+pub(super) enum Plan {
+    Nothing,
+    Delete(Selector),
+    Create { token: Token, record: Record },
+    Commit { selector: Selector, patch: Patch, next: Option<Token> },
+}
+
+impl Access {
+    /// What has to be asked of the store next. What cannot be stored stays, and can be changed again.
+    pub(super) fn plan(&mut self, config: &Config, head: Head) -> Result<Plan, SessionError> {
+        let plan = self.plan_next(config, head);
+        self.planned_for = self.incarnation;
+        match &plan {
+            Err(SessionError::Gone) => self.lose(Loss::Gone),
+            Err(_) => {}
+            Ok(_) => self.pending.iter_mut().for_each(|pending| pending.planned = true),
+        }
+        plan
+    }
+
+    pub(super) fn plan_next(&mut self, config: &Config, head: Head) -> Result<Plan, SessionError> {
+        if let Some(selector) = self.doomed {
+            return Ok(Plan::Delete(selector));
+        }
+        let now = config.now();
+        match &self.session {
+            Session::Live(_) => self.plan_commit(config, head, now),
+            Session::Unavailable(_) => Ok(Plan::Nothing),
+            Session::Lost { .. } | Session::Stale(StaleSince::JustNow) => {
+                if self.pending.is_empty() {
+                    Ok(Plan::Nothing)
+                } else {
+                    Err(SessionError::Gone)
+                }
+            }
+            Session::Fresh | Session::Stale(StaleSince::Earlier) => self.plan_create(config, head, now),
+        }
+    }
+
+    pub(super) fn plan_create(&mut self, config: &Config, head: Head, now: Timestamp) -> Result<Plan, SessionError> {
+        let cells: Cells = self
+            .pending
+            .iter()
+            .filter(|pending| matches!(pending.write, Write::Value(_)))
+            .flat_map(|pending| pending.puts(now))
+            .map(|put| Cell::new(put.key, 1, put.body))
+            .collect();
+        if cells.is_empty() {
+            return Ok(Plan::Nothing);
+        }
+        if head == Head::Sent {
+            return Err(SessionError::HeadSent);
+        }
+        check_size(&cells, &[])?;
+        let token = Token::generate()?;
+        let wrapped_key = SessionKey::generate()?.wrap(&token.selector, &token.secret);
+        let persistent = self.wishes.persistent.unwrap_or(config.policy.is_persistent());
+        let lifetime = config.lifetime(persistent);
+        let (idle_until, absolute_until) = (now.plus(lifetime.idle()), now.plus(lifetime.absolute()));
+        let mut header = Header::new(token.secret.hash(), wrapped_key, now, idle_until, absolute_until);
+        header.persistent = persistent;
+        header.label = self.wishes.label.clone().flatten();
+        Ok(Plan::Create { token, record: Record::new(header, cells) })
+    }
+
+    pub(super) fn plan_commit(&mut self, config: &Config, head: Head, now: Timestamp) -> Result<Plan, SessionError> {
+        let Session::Live(live) = &self.session else { return Ok(Plan::Nothing) };
+        let header = &live.record.header;
+        let mut patch = Patch::new(header.epoch, now);
+        self.fill_cells(&live.record.cells, &mut patch, now);
+        let next = if self.wishes.rotate { Some(self.rotation(live, config, &mut patch)?) } else { None };
+        patch.label = self.wishes.label.clone().filter(|label| *label != header.label);
+        patch.persistent = self.wishes.persistent.filter(|persistent| *persistent != header.persistent);
+        let changes = patch.has_changes();
+        self.fill_deadlines(header, config, &mut patch);
+        if head == Head::Sent {
+            if changes && (next.is_some() || patch.persistent.is_some() || config.backend.is_client_side()) {
+                return Err(SessionError::HeadSent);
+            }
+            if config.backend.is_client_side() {
+                return Ok(Plan::Nothing);
+            }
+        }
+        if !changes && patch.deadlines.is_none() && patch.presented.is_none() {
+            return Ok(Plan::Nothing);
+        }
+        if is_expired(header, config, now) {
+            return if changes { Err(SessionError::Gone) } else { Ok(Plan::Nothing) };
+        }
+        if patch.carries_cells() {
+            check_size(&live.record.cells, &patch.puts)?;
+        }
+        Ok(Plan::Commit { selector: live.token.selector, patch, next })
+    }
+
+    pub(super) fn fill_cells(&self, cells: &Cells, patch: &mut Patch, now: Timestamp) {
+        let guard = |key: &'static str| Guard { key: CellKey::from_static(key), stamp: cells.stamp(key) };
+        for pending in &self.pending {
+            patch.puts.extend(pending.puts(now));
+            // A clear beats whatever was stored: it does not ask what is there.
+            if pending.def.rule() != Rule::Last
+                && matches!(pending.write, Write::Value(_))
+                && !self.is_reset(pending.def.schema())
+            {
+                patch.guards.extend(pending.def.keys().iter().copied().map(guard));
+            }
+        }
+        for schema in &self.reset {
+            // The first write after a reset heals the schema: what is not written now is unreadable or half of something. That
+            // holds for the cells this request has seen; somebody else may have healed them in the meantime.
+            if self.pending.iter().any(|pending| pending.def.schema() == schema.name) {
+                let rest = schema.fields.iter().filter(|def| self.find(**def).is_none());
+                patch.puts.extend(rest.flat_map(|def| puts(*def, None, now)).filter(|put| cells.get(&put.key).is_some()));
+                patch.guards.extend(schema.fields.iter().flat_map(|def| def.keys()).copied().map(guard));
+            }
+        }
+    }
+
+    pub(super) fn rotation(&self, live: &Live, config: &Config, patch: &mut Patch) -> Result<Token, SessionError> {
+        let token = if config.backend.is_client_side() {
+            // Nothing is looked up by the selector there, so an id of its own tells the old copies from the new.
+            Token::generate()?
+        } else {
+            Token { selector: live.token.selector, secret: Secret::generate()? }
+        };
+        let key = if config.backend.is_client_side() { SessionKey::generate()? } else { live.session_key() };
+        patch.rotation =
+            Some(Rotation::Privilege { to: token.secret.hash(), wrapped_key: key.wrap(&token.selector, &token.secret) });
+        Ok(token)
+    }
+
+    pub(super) fn fill_deadlines(&self, header: &Header, config: &Config, patch: &mut Patch) {
+        let now = patch.now;
+        if let Some(persistent) = patch.persistent {
+            let lifetime = config.lifetime(persistent);
+            patch.deadlines = Some(Deadlines::Reset {
+                created: header.created,
+                last_seen: now,
+                idle_until: now.plus(lifetime.idle()),
+                absolute_until: header.began().plus(lifetime.absolute()),
+            });
+            return;
+        }
+        let lifetime = config.lifetime(header.persistent);
+        let idle_until = now.plus(lifetime.idle());
+        // Where a touch costs a write it is made once per fifth of the idle time.
+        if header.deadlines(&lifetime).0.until(idle_until) >= lifetime.idle() / 5 {
+            patch.deadlines = Some(Deadlines::Roll { last_seen: now, idle_until });
+        }
+        if let Some(live) = self.live()
+            && live.secret == SecretInHand::Current
+            && header.previous.is_some_and(|previous| previous.state == PreviousState::Pending)
+        {
+            patch.presented = Some(live.token.secret.hash());
+        }
+    }
+}
+
+/// Whether the cells of a record are within the limit once these are put.
+pub(super) fn check_size(cells: &Cells, puts: &[Put]) -> Result<(), SessionError> {
+    let size = |key: &CellKey, body: &CellBody| key.len() + body.content.payload().map_or(0, |payload| payload.len());
+    let stay = cells.iter().filter(|cell| puts.iter().all(|put| put.key != cell.key)).map(|cell| size(&cell.key, &cell.body));
+    if stay.chain(puts.iter().map(|put| size(&put.key, &put.body))).sum::<usize>() <= limits::RECORD {
+        return Ok(());
+    }
+    let mut after = cells.clone();
+    after.put_all(puts, 0);
+    Err(SessionError::TooLarge { what: TooLarge::Record, limit: limits::RECORD, sizes: sizes(&after) })
+}
+
+/// The cells by size, largest first.
+pub(crate) fn sizes(cells: &Cells) -> Vec<(String, usize)> {
+    let mut sizes: Vec<_> = cells
+        .iter()
+        .map(|cell| (cell.key.to_string(), cell.body.content.payload().map_or(0, |payload| payload.len())))
+        .collect();
+    sizes.sort_by(|a, b| b.1.cmp(&a.1).then_with(|| a.0.cmp(&b.0)));
+    sizes
+}

@@ -1,0 +1,77 @@
+//! What the response says about the session: the cookie, an error, whether it may be cached.
+
+use super::access::{Access, ClientCopy};
+use crate::{
+    error::{ErrorContext, SessionError},
+    events,
+    record::Timestamp,
+};
+use http::Method;
+
+/// What the response must hand out.
+#[derive(Debug)]
+pub(super) enum Reply {
+    Nothing,
+    /// The token of the live session.
+    Token,
+    /// The record itself, sealed.
+    #[cfg(feature = "cookie")]
+    Sealed(String),
+}
+
+/// What a response does to the cookie.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum CookieEffect {
+    Leave,
+    Set { value: String, until: Option<Timestamp> },
+    Clear,
+}
+
+/// What the layer does to a response once the session is settled.
+#[derive(Debug)]
+pub(crate) struct Answer {
+    /// The error to answer with instead, and the request it belongs to.
+    pub(crate) failure: Option<(SessionError, ErrorContext)>,
+    pub(crate) cookie: CookieEffect,
+    /// Whether somebody is signed in, so that no cache may keep the response.
+    pub(crate) owned: bool,
+}
+
+impl Access {
+    /// The session of a response that is about to go out is settled: nothing can be added to it.
+    pub(super) fn close(&mut self, result: Result<(), SessionError>) -> Answer {
+        for pending in self.pending.drain(..).filter(|pending| !pending.planned) {
+            events::lost(pending.def.schema(), &"they were checked in while the response was being sent");
+        }
+        let failure = self.failure.take().or(result.err()).filter(|error| {
+            // A reader need not learn that its session ended under it; the next request will.
+            !(matches!(error, SessionError::Gone) && [Method::GET, Method::HEAD].contains(&self.context.method))
+        });
+        if let Some(error) = &failure {
+            events::failed(error);
+        }
+        Answer {
+            failure: failure.map(|error| (error, self.context.clone())),
+            cookie: self.cookie_effect(),
+            owned: self.owned || self.live().is_some_and(|live| live.record.header.owner.is_some()),
+        }
+    }
+
+    /// The one place that decides what a response does to the cookie.
+    pub(super) fn cookie_effect(&mut self) -> CookieEffect {
+        let reply = std::mem::replace(&mut self.reply, Reply::Nothing);
+        let effect = match (self.live(), reply) {
+            (Some(live), Reply::Token) => CookieEffect::Set { value: live.token.encode(), until: live.cookie_until() },
+            #[cfg(feature = "cookie")]
+            (Some(live), Reply::Sealed(value)) => CookieEffect::Set { value, until: live.cookie_until() },
+            _ if self.client == ClientCopy::Dead => CookieEffect::Clear,
+            _ => CookieEffect::Leave,
+        };
+        self.client = match effect {
+            CookieEffect::Set { .. } => ClientCopy::Current,
+            CookieEffect::Clear => ClientCopy::None,
+            CookieEffect::Leave => self.client,
+        };
+        effect
+    }
+}
