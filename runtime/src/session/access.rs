@@ -17,6 +17,8 @@ use std::sync::Arc;
 #[derive(Debug)]
 pub(crate) struct Access {
     pub(super) context: ErrorContext,
+    /// When the session was loaded: the request's instant, until it changes something.
+    pub(super) loaded_at: Timestamp,
     pub(super) session: Session,
     pub(super) client: ClientCopy,
     pub(super) reply: Reply,
@@ -124,7 +126,7 @@ pub(super) enum Found {
 }
 
 impl Access {
-    pub(super) fn new(context: ErrorContext, found: Found, config: &Config) -> Self {
+    pub(super) fn new(context: ErrorContext, found: Found, config: &Config, now: Timestamp) -> Self {
         let (session, client) = match found {
             Found::Nothing => (Session::Fresh, ClientCopy::None),
             Found::Refused(why, selector) => {
@@ -141,6 +143,7 @@ impl Access {
         let owned = matches!(&session, Session::Live(live) if live.record.header.owner.is_some());
         Self {
             context,
+            loaded_at: now,
             session,
             client,
             reply: Reply::Nothing,

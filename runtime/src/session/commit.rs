@@ -82,36 +82,35 @@ async fn ask_store(
         Plan::Delete(selector) => {
             delete(store, &selector).await.inspect_err(|_| slot.change(Access::give_up_deleting))?;
             slot.change(Access::deleted);
+            return Ok(Step::More);
         }
-        Plan::Create { token, record } => {
-            let outcome =
-                flight.ask(store.create(&token.selector, record.clone())).await.map_err(|error| unapplied(slot, error))?;
-            match outcome {
-                CreateOutcome::Created => slot.change(|access| access.created(token, record)),
+        Plan::Create(new) => {
+            let create = store.create(&new.token.selector, new.record.clone());
+            match flight.ask(create).await.map_err(|error| unapplied(slot, error))? {
+                CreateOutcome::Created => slot.change(|access| access.created(*new)),
                 CreateOutcome::Exists => return Ok(Step::Taken),
             }
         }
-        Plan::Commit { selector, patch, .. } if !patch.has_changes() => {
+        Plan::Commit(commit) if !commit.patch.has_changes() => {
             // That the session was used is worth no error: the next request says it again.
-            match store.commit(&selector, &patch).await {
+            match store.commit(&commit.selector, &commit.patch).await {
                 Ok(CommitOutcome::Committed { revision, rotated }) => {
-                    slot.change(|access| access.committed(&patch, None, revision, rotated));
+                    slot.change(|access| access.committed(*commit, revision, rotated));
                 }
                 Ok(CommitOutcome::Gone) => slot.change(|access| access.lose(Loss::Gone)),
                 Ok(CommitOutcome::Conflict { .. }) => {}
                 Err(error) => events::failed(&error.into()),
             }
-            return Ok(Step::Done);
         }
-        Plan::Commit { selector, patch, next } => {
-            match flight.ask(store.commit(&selector, &patch)).await.map_err(|error| unapplied(slot, error))? {
+        Plan::Commit(commit) => {
+            let ask = store.commit(&commit.selector, &commit.patch);
+            match flight.ask(ask).await.map_err(|error| unapplied(slot, error))? {
                 CommitOutcome::Committed { revision, rotated } => {
-                    slot.change(|access| access.committed(&patch, next, revision, rotated));
-                    return Ok(Step::Done);
+                    slot.change(|access| access.committed(*commit, revision, rotated));
                 }
                 CommitOutcome::Conflict { cells } => {
-                    events::merged(&selector);
-                    slot.with_access(|access| access.conflict(cells, &patch.guards, config.now())).transpose()?;
+                    events::merged(&commit.selector);
+                    slot.with_access(|access| access.conflict(cells, &commit.patch.guards, config.now())).transpose()?;
                     return Ok(Step::Conflict);
                 }
                 CommitOutcome::Gone => {
@@ -121,7 +120,7 @@ async fn ask_store(
             }
         }
     }
-    Ok(Step::More)
+    Ok(Step::Done)
 }
 
 /// Destroying twice is destroying, so a failure is tried once more.

@@ -23,8 +23,7 @@ impl<T: SessionData, S: Send + Sync> FromRequestParts<S> for TypedSession<T> {
     type Rejection = SessionRejection;
 
     async fn from_request_parts(parts: &mut Parts, _state: &S) -> Result<Self, SessionRejection> {
-        let slot = enter::<T>(parts).await?;
-        Ok(Self::open(slot))
+        enter::<T, _>(parts, |slot, access| Self::open(slot, access)).await
     }
 }
 
@@ -32,19 +31,16 @@ impl<T: SessionData, S: Send + Sync> OptionalFromRequestParts<S> for TypedSessio
     type Rejection = SessionRejection;
 
     async fn from_request_parts(parts: &mut Parts, _state: &S) -> Result<Option<Self>, SessionRejection> {
-        let slot = enter::<T>(parts).await?;
-        let begun = slot.with_access(|access| access.has_begun()).unwrap_or(false);
-        Ok(begun.then(|| Self::open(slot)))
+        enter::<T, _>(parts, |slot, access| access.has_begun().then(|| Self::open(slot, access))).await
     }
 }
 
-async fn enter<T: SessionData>(parts: &Parts) -> Result<Slot, SessionRejection> {
-    let reject = |error: Arc<SessionError>, page: ErrorPage| {
-        SessionRejection::new(error, ErrorContext::new(&parts.method, &parts.uri, &parts.headers), page)
-    };
+/// Loads the request's session unless that has happened, and makes a handle of it.
+async fn enter<T: SessionData, R>(parts: &Parts, open: impl FnOnce(&Slot, &mut Access) -> R) -> Result<R, SessionRejection> {
+    let context = || ErrorContext::new(&parts.method, &parts.uri, &parts.headers);
     let misbuilt = |error: SessionError, page: ErrorPage| {
         events::failed(&error);
-        reject(Arc::new(error), page)
+        SessionRejection::new(Arc::new(error), context(), page)
     };
     let Some(slot) = parts.extensions.get::<Slot>() else {
         return Err(misbuilt(SessionError::MissingLayer, ErrorPage::default()));
@@ -54,23 +50,28 @@ async fn enter<T: SessionData>(parts: &Parts) -> Result<Slot, SessionRejection> 
         (Arc::clone(&request.config), request.access.is_some())
     };
     config.admit(T::__schema(), TypeId::of::<T>()).map_err(|error| misbuilt(error, config.page.clone()))?;
-    if !loaded {
-        let now = config.now();
-        let found = look(parts, &config, now).await;
-        let mut request = slot.lock();
-        if request.access.is_none() {
-            let context = ErrorContext::new(&parts.method, &parts.uri, &parts.headers);
-            request.access = Some(Box::new(Access::new(context, found, &config)));
+    let found = if loaded { None } else { Some(look(parts, &config).await) };
+    let mut request = slot.lock();
+    let access = match (&mut request.access, found) {
+        (Some(access), _) => access,
+        (empty, found) => {
+            let (found, now) = found.unwrap_or_else(|| (Found::Nothing, config.now()));
+            empty.insert(Box::new(Access::new(context(), found, &config, now)))
         }
-    }
-    match slot.with_access(|access| access.outage().cloned()).flatten() {
-        Some(error) => Err(reject(error, config.page.clone())),
-        None => Ok(slot.clone()),
+    };
+    match access.outage() {
+        Some(error) => Err(SessionRejection::new(Arc::clone(error), context(), config.page.clone())),
+        None => Ok(open(slot, access)),
     }
 }
 
-/// Reads the cookie and asks the store what it knows.
-async fn look(parts: &Parts, config: &Config, now: Timestamp) -> Found {
+/// Reads the cookie and asks the store what it knows, and when that was.
+async fn look(parts: &Parts, config: &Config) -> (Found, Timestamp) {
+    let now = config.now();
+    (look_at(parts, config, now).await, now)
+}
+
+async fn look_at(parts: &Parts, config: &Config, now: Timestamp) -> Found {
     let value = match cookie::find(&parts.headers, config.cookie.name()) {
         cookie::Found::Absent => return Found::Nothing,
         cookie::Found::Ambiguous => return Found::Refused(Refused::Ambiguous, None),

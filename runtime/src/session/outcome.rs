@@ -3,6 +3,7 @@
 use super::{
     access::{Access, ClientCopy, Live, Loss, SecretInHand, Session, Wishes, is_expired},
     check_in::{Write, full_name, refused_value},
+    plan::{NewPatch, NewRecord},
     reply::Reply,
 };
 use crate::{
@@ -12,7 +13,6 @@ use crate::{
     record::{Cell, CellKey, Cells, Guard, Patch, Record, Timestamp},
     schema::{Rule, Schema},
     store::{IdleTouch, StoreError},
-    token::Token,
 };
 
 impl Wishes {
@@ -41,7 +41,8 @@ impl Access {
         }
     }
 
-    pub(super) fn created(&mut self, token: Token, record: Record) {
+    pub(super) fn created(&mut self, new: NewRecord) {
+        let NewRecord { token, record } = new;
         events::created(&token.selector);
         if self.planned_for != self.incarnation {
             // Destroyed while it was being created.
@@ -55,7 +56,9 @@ impl Access {
         self.session = Session::Live(Live { token, record, secret: SecretInHand::Current });
     }
 
-    pub(super) fn committed(&mut self, patch: &Patch, next: Option<Token>, revision: u64, rotated: bool) {
+    pub(super) fn committed(&mut self, commit: NewPatch, revision: u64, rotated: bool) {
+        let NewPatch { patch, next, .. } = commit;
+        let patch = &patch;
         let Session::Live(live) = &mut self.session else { return };
         self.handed_out = false;
         live.record.follow(patch, revision, rotated);

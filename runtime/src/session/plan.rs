@@ -23,8 +23,23 @@ use crate::{
 pub(super) enum Plan {
     Nothing,
     Delete(Selector),
-    Create { token: Token, record: Record },
-    Commit { selector: Selector, patch: Patch, next: Option<Token> },
+    // Behind boxes: a plan is moved into a future that waits for the store.
+    Create(Box<NewRecord>),
+    Commit(Box<NewPatch>),
+}
+
+#[derive(Debug)]
+pub(super) struct NewRecord {
+    pub(super) token: Token,
+    pub(super) record: Record,
+}
+
+#[derive(Debug)]
+pub(super) struct NewPatch {
+    pub(super) selector: Selector,
+    pub(super) patch: Patch,
+    /// The token that the patch's rotation brings.
+    pub(super) next: Option<Token>,
 }
 
 impl Access {
@@ -44,7 +59,8 @@ impl Access {
         if let Some(selector) = self.doomed {
             return Ok(Plan::Delete(selector));
         }
-        let now = config.now();
+        // A request that changed nothing counts as a use of when it came.
+        let now = if head == Head::Open && !self.has_unsaved() { self.loaded_at } else { config.now() };
         match &self.session {
             Session::Live(_) => self.plan_commit(config, head, now),
             Session::Unavailable(_) => Ok(Plan::Nothing),
@@ -82,7 +98,7 @@ impl Access {
         let mut header = Header::new(token.secret.hash(), wrapped_key, now, idle_until, absolute_until);
         header.persistent = persistent;
         header.label = self.wishes.label.clone().flatten();
-        Ok(Plan::Create { token, record: Record::new(header, cells) })
+        Ok(Plan::Create(Box::new(NewRecord { token, record: Record::new(header, cells) })))
     }
 
     pub(super) fn plan_commit(&mut self, config: &Config, head: Head, now: Timestamp) -> Result<Plan, SessionError> {
@@ -112,7 +128,7 @@ impl Access {
         if patch.carries_cells() {
             check_size(&live.record.cells, &patch.puts)?;
         }
-        Ok(Plan::Commit { selector: live.token.selector, patch, next })
+        Ok(Plan::Commit(Box::new(NewPatch { selector: live.token.selector, patch, next })))
     }
 
     pub(super) fn fill_cells(&self, cells: &Cells, patch: &mut Patch, now: Timestamp) {

@@ -24,24 +24,24 @@ pub(super) fn apply(slot: &Slot, config: &Config, store: &CookieStore, plan: Pla
             slot.change(Access::deleted);
             return Ok(Step::More);
         }
-        Plan::Create { token, record } => {
-            let sealed = seal(&token, &record)?;
+        Plan::Create(new) => {
+            let sealed = seal(&new.token, &new.record)?;
             slot.change(|access| {
-                access.created(token, record);
+                access.created(*new);
                 access.reply = Reply::Sealed(sealed);
             });
         }
-        Plan::Commit { patch, next, .. } => {
+        Plan::Commit(commit) => {
             let apply = |access: &mut Access| {
                 let Some(live) = access.live() else { return Ok(()) };
                 let mut record = live.record.clone();
                 // Nobody else has this copy, so there is nothing to conflict with.
-                let CommitOutcome::Committed { revision, rotated } = record.apply(&patch) else {
+                let CommitOutcome::Committed { revision, rotated } = record.apply(&commit.patch) else {
                     access.lose(Loss::Gone);
                     return Err(SessionError::Gone);
                 };
-                let sealed = seal(next.as_ref().unwrap_or(&live.token), &record)?;
-                access.committed(&patch, next, revision, rotated);
+                let sealed = seal(commit.next.as_ref().unwrap_or(&live.token), &record)?;
+                access.committed(*commit, revision, rotated);
                 access.reply = Reply::Sealed(sealed);
                 Ok(())
             };

@@ -52,6 +52,14 @@ struct Link {
     slot: Slot,
     incarnation: u32,
     unsaved: Unsaved,
+    verbs: Verbs,
+}
+
+/// Whether the handle has asked for anything but fields.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Verbs {
+    Unused,
+    Used,
 }
 
 /// Whether the handle may hold changes that the request does not know of.
@@ -83,10 +91,10 @@ pub struct Change {
 }
 
 impl<T: SessionData> TypedSession<T> {
-    pub(super) fn open(slot: Slot) -> Self {
-        let (fields, incarnation) = Self::fields(&slot);
+    pub(super) fn open(slot: &Slot, access: &mut Access) -> Self {
         slot.count_handle();
-        Self { fields, link: Link { slot, incarnation, unsaved: Unsaved::No } }
+        let (fields, incarnation) = (access.open::<T>(access.loaded_at), access.incarnation());
+        Self { fields, link: Link { slot: slot.clone(), incarnation, unsaved: Unsaved::No, verbs: Verbs::Unused } }
     }
 
     fn fields(slot: &Slot) -> (T::Fields, u32) {
@@ -199,7 +207,7 @@ impl<T: SessionData> TypedSession<T> {
     /// }
     /// ```
     pub fn rotate(&mut self) {
-        self.link.slot.change(|access| access.rotate());
+        self.link.command(|access| access.rotate());
     }
 
     /// Ends the session: the record is deleted and the cookie cleared, whatever the response's status.
@@ -217,7 +225,7 @@ impl<T: SessionData> TypedSession<T> {
     /// }
     /// ```
     pub fn destroy(&mut self) {
-        self.link.slot.change(|access| access.destroy());
+        self.link.command(|access| access.destroy());
         self.link.settle();
         (self.fields, self.link.incarnation) = Self::fields(&self.link.slot);
     }
@@ -317,7 +325,7 @@ impl<T: SessionData> TypedSession<T> {
     /// }
     /// ```
     pub fn set_persistent(&mut self, persistent: bool) {
-        self.link.slot.change(|access| access.set_persistent(persistent));
+        self.link.command(|access| access.set_persistent(persistent));
     }
 
     /// Names the session for lists, such as "Firefox on a laptop"; `None` takes the name away. At most
@@ -333,7 +341,7 @@ impl<T: SessionData> TypedSession<T> {
     /// ```
     pub fn set_label<'a>(&mut self, label: impl Into<Option<&'a str>>) {
         let label = label.into().map(|text| Arc::from(shorten(text, crate::limits::LABEL)));
-        self.link.slot.change(|access| access.set_label(label));
+        self.link.command(|access| access.set_label(label));
     }
 
     /// What this handle would write if it were dropped now. `&mut`, since it looks at the fields the way a check-in does.
@@ -427,6 +435,11 @@ impl Link {
         }
     }
 
+    fn command(&mut self, verb: impl FnOnce(&mut Access)) {
+        self.verbs = Verbs::Used;
+        self.slot.change(verb);
+    }
+
     fn settle(&mut self) {
         if std::mem::replace(&mut self.unsaved, Unsaved::No) == Unsaved::Perhaps {
             self.slot.uncount_unsaved();
@@ -454,10 +467,18 @@ impl Link {
 
 impl<T: SessionData> Drop for TypedSession<T> {
     fn drop(&mut self) {
+        self.link.slot.uncount_handle();
         if std::thread::panicking() {
             // Half-made changes are not stored, and no user code runs while unwinding.
             self.link.slot.change(Access::start_over);
-        } else if self.link.unsaved == Unsaved::Refused {
+            self.link.settle();
+            return;
+        }
+        // Debug builds look at handles that changed nothing, too, for changes that `&mut` did not announce.
+        if (self.link.unsaved, self.link.verbs) == (Unsaved::No, Verbs::Unused) && !cfg!(debug_assertions) {
+            return;
+        }
+        if self.link.unsaved == Unsaved::Refused {
             events::lost(T::__schema().name, &"they were refused, and the handler answered without mending them");
         } else {
             match self.check_in() {
@@ -467,7 +488,6 @@ impl<T: SessionData> Drop for TypedSession<T> {
             }
         }
         self.link.settle();
-        self.link.slot.uncount_handle();
         self.link.slot.announce_lost(T::__schema().name);
     }
 }
