@@ -457,8 +457,7 @@ impl Request {
                         return Some(Some(held.clone()));
                     }
                     // What was saved before was merged with what others had stored; this handle counts from what it saved.
-                    let merged = key.merged(&or_default(base), held, &or_default(&known)).unwrap();
-                    (merged != or_default(&known)).then_some(Some(merged))
+                    Some(Some(key.merged(&or_default(base), held, &or_default(&known)).unwrap()))
                 }
             }
         };
