@@ -457,8 +457,7 @@ impl Request {
                         return Some(Some(held.clone()));
                     }
                     // What was saved before was merged with what others had stored; this handle counts from what it saved.
-                    let merged = key.merged(&or_default(base), held, &or_default(&known)).unwrap();
-                    (merged != or_default(&known)).then_some(Some(merged))
+                    Some(Some(key.merged(&or_default(base), held, &or_default(&known)).unwrap()))
                 }
             }
         };
@@ -467,13 +466,14 @@ impl Request {
 
     /// From here on, changes count from the values held.
     fn check_in(&mut self) {
-        for key in 0..KEYS.len() {
-            match std::mem::replace(&mut self.touched[key], Touch::Untouched) {
+        for key in KEYS {
+            let (held, base) = (&self.held[key as usize], &mut self.base[key as usize]);
+            match std::mem::replace(&mut self.touched[key as usize], Touch::Untouched) {
                 Touch::Untouched => {}
                 // A value that did not change leaves the base as it was, also where that is "nothing stored".
-                Touch::Touched if self.base[key].as_ref().unwrap_or(&KEYS[key].default()) == &self.held[key] => {}
-                Touch::Touched => self.base[key] = Some(self.held[key].clone()),
-                Touch::Cleared => self.base[key] = None,
+                Touch::Touched if *held == base.clone().unwrap_or_else(|| key.default()) => {}
+                Touch::Touched => *base = Some(held.clone()),
+                Touch::Cleared => *base = None,
             }
         }
     }
