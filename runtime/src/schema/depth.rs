@@ -240,6 +240,7 @@ impl<'de, A: VariantAccess<'de>> VariantAccess<'de> for Bounded<A> {
 }
 
 #[cfg(all(test, feature = "bincode"))]
+#[allow(clippy::unwrap_used)]
 mod tests {
     use super::Shallow;
     use crate::{record::CodecId, schema::codec};
