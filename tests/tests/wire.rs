@@ -147,7 +147,7 @@ async fn token_and_record(browser: &TestClient<Router>, store: &MemoryStore) -> 
     let secret_hash = SecretHash::from_bytes(blake3::hash(&token[16..]).into());
     let presented = Presented::new(secret_hash, at(BEGAN), Lifetime::default());
     let record = store.load(&selector, &presented, &Want::default()).await.unwrap().unwrap();
-    (token, record)
+    (token, std::sync::Arc::unwrap_or_clone(record))
 }
 
 /// The pad of the document's section on the session key, spelled a second time.

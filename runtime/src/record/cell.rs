@@ -541,8 +541,16 @@ impl Cells {
     /// ```
     #[must_use]
     pub fn wanted(&self, want: &super::Want<'_>) -> Self {
-        let hidden = |cell: &Cell| cell.key.is_on_demand() && !want.named.contains(&&*cell.key);
-        if self.0.iter().any(hidden) { self.0.iter().filter(|cell| !hidden(cell)).cloned().collect() } else { self.clone() }
+        if self.are_wanted(want) {
+            self.clone()
+        } else {
+            self.0.iter().filter(|cell| want.includes(&cell.key)).cloned().collect()
+        }
+    }
+
+    /// Whether a load returns all of them.
+    pub(crate) fn are_wanted(&self, want: &super::Want<'_>) -> bool {
+        self.0.iter().all(|cell| want.includes(&cell.key))
     }
 
     fn find(&self, key: &str) -> Result<usize, usize> {

@@ -65,6 +65,11 @@ impl<'a> Want<'a> {
     pub const fn with(named: &'a [&'a str]) -> Self {
         Self { named }
     }
+
+    /// Whether a load returns the cell of that key.
+    pub(crate) fn includes(&self, key: &CellKey) -> bool {
+        !key.is_on_demand() || self.named.contains(&key.as_str())
+    }
 }
 
 /// `key` must still have this stamp (0: must still be absent), or nothing is written.

@@ -75,7 +75,7 @@ pub(super) enum Loss {
 pub(super) struct Live {
     pub(super) token: Token,
     /// What the store holds, as far as this request knows.
-    pub(super) record: Record,
+    pub(super) record: Arc<Record>,
     /// Whether the client's own secret is the record's current one. It is not for a moment after a renewal.
     pub(super) secret: SecretInHand,
 }
@@ -121,7 +121,7 @@ pub(super) struct Wishes {
 pub(super) enum Found {
     Nothing,
     Refused(Refused, Option<Selector>),
-    Record { token: Token, presented: Presented, record: Record },
+    Record { token: Token, presented: Presented, record: Arc<Record> },
     Unavailable(Arc<SessionError>),
 }
 
@@ -160,8 +160,13 @@ impl Access {
     }
 
     /// The one place that decides whether a record opens: the secret in constant time, then both deadlines.
-    pub(super) fn judge(token: Token, presented: &Presented, mut record: Record, config: &Config) -> (Session, ClientCopy) {
-        let (header, now) = (&mut record.header, presented.now);
+    pub(super) fn judge(
+        token: Token,
+        presented: &Presented,
+        mut record: Arc<Record>,
+        config: &Config,
+    ) -> (Session, ClientCopy) {
+        let (header, now) = (&record.header, presented.now);
         let Some(accepted) = header.accepts(&presented.secret_hash, now, presented.grace) else {
             events::refused(Refused::Stale, Some(&token.selector));
             let since = match &header.previous {
@@ -176,7 +181,7 @@ impl Access {
         }
         if config.backend.idle_touch() == IdleTouch::AtLoad {
             // The store has done this on its way; the copy follows.
-            header.touch(presented);
+            Arc::make_mut(&mut record).header.touch(presented);
         }
         events::loaded(&token.selector);
         (Session::Live(Live { token, record, secret: accepted.into() }), ClientCopy::Current)

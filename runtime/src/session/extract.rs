@@ -89,7 +89,9 @@ async fn look_at(parts: &Parts, config: &Config, now: Timestamp) -> Found {
         }
         #[cfg(feature = "cookie")]
         Backend::Client(store) => match store.open(config.cookie.name(), value, now) {
-            Some((token, record)) => Found::Record { presented: config.present(token.secret.hash(), now), token, record },
+            Some((token, record)) => {
+                Found::Record { presented: config.present(token.secret.hash(), now), token, record: Arc::new(record) }
+            }
             None => Found::Refused(Refused::Malformed, None),
         },
     }

@@ -14,6 +14,7 @@ use crate::{
     schema::{Rule, Schema},
     store::{IdleTouch, StoreError},
 };
+use std::sync::Arc;
 
 impl Wishes {
     /// Drops those that a commit has fulfilled.
@@ -53,7 +54,7 @@ impl Access {
         self.pending.retain(|pending| !pending.planned);
         self.wishes = Wishes::default();
         self.reply = Reply::Token;
-        self.session = Session::Live(Live { token, record, secret: SecretInHand::Current });
+        self.session = Session::Live(Live { token, record: Arc::new(record), secret: SecretInHand::Current });
     }
 
     pub(super) fn committed(&mut self, commit: NewPatch, revision: u64, rotated: bool) {
@@ -61,7 +62,7 @@ impl Access {
         let patch = &patch;
         let Session::Live(live) = &mut self.session else { return };
         self.handed_out = false;
-        live.record.follow(patch, revision, rotated);
+        Arc::make_mut(&mut live.record).follow(patch, revision, rotated);
         if patch.carries_cells() || patch.rotation.is_some() {
             events::committed(&live.token.selector, patch.puts.len());
         }
@@ -126,8 +127,8 @@ impl Access {
         let Session::Live(live) = &mut self.session else { return Ok(()) };
         for key in changed {
             match newer.get(key) {
-                Some(cell) => live.record.cells.insert(cell.clone()),
-                None => live.record.cells.remove(key),
+                Some(cell) => Arc::make_mut(&mut live.record).cells.insert(cell.clone()),
+                None => Arc::make_mut(&mut live.record).cells.remove(key),
             }
         }
         Ok(())
@@ -136,7 +137,12 @@ impl Access {
     /// A fresh load meets the request's changes. `None`: the session is gone.
     ///
     /// A `strict` field that both changed is theirs from now on, and the error says so.
-    pub(super) fn reloaded(&mut self, record: Option<Record>, config: &Config, now: Timestamp) -> Result<(), SessionError> {
+    pub(super) fn reloaded(
+        &mut self,
+        record: Option<Arc<Record>>,
+        config: &Config,
+        now: Timestamp,
+    ) -> Result<(), SessionError> {
         let Session::Live(live) = &self.session else { return Ok(()) };
         let presented = config.present(live.token.secret.hash(), now);
         let opened = record.and_then(|record| {
@@ -156,7 +162,7 @@ impl Access {
         }
         if let Session::Live(live) = &mut self.session {
             if config.backend.idle_touch() == IdleTouch::AtLoad {
-                record.header.touch(&presented);
+                Arc::make_mut(&mut record).header.touch(&presented);
             }
             live.record = record;
             live.secret = secret;

@@ -15,6 +15,7 @@ use crate::{
         Timestamp,
     },
     schema::Rule,
+    store::IdleTouch,
     token::{Secret, Token},
 };
 
@@ -58,6 +59,10 @@ impl Access {
     pub(super) fn plan_next(&mut self, config: &Config, head: Head) -> Result<Plan, SessionError> {
         if let Some(selector) = self.doomed {
             return Ok(Plan::Delete(selector));
+        }
+        if head == Head::Open && !self.has_unsaved() && config.backend.idle_touch() == IdleTouch::AtLoad {
+            // The load has said already that the session was used.
+            return Ok(Plan::Nothing);
         }
         // A request that changed nothing counts as a use of when it came.
         let now = if head == Head::Open && !self.has_unsaved() { self.loaded_at } else { config.now() };

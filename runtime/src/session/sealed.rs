@@ -34,7 +34,7 @@ pub(super) fn apply(slot: &Slot, config: &Config, store: &CookieStore, plan: Pla
         Plan::Commit(commit) => {
             let apply = |access: &mut Access| {
                 let Some(live) = access.live() else { return Ok(()) };
-                let mut record = live.record.clone();
+                let mut record = Record::clone(&live.record);
                 // Nobody else has this copy, so there is nothing to conflict with.
                 let CommitOutcome::Committed { revision, rotated } = record.apply(&commit.patch) else {
                     access.lose(Loss::Gone);

@@ -112,7 +112,7 @@ impl fmt::Debug for MemoryStore {
 
 #[async_trait]
 impl SessionStore for MemoryStore {
-    async fn load(&self, key: &Selector, presented: &Presented, want: &Want<'_>) -> Result<Option<Record>, StoreError> {
+    async fn load(&self, key: &Selector, presented: &Presented, want: &Want<'_>) -> Result<Option<Arc<Record>>, StoreError> {
         Ok(lock(self.0.shard(key)).load(key, presented, want))
     }
 
@@ -256,7 +256,8 @@ struct Shard {
 }
 
 struct Entry {
-    record: Record,
+    /// Shared with the requests that have loaded it; what changes it makes a new one.
+    record: Arc<Record>,
     /// The position by age over all shards.
     born: u64,
     /// Where the record stands in [`Index::due`].
@@ -295,16 +296,20 @@ impl Entry {
 }
 
 impl Shard {
-    fn load(&mut self, key: &Selector, presented: &Presented, want: &Want<'_>) -> Option<Record> {
+    fn load(&mut self, key: &Selector, presented: &Presented, want: &Want<'_>) -> Option<Arc<Record>> {
         let record = &mut self.records.get_mut(key)?.record;
-        let before = Record::new(record.header.clone(), record.cells.wanted(want));
-        record.header.touch(presented);
+        let before = if record.cells.are_wanted(want) {
+            Arc::clone(record)
+        } else {
+            Arc::new(Record::new(record.header.clone(), record.cells.wanted(want)))
+        };
+        Arc::make_mut(record).header.touch(presented);
         Some(before)
     }
 
     fn insert(&mut self, key: Selector, record: Record, born: u64) {
         let due = record.header.expires();
-        let entry = Entry { record, born, due };
+        let entry = Entry { record: Arc::new(record), born, due };
         self.index.due.insert((due, key));
         self.index.add_owner(key, born, entry.owner());
         self.records.insert(key, entry);
@@ -313,7 +318,7 @@ impl Shard {
     fn commit(&mut self, key: &Selector, patch: &Patch) -> CommitOutcome {
         let Some(entry) = self.records.get_mut(key) else { return CommitOutcome::Gone };
         let owner = entry.owner();
-        let outcome = entry.record.apply(patch);
+        let outcome = Arc::make_mut(&mut entry.record).apply(patch);
         if entry.owner() != owner {
             self.index.remove_owner(*key, entry.born, owner);
             self.index.add_owner(*key, entry.born, entry.owner());

@@ -77,7 +77,7 @@ pub trait SessionStore: Send + Sync + 'static {
     ///
     /// # Errors
     /// [`StoreError`]; a record that is not there is no error.
-    async fn load(&self, key: &Selector, presented: &Presented, want: &Want<'_>) -> Result<Option<Record>, StoreError>;
+    async fn load(&self, key: &Selector, presented: &Presented, want: &Want<'_>) -> Result<Option<Arc<Record>>, StoreError>;
 
     /// Stores a new record. Inserts only: a taken key is [`CreateOutcome::Exists`], and nothing changes.
     ///
@@ -142,7 +142,7 @@ pub enum IdleTouch {
 
 #[async_trait]
 impl<S: SessionStore + ?Sized> SessionStore for Arc<S> {
-    async fn load(&self, key: &Selector, presented: &Presented, want: &Want<'_>) -> Result<Option<Record>, StoreError> {
+    async fn load(&self, key: &Selector, presented: &Presented, want: &Want<'_>) -> Result<Option<Arc<Record>>, StoreError> {
         (**self).load(key, presented, want).await
     }
     async fn create(&self, key: &Selector, record: Record) -> Result<CreateOutcome, StoreError> {

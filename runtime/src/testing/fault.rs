@@ -144,7 +144,7 @@ impl<S> FaultStore<S> {
 
 #[async_trait]
 impl<S: SessionStore> SessionStore for FaultStore<S> {
-    async fn load(&self, key: &Selector, presented: &Presented, want: &Want<'_>) -> Result<Option<Record>, StoreError> {
+    async fn load(&self, key: &Selector, presented: &Presented, want: &Want<'_>) -> Result<Option<Arc<Record>>, StoreError> {
         self.disturb(Operation::Load, self.inner.load(key, presented, want)).await
     }
 

@@ -85,7 +85,7 @@ async fn yield_now() {
 
 #[async_trait]
 impl SessionStore for Reference {
-    async fn load(&self, key: &Selector, presented: &Presented, want: &Want<'_>) -> Result<Option<Record>, StoreError> {
+    async fn load(&self, key: &Selector, presented: &Presented, want: &Want<'_>) -> Result<Option<Arc<Record>>, StoreError> {
         let mut state = lock(&self.state);
         let Some(record) = state.records.get_mut(key) else { return Ok(None) };
         let mut before = record.clone();
@@ -107,7 +107,7 @@ impl SessionStore for Reference {
         if self.quirk != Quirk::ShowsOnDemandCells {
             before.cells = before.cells.wanted(want);
         }
-        Ok(Some(before))
+        Ok(Some(Arc::new(before)))
     }
 
     async fn create(&self, key: &Selector, record: Record) -> Result<CreateOutcome, StoreError> {

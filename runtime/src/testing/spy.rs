@@ -382,7 +382,7 @@ macro_rules! answered {
 
 #[async_trait]
 impl<S: SessionStore> SessionStore for SpyStore<S> {
-    async fn load(&self, key: &Selector, presented: &Presented, want: &Want<'_>) -> Result<Option<Record>, StoreError> {
+    async fn load(&self, key: &Selector, presented: &Presented, want: &Want<'_>) -> Result<Option<Arc<Record>>, StoreError> {
         let named = want.named.iter().map(ToString::to_string).collect();
         let number = self.begin(Op::Load { handle: key.handle(), named, outcome: Outcome::Unanswered });
         let answer = self.inner.load(key, presented, want).await;

@@ -191,7 +191,12 @@ async fn a_taken_selector_is_tried_again_with_another_token() {
     use cloakroom::{record::*, store::*};
     #[async_trait::async_trait]
     impl SessionStore for Collides {
-        async fn load(&self, key: &Selector, presented: &Presented, want: &Want<'_>) -> Result<Option<Record>, StoreError> {
+        async fn load(
+            &self,
+            key: &Selector,
+            presented: &Presented,
+            want: &Want<'_>,
+        ) -> Result<Option<Arc<Record>>, StoreError> {
             self.0.load(key, presented, want).await
         }
         async fn create(&self, key: &Selector, record: Record) -> Result<CreateOutcome, StoreError> {

@@ -189,7 +189,12 @@ async fn a_store_that_only_ever_conflicts_is_a_503_after_a_while() {
     struct Contended(cloakroom::store::MemoryStore);
     #[async_trait::async_trait]
     impl SessionStore for Contended {
-        async fn load(&self, key: &Selector, presented: &Presented, want: &Want<'_>) -> Result<Option<Record>, StoreError> {
+        async fn load(
+            &self,
+            key: &Selector,
+            presented: &Presented,
+            want: &Want<'_>,
+        ) -> Result<Option<Arc<Record>>, StoreError> {
             self.0.load(key, presented, want).await
         }
         async fn create(&self, key: &Selector, record: Record) -> Result<CreateOutcome, StoreError> {

@@ -200,9 +200,9 @@ const SWEPT_AT_ONCE: usize = 500;
 
 #[async_trait]
 impl SessionStore for SqliteStore {
-    async fn load(&self, key: &Selector, presented: &Presented, want: &Want<'_>) -> Result<Option<Record>, StoreError> {
+    async fn load(&self, key: &Selector, presented: &Presented, want: &Want<'_>) -> Result<Option<Arc<Record>>, StoreError> {
         self.0.writer.note(presented.now);
-        self.read(|db| rows::load(db, key, want))
+        Ok(self.read(|db| rows::load(db, key, want))?.map(Arc::new))
     }
 
     async fn create(&self, key: &Selector, record: Record) -> Result<CreateOutcome, StoreError> {

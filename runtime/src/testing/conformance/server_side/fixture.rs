@@ -92,7 +92,8 @@ pub(crate) async fn peek(store: &impl SessionStore, key: &Selector) -> Option<Re
 }
 
 pub(crate) async fn load(store: &impl SessionStore, key: &Selector, presented: &Presented, named: &[&str]) -> Option<Record> {
-    store.load(key, presented, &Want::with(named)).await.unwrap_or_else(|error| panic!("load failed: {error}"))
+    let loaded = store.load(key, presented, &Want::with(named)).await.unwrap_or_else(|error| panic!("load failed: {error}"));
+    loaded.map(std::sync::Arc::unwrap_or_clone)
 }
 
 pub(crate) async fn create(store: &impl SessionStore, key: &Selector, record: &Record) {
