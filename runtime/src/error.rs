@@ -172,6 +172,15 @@ impl SessionError {
     }
 }
 
+/// So that `session.save().await?` works in a handler that returns `Result<_, SessionError>`. It is the
+/// [default response](SessionError::default_response): an error the handler returns itself does not go through
+/// [`SessionLayer::on_error`](crate::SessionLayer::on_error).
+impl IntoResponse for SessionError {
+    fn into_response(self) -> Response {
+        self.default_response()
+    }
+}
+
 impl From<StoreError> for SessionError {
     fn from(error: StoreError) -> Self {
         match error {
@@ -197,11 +206,14 @@ impl fmt::Display for SessionError {
             }
             Self::Gone => f.write_str("the session ended, or its privilege changed, during the request; nothing was stored"),
             Self::TooLarge { what, limit, sizes } => {
-                write!(f, "{what} would be larger than {limit} bytes; nothing was stored. Largest first:")?;
+                write!(f, "{what} would be larger than {limit} bytes, so nothing was stored. Largest cells:")?;
                 for (at, (key, size)) in sizes.iter().take(8).enumerate() {
-                    write!(f, "{}{key} {size}", if at == 0 { " " } else { ", " })?;
+                    write!(f, "{} {key} {size} bytes", if at == 0 { "" } else { "," })?;
                 }
-                Ok(())
+                f.write_str(match what {
+                    TooLarge::Cookie => ". Store less, or use a store on the server's side",
+                    TooLarge::Field | TooLarge::Record => ". Keep large things in a table of their own, and their keys in the session",
+                })
             }
             Self::Encode { field, reason } => write!(f, "`{field}` could not be stored: {reason}"),
             Self::Invalid { field, reason } => write!(f, "`{field}` was not stored: {reason}"),

@@ -104,7 +104,9 @@ impl KeyRing {
     /// assert!(error.to_string().contains("CLOAKROOM_KEYS_OF_AN_EXAMPLE"));
     /// ```
     pub fn from_env(variable: &str) -> Result<Self, KeyRingError> {
-        std::env::var(variable).map_err(|_| KeyRingError::Variable(variable.to_owned()))?.parse()
+        let text = std::env::var(variable).ok().filter(|text| !text.trim().is_empty()).map(Zeroizing::new);
+        let text = text.ok_or_else(|| KeyRingError::Variable(variable.to_owned()))?;
+        text.parse().map_err(|error| KeyRingError::InVariable(variable.to_owned(), Box::new(error)))
     }
 
     /// Adds an older key, which opens and does not seal.
@@ -160,9 +162,13 @@ impl std::str::FromStr for KeyRing {
     fn from_str(text: &str) -> Result<Self, KeyRingError> {
         let keys = text
             .split(',')
-            .map(|key| {
-                let bytes = Zeroizing::new(Base64UrlUnpadded::decode_vec(key.trim()).map_err(|_| KeyRingError::Text)?);
-                RingKey::new(bytes[..].try_into().map_err(|_| KeyRingError::Length(bytes.len()))?)
+            .enumerate()
+            .map(|(at, key)| {
+                let parse = || {
+                    let bytes = Zeroizing::new(Base64UrlUnpadded::decode_vec(key.trim()).map_err(|_| KeyRingError::Text)?);
+                    RingKey::new(bytes[..].try_into().map_err(|_| KeyRingError::Length(bytes.len()))?)
+                };
+                parse().map_err(|error| KeyRingError::Key(at + 1, Box::new(error)))
             })
             .collect::<Result<Arc<[_]>, _>>()?;
         Ok(Self { keys })
@@ -190,31 +196,76 @@ pub enum KeyRingError {
     Weak,
     /// Not base64url.
     Text,
-    /// The environment variable of this name is not set.
+    /// The environment variable of this name is not set, or empty.
     Variable(String),
+    /// What stands in the environment variable of this name is refused.
+    InVariable(String, Box<KeyRingError>),
+    /// The key at this place of a list, counted from 1, is refused.
+    Key(usize, Box<KeyRingError>),
     /// The operating system gave no random bytes.
     Randomness(String),
 }
 
+const MAKE_ONE: &str = "make one with `KeyRing::generate()?.to_secret_text()`";
+
 impl fmt::Display for KeyRingError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Length(length) => write!(f, "a key is 32 bytes, not {length}; make one with `KeyRing::generate()`"),
-            Self::Weak => f.write_str(
-                "a key must be random bytes; this one has hardly any different ones. Make one with `KeyRing::generate()`",
-            ),
+            Self::Length(length) => write!(f, "a key is 32 bytes, not {length}; {MAKE_ONE}"),
+            Self::Weak => write!(f, "a key must be random bytes, and this one has hardly any different ones; {MAKE_ONE}"),
             Self::Text => f.write_str(
                 "a key in text is 43 characters of base64url without padding; separate several by commas, newest first",
             ),
             Self::Variable(name) => {
                 write!(
                     f,
-                    "the environment variable {name} is not set; put the keys there, in base64url, newest first, separated by commas"
+                    "the environment variable {name} is not set; put the keys there, in base64url, newest first, separated by commas. {MAKE_ONE}"
                 )
             }
+            Self::InVariable(name, error) => write!(f, "{name}: {error}"),
+            Self::Key(at, error) => write!(f, "key {at}: {error}"),
             Self::Randomness(reason) => f.write_str(reason),
         }
     }
 }
 
 impl std::error::Error for KeyRingError {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn text(fill: u8) -> String {
+        let key: [u8; LENGTH] = std::array::from_fn(|at| at as u8 ^ fill);
+        Base64UrlUnpadded::encode_string(&key)
+    }
+
+    #[test]
+    fn keys_in_text_are_newest_first_and_come_out_as_they_went_in() {
+        let ring: KeyRing = format!("{}, {}", text(1), text(2)).parse().unwrap();
+        assert_eq!(ring.to_secret_text(), [text(1), text(2)]);
+        assert_eq!(ring.newest().id(), text(1).parse::<KeyRing>().unwrap().newest().id());
+        assert!(ring.find(&text(2).parse::<KeyRing>().unwrap().newest().id()).is_some());
+    }
+
+    #[test]
+    fn a_bad_key_is_named_by_its_place() {
+        let error = format!("{},{}", text(1), "AAAA").parse::<KeyRing>().unwrap_err();
+        assert!(error.to_string().starts_with("key 2: a key is 32 bytes, not 3"), "{error}");
+        assert!("not base64!".parse::<KeyRing>().unwrap_err().to_string().contains("base64url"));
+    }
+
+    #[test]
+    fn a_key_of_few_different_bytes_is_refused() {
+        assert_eq!(KeyRing::from_bytes([b'a'; 32]).unwrap_err(), KeyRingError::Weak);
+        assert_eq!(KeyRing::from_bytes(*b"passwordpasswordpasswordpassword").unwrap_err(), KeyRingError::Weak);
+    }
+
+    #[test]
+    fn neither_debug_nor_an_error_shows_a_key() {
+        let ring: KeyRing = text(1).parse().unwrap();
+        assert_eq!(format!("{ring:?}"), "KeyRing(1 keys)");
+        let error = format!("{}x", text(1)).parse::<KeyRing>().unwrap_err();
+        assert!(!format!("{error} {error:?}").contains(&text(1)));
+    }
+}

@@ -224,11 +224,10 @@ impl CookiePolicy {
         }
         // Browsers match the prefixes without regard to case (RFC 6265bis, section 4.1.3), so a variant is bound by the rules too.
         let prefixed = |prefix: &str| self.name.get(..prefix.len()).is_some_and(|start| start.eq_ignore_ascii_case(prefix));
-        if prefixed("__Host-") && (self.domain.is_some() || self.path != "/" || self.transport == Transport::PlainHttp) {
-            return Err(Refused::HostPrefix(self.name));
-        }
         if self.transport == Transport::PlainHttp {
-            let refused = if prefixed("__Secure-") {
+            let refused = if prefixed("__Host-") {
+                Some("a `__Host-` name")
+            } else if prefixed("__Secure-") {
                 Some("a `__Secure-` name")
             } else if self.same_site == SameSite::None {
                 Some("`SameSite=None`")
@@ -240,6 +239,9 @@ impl CookiePolicy {
             if let Some(what) = refused {
                 return Err(Refused::NeedsSecure(what));
             }
+        }
+        if prefixed("__Host-") && (self.domain.is_some() || self.path != "/") {
+            return Err(Refused::HostPrefix(self.name));
         }
         Ok(self)
     }
@@ -266,7 +268,7 @@ pub enum CookiePolicyError {
     Path(String),
     /// Not a domain name.
     Domain(String),
-    /// A `__Host-` name together with `Domain`, another `Path`, or without `Secure`.
+    /// A `__Host-` name together with `Domain` or another `Path`.
     HostPrefix(String),
     /// Something that needs `Secure`, on a policy for plain http.
     NeedsSecure(&'static str),
@@ -279,7 +281,10 @@ impl fmt::Display for CookiePolicyError {
                 write!(f, "{name:?} cannot be a cookie name; use letters, digits, `-` and `_`, for example \"__Host-shop\"")
             }
             Self::NameTooLong(length) => {
-                write!(f, "a cookie name of {length} bytes leaves no room for a token in the {NAME_AND_VALUE} a browser keeps")
+                write!(
+                    f,
+                    "a cookie name of {length} bytes leaves no room for a token in the {NAME_AND_VALUE} a browser keeps; choose a shorter one"
+                )
             }
             Self::Path(path) => {
                 write!(f, "{path:?} cannot be a cookie path; it must begin with `/` and be plain ASCII without `;`")
@@ -287,11 +292,11 @@ impl fmt::Display for CookiePolicyError {
             Self::Domain(domain) => write!(f, "{domain:?} cannot be a cookie domain; give a host name such as \"example.com\""),
             Self::HostPrefix(name) => write!(
                 f,
-                "the name {name:?} tells browsers to insist on Secure, `Path=/` and no Domain; for another path or domain choose a `__Secure-` name first: `.name(\"__Secure-id\")`"
+                "the name {name:?} tells browsers to insist on `Path=/` and no Domain; for another path or domain choose a `__Secure-` name first: `.name(\"__Secure-id\")`"
             ),
             Self::NeedsSecure(what) => write!(
                 f,
-                "browsers accept {what} only on a Secure cookie; start from `CookiePolicy::default()` instead of `insecure_http()`"
+                "browsers accept {what} only on a Secure cookie; start from `CookiePolicy::default()` instead of `insecure_http()`, or do without"
             ),
         }
     }

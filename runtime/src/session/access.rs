@@ -117,7 +117,6 @@ pub(super) struct Wishes {
 }
 
 /// What a load found.
-#[expect(clippy::large_enum_variant, reason = "it is moved once, and a box would be one more allocation per request")]
 pub(super) enum Found {
     Nothing,
     Refused(Refused, Option<Selector>),

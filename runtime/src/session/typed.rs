@@ -120,13 +120,15 @@ impl<T: SessionData> TypedSession<T> {
     /// unknown, and the request is answered with 503.
     ///
     /// ```
+    /// use axum::{Router, routing::post};
     /// use cloakroom::{SessionData, SessionError, TypedSession};
     /// # #[derive(SessionData)] struct Shop { paid: bool }
-    /// async fn pay(mut session: TypedSession<Shop>) -> Result<(), SessionError> {
+    /// async fn pay(mut session: TypedSession<Shop>) -> Result<&'static str, SessionError> {
     ///     *session.paid = true;
     ///     session.save().await?; // from here on it is stored
-    ///     Ok(())
+    ///     Ok("paid")
     /// }
+    /// let app: Router = Router::new().route("/pay", post(pay));
     /// ```
     pub async fn save(&mut self) -> Result<(), SessionError> {
         self.hand_in()?;

@@ -127,7 +127,7 @@ fn bad_cookie_names_are_refused_and_good_ones_accepted() {
 #[test]
 fn impossible_combinations_of_attributes_are_refused_at_construction() {
     let plain = CookiePolicy::insecure_http;
-    assert!(matches!(plain().name("__Host-id"), Err(CookiePolicyError::HostPrefix(_))));
+    assert!(matches!(plain().name("__Host-id"), Err(CookiePolicyError::NeedsSecure(_))));
     assert!(matches!(plain().name("__Secure-id"), Err(CookiePolicyError::NeedsSecure(_))));
     assert!(matches!(plain().same_site(SameSite::None), Err(CookiePolicyError::NeedsSecure(_))));
     assert!(matches!(plain().partitioned(), Err(CookiePolicyError::NeedsSecure(_))));
