@@ -7,7 +7,7 @@ use crate::{
     error::{ErrorContext, ErrorPage, SessionError},
     events,
     lifetime::Lifetime,
-    session::{Answer, CookieEffect, Outlook, Slot},
+    session::{Answer, CookieEffect, Outlook, Slot, Turn},
     store::{IntoBackend, ServerSide},
 };
 use axum_core::{body::Body, response::Response};
@@ -222,7 +222,7 @@ where
         }
         let slot = Slot::new(Arc::clone(&self.config));
         request.extensions_mut().insert(slot.clone());
-        ResponseFuture { state: State::Running { inner: self.inner.call(request), slot } }
+        ResponseFuture { state: State::Running { inner: self.inner.call(request), turn: Some(Turn::new(slot)) } }
     }
 }
 
@@ -260,7 +260,7 @@ pin_project! {
     #[project = StateProj]
     enum State<F> {
         // The handler is at work.
-        Running { #[pin] inner: F, slot: Slot },
+        Running { #[pin] inner: F, turn: Option<Turn> },
         // The store is at work; the response waits, so that nobody follows a redirect before the data is there.
         Settling { settling: Settling, response: Option<Response<Body>> },
         // An outer layer does the rest.
@@ -282,15 +282,14 @@ where
             match self.as_mut().project().state.project() {
                 StateProj::Joined { inner } => return inner.poll(context).map_ok(|response| response.map(Body::new)),
                 StateProj::Refused { response } => return Poll::Ready(Ok(take(response))),
-                StateProj::Running { inner, slot } => {
+                StateProj::Running { inner, turn } => {
                     let mut response = match ready!(inner.poll(context)) {
                         Ok(response) => response.map(Body::new),
-                        Err(error) => {
-                            slot.abandon();
-                            return Poll::Ready(Err(error));
-                        }
+                        // Dropping the turn drops what was not saved.
+                        Err(error) => return Poll::Ready(Err(error)),
                     };
-                    match slot.outlook(response.status()) {
+                    let Some(turn) = turn.take() else { return Poll::Ready(Ok(response)) };
+                    match turn.end(response.status()) {
                         Outlook::Untouched => return Poll::Ready(Ok(response)),
                         Outlook::Settled(answer, config) => {
                             finish(&mut response, answer, &config);

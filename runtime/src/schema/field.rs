@@ -88,7 +88,8 @@ impl<V> Field<V> {
         })
     }
 
-    /// Takes every change back: the value is again what it was when the handle was made, or was last saved.
+    /// Takes every change back: the value is again what it was when the handle was made, or was last saved or refreshed. What a
+    /// `save()` has taken over, it cannot take back, even if that failed.
     ///
     /// A field made from a plain struct falls back to its default.
     ///
@@ -107,6 +108,7 @@ impl<V> Field<V> {
                 Base::Value(payload) => field.def.decode(payload).unwrap_or_else(|_| field.def.default()),
                 Base::Unbound => field.def.default(),
             };
+            field.settle();
         }
     }
 

@@ -8,7 +8,7 @@ use crate::{
     key::SessionKey,
     record::{Accepted, Header, Presented, Record, Selector, Timestamp},
     schema::Schema,
-    store::IdleTouch,
+    store::{IdleTouch, StoreError},
     token::{SecretHash, Token},
 };
 use std::sync::Arc;
@@ -34,8 +34,6 @@ pub(crate) struct Access {
     pub(super) planned_for: u32,
     /// The first failure of a check-in.
     pub(super) failure: Option<SessionError>,
-    /// A failure went to the handler, which has the say over its response.
-    pub(super) handed_out: bool,
     /// Somebody was signed in when the session was read.
     pub(super) owned: bool,
 }
@@ -49,11 +47,10 @@ pub(super) enum Session {
     /// The presented secret is of an earlier time. Soon after the rotation that is a parallel request, whose writes lost a race;
     /// later it is a client that lost its new token, which may begin anew.
     Stale(StaleSince),
-    /// A commit did not end as it should: nothing is written any more in this request.
-    Lost {
-        why: Loss,
-        live: Option<Live>,
-    },
+    /// It has ended, or belongs to another epoch: nothing of this request is written any more.
+    Ended,
+    /// The store did not say whether it wrote, so nothing more is written.
+    Unsure(Option<Live>),
     Unavailable(Arc<SessionError>),
 }
 
@@ -63,36 +60,13 @@ pub(super) enum StaleSince {
     Earlier,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Loss {
-    /// The session has ended, or belongs to another epoch.
-    Gone,
-    /// The store did not say whether it wrote.
-    Unknown,
-}
-
 #[derive(Debug)]
 pub(super) struct Live {
     pub(super) token: Token,
     /// What the store holds, as far as this request knows.
     pub(super) record: Arc<Record>,
     /// Whether the client's own secret is the record's current one. It is not for a moment after a renewal.
-    pub(super) secret: SecretInHand,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum SecretInHand {
-    Current,
-    Previous,
-}
-
-impl From<Accepted> for SecretInHand {
-    fn from(accepted: Accepted) -> Self {
-        match accepted {
-            Accepted::Current => Self::Current,
-            Accepted::Previous => Self::Previous,
-        }
-    }
+    pub(super) secret: Accepted,
 }
 
 /// What the browser's cookie is worth.
@@ -111,9 +85,28 @@ pub(super) enum ClientCopy {
 /// Changes that are not fields.
 #[derive(Debug, Default)]
 pub(super) struct Wishes {
+    pub(super) standing: Standing,
     pub(super) rotate: bool,
     pub(super) persistent: Option<bool>,
     pub(super) label: Option<Option<Arc<str>>>,
+}
+
+impl Wishes {
+    fn is_empty(&self) -> bool {
+        !self.rotate && self.persistent.is_none() && self.label.is_none()
+    }
+}
+
+/// How far a checked-in change has come.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum Standing {
+    /// The next commit takes it.
+    #[default]
+    New,
+    /// A commit is taking it.
+    UnderWay,
+    /// A commit failed to, and the handler knows.
+    HandedOut,
 }
 
 /// What a load found.
@@ -153,18 +146,12 @@ impl Access {
             incarnation: 0,
             planned_for: 0,
             failure: None,
-            handed_out: false,
             owned,
         }
     }
 
     /// The one place that decides whether a record opens: the secret in constant time, then both deadlines.
-    pub(super) fn judge(
-        token: Token,
-        presented: &Presented,
-        mut record: Arc<Record>,
-        config: &Config,
-    ) -> (Session, ClientCopy) {
+    fn judge(token: Token, presented: &Presented, mut record: Arc<Record>, config: &Config) -> (Session, ClientCopy) {
         let (header, now) = (&record.header, presented.now);
         let Some(accepted) = header.accepts(&presented.secret_hash, now, presented.grace) else {
             events::refused(Refused::Stale, Some(&token.selector));
@@ -183,11 +170,7 @@ impl Access {
             Arc::make_mut(&mut record).header.touch(presented);
         }
         events::loaded(&token.selector);
-        (Session::Live(Live { token, record, secret: accepted.into() }), ClientCopy::Current)
-    }
-
-    pub(super) fn incarnation(&self) -> u32 {
-        self.incarnation
+        (Session::Live(Live { token, record, secret: accepted }), ClientCopy::Current)
     }
 
     /// Whether there is a session, or will be.
@@ -204,13 +187,20 @@ impl Access {
 
     pub(super) fn live(&self) -> Option<&Live> {
         match &self.session {
-            Session::Live(live) | Session::Lost { why: Loss::Unknown, live: Some(live) } => Some(live),
+            Session::Live(live) | Session::Unsure(Some(live)) => Some(live),
             _ => None,
         }
     }
 
-    pub(super) fn is_lost(&self) -> bool {
-        matches!(self.session, Session::Lost { .. })
+    /// Why nothing of this request is written any more, if so.
+    pub(super) fn lost(&self) -> Option<SessionError> {
+        match &self.session {
+            Session::Ended => Some(SessionError::Gone),
+            Session::Unsure(_) => Some(SessionError::OutcomeUnknown(StoreError::outcome_unknown(
+                "an earlier write of this request may or may not have been stored",
+            ))),
+            Session::Fresh | Session::Live(_) | Session::Stale(_) | Session::Unavailable(_) => None,
+        }
     }
 
     pub(super) fn fail(&mut self, error: SessionError) {
@@ -221,22 +211,16 @@ impl Access {
         self.failure.is_some()
     }
 
-    /// Forgets every unsaved change of a field.
+    /// Forgets every change of a field that is not being stored already, and that one failed to get in.
     pub(super) fn discard_changes(&mut self) {
-        self.pending.clear();
+        self.pending.retain(|pending| pending.standing == Standing::UnderWay);
         self.failure = None;
     }
 
-    /// Forgets everything unsaved but a destroy.
-    pub(super) fn discard(&mut self) {
-        self.pending.clear();
-        self.wishes = Wishes::default();
-    }
-
-    /// ... and that something failed.
+    /// Forgets everything that is not being stored already, but a destroy.
     pub(super) fn start_over(&mut self) {
-        self.discard();
-        self.failure = None;
+        self.discard_changes();
+        self.wishes = Wishes::default();
     }
 
     pub(super) fn has_changes(&self) -> bool {
@@ -245,70 +229,88 @@ impl Access {
 
     /// Whether anything waits for a commit.
     pub(super) fn has_unsaved(&self) -> bool {
-        let Wishes { rotate, persistent, label } = &self.wishes;
-        self.has_changes() || self.has_failed() || self.doomed.is_some() || *rotate || persistent.is_some() || label.is_some()
+        self.has_changes() || self.has_failed() || self.doomed.is_some() || !self.wishes.is_empty()
     }
 
     /// The handler learned of a failure, so the response is its own: the changes behind it wait for another `save()`, and go no
     /// other way.
     pub(super) fn hand_out(&mut self) {
-        self.handed_out = true;
+        self.pending.iter_mut().for_each(|pending| pending.standing = Standing::HandedOut);
+        self.wishes.standing = Standing::HandedOut;
     }
 
     /// What a failed `save()` has left is not stored behind the handler's back.
     pub(super) fn drop_handed_out(&mut self) {
-        if self.handed_out {
-            self.lose_changes(&"a `save()` failed, and the handler answered without another one");
+        let why = "a `save()` failed, and the handler answered without another one";
+        for pending in self.pending.extract_if(.., |pending| pending.standing == Standing::HandedOut) {
+            events::lost(pending.def.schema(), &why);
+        }
+        if self.wishes.standing == Standing::HandedOut && !self.wishes.is_empty() {
             self.wishes = Wishes::default();
+            events::lost(WISHES, &why);
         }
     }
 
+    /// Forgets everything unsaved, loudly.
     pub(super) fn lose_changes(&mut self, why: &dyn std::fmt::Display) {
         for pending in self.pending.drain(..) {
             events::lost(pending.def.schema(), why);
+        }
+        if !std::mem::take(&mut self.wishes).is_empty() {
+            events::lost(WISHES, why);
         }
     }
 
     pub(super) fn rotate(&mut self) {
         // A session that does not exist yet gets a new token anyway.
-        self.wishes.rotate = self.live().is_some();
+        self.wish(|wishes| wishes.rotate = true);
+    }
+
+    pub(super) fn set_persistent(&mut self, persistent: bool) {
+        self.wish(|wishes| wishes.persistent = Some(persistent));
+    }
+
+    pub(super) fn set_label(&mut self, label: Option<Arc<str>>) {
+        self.wish(|wishes| wishes.label = Some(label));
+    }
+
+    fn wish(&mut self, wish: impl FnOnce(&mut Wishes)) {
+        self.wishes.standing = Standing::New;
+        wish(&mut self.wishes);
     }
 
     pub(super) fn destroy(&mut self) {
         self.lose_changes(&"the session was destroyed in the same request");
-        self.wishes = Wishes::default();
         self.reset.clear();
         self.failure = None;
         self.incarnation += 1;
         self.reply = Reply::Nothing;
         match std::mem::replace(&mut self.session, Session::Fresh) {
-            Session::Fresh => {}
-            Session::Live(live) | Session::Lost { why: Loss::Unknown, live: Some(live) } => {
+            Session::Fresh | Session::Unsure(None) => {}
+            Session::Live(live) | Session::Unsure(Some(live)) => {
                 self.doomed = Some(live.token.selector);
-                self.client = match self.client {
-                    ClientCopy::None => ClientCopy::None,
-                    _ => ClientCopy::Dead,
-                };
+                if self.client == ClientCopy::Current {
+                    self.client = ClientCopy::Dead;
+                }
             }
-            // It is gone already, or not this client's to end.
-            other @ (Session::Lost { .. } | Session::Stale(_) | Session::Unavailable(_)) => self.session = other,
+            Session::Stale(StaleSince::JustNow) => {
+                // Not this client's to end any more, and a sign-out that did not happen must not look like one.
+                self.session = Session::Stale(StaleSince::JustNow);
+                self.fail(SessionError::Gone);
+            }
+            other @ (Session::Ended | Session::Stale(StaleSince::Earlier) | Session::Unavailable(_)) => self.session = other,
         }
     }
-
-    pub(super) fn set_persistent(&mut self, persistent: bool) {
-        self.wishes.persistent = Some(persistent);
-    }
-
-    pub(super) fn set_label(&mut self, label: Option<Arc<str>>) {
-        self.wishes.label = Some(label);
-    }
 }
+
+/// What stands for changes that are not fields where an event names a schema.
+const WISHES: &str = "(the session itself)";
 
 impl Live {
     pub(super) fn session_key(&self) -> SessionKey {
         let header = &self.record.header;
         let wrapped = match (self.secret, &header.previous) {
-            (SecretInHand::Previous, Some(previous)) => &previous.wrapped_key,
+            (Accepted::Previous, Some(previous)) => &previous.wrapped_key,
             _ => &header.wrapped_key,
         };
         wrapped.unwrap_with(&self.token.selector, &self.token.secret)

@@ -1,6 +1,6 @@
 //! How fields get from the request's state into a handle, and their changes back into it.
 
-use super::access::Access;
+use super::access::{Access, Standing};
 use crate::{
     error::{SessionError, TooLarge},
     events, limits,
@@ -13,9 +13,23 @@ use crate::{
 pub(super) struct Pending {
     pub(super) def: &'static dyn AnyField,
     pub(super) write: Write,
-    pub(super) forced: bool,
-    /// Part of a commit that is under way. What is checked in meanwhile is not.
-    pub(super) planned: bool,
+    pub(super) kept: Kept,
+    pub(super) standing: Standing,
+}
+
+/// Whether a change that turns out to change nothing is written all the same.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kept {
+    IfItChanges,
+    Always,
+}
+
+/// What a handle's field does to the request's changes.
+#[derive(Debug)]
+pub(super) enum CheckIn {
+    Put(Pending),
+    /// Set and reset within one request: nothing is left to write.
+    Withdraw(&'static dyn AnyField),
 }
 
 #[derive(Clone, Debug)]
@@ -61,7 +75,7 @@ impl Access {
         self.reset.iter().any(|reset| reset.name == schema)
     }
 
-    pub(super) fn working(&self, schema: &Schema, now: Timestamp) -> Option<Cells> {
+    fn working(&self, schema: &Schema, now: Timestamp) -> Option<Cells> {
         let stored = self.live().filter(|_| !self.is_reset(schema.name)).map(|live| &live.record.cells);
         if self.pending.is_empty() {
             return stored.cloned();
@@ -83,57 +97,79 @@ impl Access {
         self.pending.iter().position(|pending| pending.def.keys()[0] == def.keys()[0])
     }
 
-    pub(super) fn put(&mut self, def: &'static dyn AnyField, write: Write, forced: bool) {
-        self.handed_out = false;
-        match self.find(def) {
-            Some(at) => {
-                let pending = &mut self.pending[at];
-                pending.write = write;
-                pending.forced |= forced;
-                pending.planned = false;
-            }
-            None => self.pending.push(Pending { def, write, forced, planned: false }),
+    fn put(&mut self, new: Pending) {
+        match self.find(new.def) {
+            Some(at) => self.pending[at] = new,
+            None => self.pending.push(new),
         }
     }
 
-    /// Takes one field of a handle into the request's changes, if it changed.
-    pub(super) fn check_in(&mut self, field: &mut dyn PlacedField, now: Timestamp) -> Result<(), SessionError> {
+    /// Takes a handle's changes into the request: all of them, or none if one is refused.
+    pub(super) fn check_in<T: SessionData>(
+        &mut self,
+        fields: &mut T::Fields,
+        opened: Opened,
+        now: Timestamp,
+    ) -> Result<(), SessionError> {
+        let mut prepared = Vec::new();
+        let mut refused = None;
+        T::__visit(fields, &mut |field| {
+            if refused.is_none() {
+                match self.prepare(field, opened, now) {
+                    Ok(change) => prepared.extend(change),
+                    Err(error) => refused = Some(error),
+                }
+            }
+        });
+        if let Some(error) = refused {
+            return Err(error);
+        }
+        for change in prepared {
+            match change {
+                CheckIn::Put(pending) => self.put(pending),
+                CheckIn::Withdraw(def) => self.pending.retain(|pending| pending.def.keys()[0] != def.keys()[0]),
+            }
+        }
+        // Further changes of this handle count from the values it holds.
+        T::__visit(fields, &mut |field| field.settle());
+        Ok(())
+    }
+
+    /// What one field of a handle changes, if anything.
+    pub(super) fn prepare(
+        &self,
+        field: &dyn PlacedField,
+        opened: Opened,
+        now: Timestamp,
+    ) -> Result<Option<CheckIn>, SessionError> {
         let def = field.def();
         if let Some(intruder) = field.intruder() {
             return Err(SessionError::Swapped { place: full_name(def), found: full_name(intruder) });
         }
-        let Some(FieldChange { kind, base }) = field.change().cloned() else {
+        let Some(FieldChange { kind, base }) = field.change() else {
             #[cfg(debug_assertions)]
             if field.changed_unseen() {
                 events::unseen_change(def.schema(), def.name());
             }
-            return Ok(());
+            return Ok(None);
         };
-        if kind == Kind::Cleared {
-            self.clear_field(def);
-        } else {
-            let mine = field.encode().map_err(|error| refused_value(def, error))?;
-            let base = self.base_value(def, base, now);
-            let forced = kind == Kind::Forced;
-            if forced || def.expires() || !field.equals(&mine, base.as_ref()) {
-                self.merge_in(def, base.as_ref(), &mine, forced, now)?;
-            }
+        if *kind == Kind::Cleared {
+            return Ok(self.prepare_clear(def));
         }
-        // Further changes of this handle count from the value it holds.
-        field.settle();
-        Ok(())
-    }
-
-    /// What a field of a handle is compared with.
-    pub(super) fn base_value(&self, def: &dyn AnyField, base: Base, now: Timestamp) -> Option<Payload> {
-        match base {
-            Base::Value(payload) => Some(payload),
+        let mine = field.encode().map_err(|error| refused_value(def, error))?;
+        let base = match base {
+            Base::Value(payload) => Some(payload.clone()),
             // A value made outside of the session is compared with what the session holds.
             Base::Unbound => self.working_value(def, now),
+        };
+        let kept = if *kind == Kind::Forced || def.expires() { Kept::Always } else { Kept::IfItChanges };
+        if kept == Kept::IfItChanges && field.equals(&mine, base.as_ref()) {
+            return Ok(None);
         }
+        self.merge_in(def, base.as_ref(), mine, kept, opened, now).map(Some)
     }
 
-    pub(super) fn working_value(&self, def: &dyn AnyField, now: Timestamp) -> Option<Payload> {
+    fn working_value(&self, def: &dyn AnyField, now: Timestamp) -> Option<Payload> {
         match self.find(def) {
             Some(at) => self.pending[at].write.value().cloned(),
             None => self.stored_value(def, now),
@@ -141,40 +177,34 @@ impl Access {
     }
 
     /// One handle's change meets what the request has so far, under the rules by which two requests would meet.
-    pub(super) fn merge_in(
-        &mut self,
+    fn merge_in(
+        &self,
         def: &'static dyn AnyField,
         base: Option<&Payload>,
-        mine: &Payload,
-        forced: bool,
+        mine: Payload,
+        kept: Kept,
+        opened: Opened,
         now: Timestamp,
-    ) -> Result<(), SessionError> {
-        let earlier = self.find(def);
-        if def.rule() == Rule::Last && earlier.is_none() {
-            self.put(def, Write::Value(mine.clone()), forced);
-            return Ok(());
-        }
-        let working = self.working_value(def, now);
-        let merged = if working.as_ref() == base || def.same(working.as_ref(), base) {
-            mine.clone()
-        } else {
-            match def.rule() {
-                Rule::Last => mine.clone(),
-                Rule::Strict => return Err(SessionError::Conflict { field: full_name(def) }),
-                Rule::Merge => def.merged(base, Some(mine), working.as_ref()).map_err(|error| refused_value(def, error))?,
-            }
+    ) -> Result<CheckIn, SessionError> {
+        let earlier = self.find(def).map(|at| &self.pending[at]);
+        let put = |write: Payload, kept: Kept| {
+            CheckIn::Put(Pending { def, write: Write::Value(write), kept, standing: Standing::New })
         };
-        let forced = forced || def.expires() || earlier.is_some_and(|at| self.pending[at].forced);
-        let stored = self.stored_value(def, now);
-        let under_way = earlier.is_some_and(|at| self.pending[at].planned);
-        match earlier {
-            // Set and reset within one request: nothing is left to write.
-            Some(at) if !forced && !under_way && !self.is_reset(def.schema()) && def.same(Some(&merged), stored.as_ref()) => {
-                self.pending.swap_remove(at);
+        let Some(earlier) = earlier else {
+            // Nobody has touched the field since the handle was made, or nobody asks.
+            if def.rule() == Rule::Last || self.opened().revision == opened.revision {
+                return Ok(put(mine, kept));
             }
-            _ => self.put(def, Write::Value(merged), forced),
+            let stored = self.stored_value(def, now);
+            return Ok(put(meet(def, base, mine, stored.as_ref())?, kept));
+        };
+        let merged = meet(def, base, mine, earlier.write.value())?;
+        let kept = if earlier.kept == Kept::Always { Kept::Always } else { kept };
+        let replaceable = earlier.standing != Standing::UnderWay && !self.is_reset(def.schema());
+        if kept == Kept::IfItChanges && replaceable && def.same(Some(&merged), self.stored_value(def, now).as_ref()) {
+            return Ok(CheckIn::Withdraw(def));
         }
-        Ok(())
+        Ok(put(merged, kept))
     }
 
     /// Whether the store holds a value of a field, readable or not: only then a clear has something to write.
@@ -184,15 +214,38 @@ impl Access {
         })
     }
 
-    pub(super) fn clear_field(&mut self, def: &'static dyn AnyField) {
-        let stored = self.is_stored(def);
-        match self.find(def) {
-            Some(at) if !stored && !self.pending[at].planned => {
-                self.pending.swap_remove(at);
-            }
-            None if !stored => {}
-            _ => self.put(def, Write::Clear, false),
+    fn prepare_clear(&self, def: &'static dyn AnyField) -> Option<CheckIn> {
+        let earlier = self.find(def).map(|at| &self.pending[at]);
+        if self.is_stored(def) || earlier.is_some_and(|earlier| earlier.standing == Standing::UnderWay) {
+            let kept = Kept::IfItChanges;
+            return Some(CheckIn::Put(Pending { def, write: Write::Clear, kept, standing: Standing::New }));
         }
+        earlier.map(|_| CheckIn::Withdraw(def))
+    }
+
+    /// Where a handle that is made now begins.
+    pub(super) fn opened(&self) -> Opened {
+        Opened { incarnation: self.incarnation, revision: self.live().map(|live| live.record.header.revision) }
+    }
+}
+
+/// The state of the request that a handle was made from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Opened {
+    pub(super) incarnation: u32,
+    /// The record's, as far as the request knew.
+    pub(super) revision: Option<u64>,
+}
+
+/// Mine meets theirs; where theirs is still the base, it is mine.
+fn meet(def: &dyn AnyField, base: Option<&Payload>, mine: Payload, theirs: Option<&Payload>) -> Result<Payload, SessionError> {
+    if theirs == base || def.same(theirs, base) {
+        return Ok(mine);
+    }
+    match def.rule() {
+        Rule::Last => Ok(mine),
+        Rule::Strict => Err(SessionError::Conflict { field: full_name(def) }),
+        Rule::Merge => def.merged(base, Some(&mine), theirs).map_err(|error| refused_value(def, error)),
     }
 }
 

@@ -11,13 +11,14 @@ mod reply;
 #[cfg(feature = "cookie")]
 mod sealed;
 mod slot;
+mod turn;
 mod typed;
 
 #[cfg(feature = "cookie")]
 pub(crate) use self::plan::sizes;
 pub use self::typed::{Change, TypedSession};
 pub(crate) use self::{
-    commit::Outlook,
     reply::{Answer, CookieEffect},
     slot::Slot,
+    turn::{Outlook, Turn},
 };

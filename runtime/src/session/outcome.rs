@@ -1,84 +1,79 @@
 //! What a store's answers change in the request.
 
 use super::{
-    access::{Access, ClientCopy, Live, Loss, SecretInHand, Session, Wishes, is_expired},
+    access::{Access, ClientCopy, Live, Session, Standing, Wishes, is_expired},
     check_in::{Write, full_name, refused_value},
     plan::{NewPatch, NewRecord},
     reply::Reply,
+    slot::Head,
 };
 use crate::{
     config::Config,
     error::SessionError,
     events,
-    record::{Cell, CellKey, Cells, Guard, Patch, Record, Timestamp},
+    record::{Accepted, Cell, CellKey, Cells, Guard, Header, Record, Timestamp},
     schema::{Rule, Schema},
     store::{IdleTouch, StoreError},
 };
 use std::sync::Arc;
 
 impl Wishes {
-    /// Drops those that a commit has fulfilled.
-    pub(super) fn settle(&mut self, patch: &Patch) {
-        self.rotate &= patch.rotation.is_none();
-        if patch.persistent == self.persistent {
-            self.persistent = None;
-        }
-        if patch.label == self.label {
-            self.label = None;
-        }
+    /// Drops those that the record fulfils now. What was wished in the meantime stays.
+    fn settle(&mut self, header: &Header, rotated: Rotated) {
+        self.rotate &= rotated == Rotated::No;
+        self.persistent = self.persistent.filter(|persistent| *persistent != header.persistent);
+        self.label = self.label.take().filter(|label| *label != header.label);
     }
 }
 
-impl Access {
-    /// The record may live on, but the client's cookie goes all the same.
-    pub(super) fn give_up_deleting(&mut self) {
-        self.doomed = None;
-        self.discard();
-    }
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Rotated {
+    Yes,
+    No,
+}
 
+impl Access {
     pub(super) fn deleted(&mut self) {
         if let Some(selector) = self.doomed.take() {
             events::destroyed(&selector);
         }
     }
 
-    pub(super) fn created(&mut self, new: NewRecord) {
+    pub(super) fn created(&mut self, new: NewRecord, head: Head) {
         let NewRecord { token, record } = new;
         events::created(&token.selector);
-        if self.planned_for != self.incarnation {
-            // Destroyed while it was being created.
+        if self.planned_for != self.incarnation || head == Head::Sent {
+            // Destroyed while it was being created, or too late for its cookie: nobody could ever use it.
             self.doomed = Some(token.selector);
             return;
         }
-        self.handed_out = false;
-        self.pending.retain(|pending| !pending.planned);
-        self.wishes = Wishes::default();
+        self.pending.retain(|pending| pending.standing != Standing::UnderWay);
+        self.wishes.settle(&record.header, Rotated::Yes);
         self.reply = Reply::Token;
-        self.session = Session::Live(Live { token, record: Arc::new(record), secret: SecretInHand::Current });
+        self.session = Session::Live(Live { token, record: Arc::new(record), secret: Accepted::Current });
     }
 
     pub(super) fn committed(&mut self, commit: NewPatch, revision: u64, rotated: bool) {
         let NewPatch { patch, next, .. } = commit;
         let patch = &patch;
         let Session::Live(live) = &mut self.session else { return };
-        self.handed_out = false;
         Arc::make_mut(&mut live.record).follow(patch, revision, rotated);
         if patch.carries_cells() || patch.rotation.is_some() {
             events::committed(&live.token.selector, patch.puts.len());
         }
         if rotated && let Some(next) = next {
             live.token = next;
-            live.secret = SecretInHand::Current;
+            live.secret = Accepted::Current;
             self.reply = Reply::Token;
             events::rotated(&live.token.selector);
         }
-        if patch.persistent.is_some() && live.secret == SecretInHand::Current {
+        if patch.persistent.is_some() && live.secret == Accepted::Current {
             self.reply = Reply::Token;
         }
+        self.wishes.settle(&live.record.header, if patch.rotation.is_some() { Rotated::Yes } else { Rotated::No });
         let healed = |schema: &&'static Schema| patch.puts.iter().any(|put| put.key.split('/').next() == Some(schema.name));
         self.reset.retain(|schema| !healed(schema));
-        self.pending.retain(|pending| !pending.planned);
-        self.wishes.settle(patch);
+        self.pending.retain(|pending| pending.standing != Standing::UnderWay);
     }
 
     /// Somebody else changed what this request changed: merges, and says whether to try again.
@@ -86,50 +81,52 @@ impl Access {
         self.rebase(guards.iter().map(|guard| &*guard.key), &cells.into_iter().collect(), now)
     }
 
-    /// Moves the request's changes onto newer cells: base is what was known, theirs is what is there now.
-    pub(super) fn rebase<'k>(
-        &mut self,
-        keys: impl Iterator<Item = &'k str>,
-        newer: &Cells,
-        now: Timestamp,
-    ) -> Result<(), SessionError> {
-        // A schema that somebody has healed in the meantime is read again.
-        self.reset.retain(|schema| schema.fields.iter().any(|def| def.stored(newer, now).is_err()));
-        let changed: Vec<&str> = {
-            let Session::Live(live) = &self.session else { return Ok(()) };
-            keys.filter(|key| live.record.cells.stamp(key) != newer.stamp(key)).collect()
-        };
+    /// Moves the request's changes onto newer cells: base is what was known, theirs is what is there now. Changes nothing if a
+    /// merge is refused.
+    fn rebase<'k>(&mut self, keys: impl Iterator<Item = &'k str>, newer: &Cells, now: Timestamp) -> Result<(), SessionError> {
+        let Session::Live(live) = &self.session else { return Ok(()) };
+        let mut cells = live.record.cells.clone();
+        let mut changed = Vec::new();
+        for key in keys.filter(|key| live.record.cells.stamp(key) != newer.stamp(key)) {
+            changed.push(key);
+            match newer.get(key) {
+                Some(cell) => cells.insert(cell.clone()),
+                None => cells.remove(key),
+            }
+        }
+        let is_unreadable = |schema: &Schema| schema.fields.iter().any(|def| def.stored(&cells, now).is_err());
         let mut merged = Vec::new();
         for (at, pending) in self.pending.iter().enumerate() {
-            let (Write::Value(mine), true) = (&pending.write, pending.def.keys().iter().any(|key| changed.contains(key)))
-            else {
-                continue;
+            let def = pending.def;
+            let Write::Value(mine) = &pending.write else { continue };
+            let base = match self.reset.iter().find(|schema| schema.name == def.schema()) {
+                // Written as a whole, or nothing of it would be readable.
+                Some(schema) if is_unreadable(schema) => continue,
+                // Somebody has healed it in the meantime. Its handles began from the defaults.
+                Some(_) => None,
+                None if def.keys().iter().any(|key| changed.contains(key)) => self.stored_value(def, now),
+                None => continue,
             };
-            let write = match pending.def.rule() {
-                Rule::Last => continue,
-                Rule::Strict => return Err(SessionError::Conflict { field: full_name(pending.def) }),
-                Rule::Merge => {
-                    let base = self.stored_value(pending.def, now);
-                    // What this build cannot read it must not overwrite by a merge.
-                    let unreadable = |_| SessionError::Conflict { field: full_name(pending.def) };
-                    let theirs = pending.def.stored(newer, now).map_err(unreadable)?;
-                    pending
-                        .def
-                        .merged(base.as_ref(), Some(mine), theirs.as_ref())
-                        .map_err(|error| refused_value(pending.def, error))?
-                }
-            };
-            merged.push((at, write));
+            if def.rule() != Rule::Last {
+                // What this build cannot read it must not overwrite by a merge.
+                let theirs = def.stored(&cells, now).map_err(|_| SessionError::Conflict { field: full_name(def) })?;
+                merged.push((
+                    at,
+                    match def.rule() {
+                        Rule::Strict => return Err(SessionError::Conflict { field: full_name(def) }),
+                        _ => {
+                            def.merged(base.as_ref(), Some(mine), theirs.as_ref()).map_err(|error| refused_value(def, error))?
+                        }
+                    },
+                ));
+            }
         }
+        self.reset.retain(|schema| is_unreadable(schema));
         for (at, write) in merged {
             self.pending[at].write = Write::Value(write);
         }
-        let Session::Live(live) = &mut self.session else { return Ok(()) };
-        for key in changed {
-            match newer.get(key) {
-                Some(cell) => Arc::make_mut(&mut live.record).cells.insert(cell.clone()),
-                None => Arc::make_mut(&mut live.record).cells.remove(key),
-            }
+        if let Session::Live(live) = &mut self.session {
+            Arc::make_mut(&mut live.record).cells = cells;
         }
         Ok(())
     }
@@ -148,17 +145,19 @@ impl Access {
         let opened = record.and_then(|record| {
             let accepted = record.header.accepts(&presented.secret_hash, now, presented.grace)?;
             let open = record.header.epoch == live.record.header.epoch && !is_expired(&record.header, config, now);
-            open.then_some((record, SecretInHand::from(accepted)))
+            open.then_some((record, accepted))
         });
         let Some((mut record, secret)) = opened else {
-            self.lose(Loss::Gone);
+            self.planned_for = self.incarnation;
+            self.end();
             return Err(SessionError::Gone);
         };
         let keys: Vec<CellKey> = live.record.cells.iter().chain(&record.cells).map(|cell| cell.key.clone()).collect();
-        let mut merged = self.rebase(keys.iter().map(|key| &**key), &record.cells, now);
-        while let Err(SessionError::Conflict { field }) = &merged {
+        let mut given_up = None;
+        while let Err(error) = self.rebase(keys.iter().map(|key| &**key), &record.cells, now) {
+            let SessionError::Conflict { field } = &error else { return Err(error) };
             self.pending.retain(|pending| full_name(pending.def) != *field);
-            merged = self.rebase(keys.iter().map(|key| &**key), &record.cells, now).and(merged);
+            given_up.get_or_insert(error);
         }
         if let Session::Live(live) = &mut self.session {
             if config.backend.idle_touch() == IdleTouch::AtLoad {
@@ -167,34 +166,42 @@ impl Access {
             live.record = record;
             live.secret = secret;
         }
-        merged
+        given_up.map_or(Ok(()), Err)
     }
 
-    /// What comes later in this request must not be written either.
-    pub(super) fn lose(&mut self, why: Loss) {
-        if self.planned_for != self.incarnation {
-            // That session was destroyed in the meantime.
+    /// The session has ended: nothing of this request is written any more.
+    pub(super) fn end(&mut self) {
+        if let (Session::Unsure(_), _) | (_, false) = (&self.session, self.planned_for == self.incarnation) {
+            // Nobody knows, or that session was destroyed here in the meantime.
             return;
         }
-        let live = match std::mem::replace(&mut self.session, Session::Fresh) {
-            Session::Live(live) => Some(live),
-            Session::Lost { live, .. } => live,
-            Session::Fresh | Session::Stale(_) | Session::Unavailable(_) => None,
+        if self.has_unsaved() {
+            events::late_write(self.live().map(|live| &live.token.selector));
+        }
+        self.pending.clear();
+        self.wishes = Wishes::default();
+        self.client = ClientCopy::Untouchable;
+        self.reply = Reply::Nothing;
+        self.session = Session::Ended;
+    }
+
+    /// The store did not say whether it wrote: what may be stored already must not be stored again.
+    pub(super) fn doubt(&mut self) {
+        if self.planned_for != self.incarnation {
+            return;
+        }
+        self.pending.clear();
+        self.wishes = Wishes::default();
+        self.session = match std::mem::replace(&mut self.session, Session::Fresh) {
+            Session::Live(live) => Session::Unsure(Some(live)),
+            Session::Fresh | Session::Stale(_) => Session::Unsure(None),
+            other @ (Session::Ended | Session::Unsure(_) | Session::Unavailable(_)) => other,
         };
-        if self.has_changes() {
-            events::late_write(live.as_ref().map(|live| &live.token.selector));
-        }
-        self.discard();
-        if why == Loss::Gone {
-            self.client = ClientCopy::Untouchable;
-            self.reply = Reply::Nothing;
-        }
-        self.session = Session::Lost { why, live };
     }
 
     /// A commit was dropped before the store answered.
-    pub(super) fn lose_flight(&mut self) {
-        self.lose(Loss::Unknown);
+    pub(super) fn doubt_dropped(&mut self) {
+        self.doubt();
         self.fail(SessionError::OutcomeUnknown(StoreError::outcome_unknown("`save()` was dropped before the store answered")));
     }
 }

@@ -1,7 +1,7 @@
 //! What has to be asked of the store: the request's changes as one record, one patch or one deletion.
 
 use super::{
-    access::{Access, Live, Loss, SecretInHand, Session, StaleSince, is_expired},
+    access::{Access, Live, Session, StaleSince, Standing, is_expired},
     check_in::{Write, puts},
     slot::Head,
 };
@@ -11,8 +11,8 @@ use crate::{
     key::SessionKey,
     limits,
     record::{
-        Cell, CellBody, CellKey, Cells, Deadlines, Guard, Header, Patch, PreviousState, Put, Record, Rotation, Selector,
-        Timestamp,
+        Accepted, Cell, CellBody, CellKey, Cells, Deadlines, Guard, Header, Patch, PreviousState, Put, Record, Rotation,
+        Selector, Timestamp,
     },
     schema::Rule,
     store::IdleTouch,
@@ -49,14 +49,19 @@ impl Access {
         let plan = self.plan_next(config, head);
         self.planned_for = self.incarnation;
         match &plan {
-            Err(SessionError::Gone) => self.lose(Loss::Gone),
+            Err(SessionError::Gone) => self.end(),
+            // The socket goes on without what it cannot have.
+            Err(SessionError::HeadSent) => {
+                self.wishes.rotate = false;
+                self.wishes.persistent = None;
+            }
             Err(_) => {}
-            Ok(_) => self.pending.iter_mut().for_each(|pending| pending.planned = true),
+            Ok(_) => self.pending.iter_mut().for_each(|pending| pending.standing = Standing::UnderWay),
         }
         plan
     }
 
-    pub(super) fn plan_next(&mut self, config: &Config, head: Head) -> Result<Plan, SessionError> {
+    fn plan_next(&mut self, config: &Config, head: Head) -> Result<Plan, SessionError> {
         if let Some(selector) = self.doomed {
             return Ok(Plan::Delete(selector));
         }
@@ -69,18 +74,14 @@ impl Access {
         match &self.session {
             Session::Live(_) => self.plan_commit(config, head, now),
             Session::Unavailable(_) => Ok(Plan::Nothing),
-            Session::Lost { .. } | Session::Stale(StaleSince::JustNow) => {
-                if self.pending.is_empty() {
-                    Ok(Plan::Nothing)
-                } else {
-                    Err(SessionError::Gone)
-                }
-            }
+            Session::Stale(StaleSince::JustNow) if self.has_changes() => Err(SessionError::Gone),
+            Session::Ended | Session::Unsure(_) if self.has_unsaved() => Err(self.lost().unwrap_or(SessionError::Gone)),
+            Session::Stale(StaleSince::JustNow) | Session::Ended | Session::Unsure(_) => Ok(Plan::Nothing),
             Session::Fresh | Session::Stale(StaleSince::Earlier) => self.plan_create(config, head, now),
         }
     }
 
-    pub(super) fn plan_create(&mut self, config: &Config, head: Head, now: Timestamp) -> Result<Plan, SessionError> {
+    fn plan_create(&mut self, config: &Config, head: Head, now: Timestamp) -> Result<Plan, SessionError> {
         let cells: Cells = self
             .pending
             .iter()
@@ -106,7 +107,7 @@ impl Access {
         Ok(Plan::Create(Box::new(NewRecord { token, record: Record::new(header, cells) })))
     }
 
-    pub(super) fn plan_commit(&mut self, config: &Config, head: Head, now: Timestamp) -> Result<Plan, SessionError> {
+    fn plan_commit(&mut self, config: &Config, head: Head, now: Timestamp) -> Result<Plan, SessionError> {
         let Session::Live(live) = &self.session else { return Ok(Plan::Nothing) };
         let header = &live.record.header;
         let mut patch = Patch::new(header.epoch, now);
@@ -136,7 +137,7 @@ impl Access {
         Ok(Plan::Commit(Box::new(NewPatch { selector: live.token.selector, patch, next })))
     }
 
-    pub(super) fn fill_cells(&self, cells: &Cells, patch: &mut Patch, now: Timestamp) {
+    fn fill_cells(&self, cells: &Cells, patch: &mut Patch, now: Timestamp) {
         let guard = |key: &'static str| Guard { key: CellKey::from_static(key), stamp: cells.stamp(key) };
         for pending in &self.pending {
             patch.puts.extend(pending.puts(now));
@@ -159,7 +160,7 @@ impl Access {
         }
     }
 
-    pub(super) fn rotation(&self, live: &Live, config: &Config, patch: &mut Patch) -> Result<Token, SessionError> {
+    fn rotation(&self, live: &Live, config: &Config, patch: &mut Patch) -> Result<Token, SessionError> {
         let token = if config.backend.is_client_side() {
             // Nothing is looked up by the selector there, so an id of its own tells the old copies from the new.
             Token::generate()?
@@ -172,7 +173,7 @@ impl Access {
         Ok(token)
     }
 
-    pub(super) fn fill_deadlines(&self, header: &Header, config: &Config, patch: &mut Patch) {
+    fn fill_deadlines(&self, header: &Header, config: &Config, patch: &mut Patch) {
         let now = patch.now;
         if let Some(persistent) = patch.persistent {
             let lifetime = config.lifetime(persistent);
@@ -191,7 +192,7 @@ impl Access {
             patch.deadlines = Some(Deadlines::Roll { last_seen: now, idle_until });
         }
         if let Some(live) = self.live()
-            && live.secret == SecretInHand::Current
+            && live.secret == Accepted::Current
             && header.previous.is_some_and(|previous| previous.state == PreviousState::Pending)
         {
             patch.presented = Some(live.token.secret.hash());
@@ -200,7 +201,7 @@ impl Access {
 }
 
 /// Whether the cells of a record are within the limit once these are put.
-pub(super) fn check_size(cells: &Cells, puts: &[Put]) -> Result<(), SessionError> {
+fn check_size(cells: &Cells, puts: &[Put]) -> Result<(), SessionError> {
     let size = |key: &CellKey, body: &CellBody| key.len() + body.content.payload().map_or(0, |payload| payload.len());
     let stay = cells.iter().filter(|cell| puts.iter().all(|put| put.key != cell.key)).map(|cell| size(&cell.key, &cell.body));
     if stay.chain(puts.iter().map(|put| size(&put.key, &put.body))).sum::<usize>() <= limits::RECORD {

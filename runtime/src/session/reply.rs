@@ -40,9 +40,6 @@ pub(crate) struct Answer {
 impl Access {
     /// The session of a response that is about to go out is settled: nothing can be added to it.
     pub(super) fn close(&mut self, result: Result<(), SessionError>) -> Answer {
-        for pending in self.pending.drain(..).filter(|pending| !pending.planned) {
-            events::lost(pending.def.schema(), &"they were checked in while the response was being sent");
-        }
         let failure = self.failure.take().or(result.err()).filter(|error| {
             // A reader need not learn that its session ended under it; the next request will.
             !(matches!(error, SessionError::Gone) && [Method::GET, Method::HEAD].contains(&self.context.method))
@@ -58,7 +55,7 @@ impl Access {
     }
 
     /// The one place that decides what a response does to the cookie.
-    pub(super) fn cookie_effect(&mut self) -> CookieEffect {
+    fn cookie_effect(&mut self) -> CookieEffect {
         let reply = std::mem::replace(&mut self.reply, Reply::Nothing);
         let effect = match (self.live(), reply) {
             (Some(live), Reply::Token) => CookieEffect::Set { value: live.token.encode(), until: live.cookie_until() },

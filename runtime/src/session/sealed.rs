@@ -1,11 +1,11 @@
 //! Commits of client-side records: the record is changed in the request and sealed into its cookie.
 
 use super::{
-    access::{Access, Loss},
+    access::Access,
     commit::Step,
     plan::Plan,
     reply::Reply,
-    slot::Slot,
+    slot::{Head, Slot},
 };
 use crate::{
     config::Config,
@@ -27,7 +27,7 @@ pub(super) fn apply(slot: &Slot, config: &Config, store: &CookieStore, plan: Pla
         Plan::Create(new) => {
             let sealed = seal(&new.token, &new.record)?;
             slot.change(|access| {
-                access.created(*new);
+                access.created(*new, Head::Open);
                 access.reply = Reply::Sealed(sealed);
             });
         }
@@ -37,7 +37,7 @@ pub(super) fn apply(slot: &Slot, config: &Config, store: &CookieStore, plan: Pla
                 let mut record = Record::clone(&live.record);
                 // Nobody else has this copy, so there is nothing to conflict with.
                 let CommitOutcome::Committed { revision, rotated } = record.apply(&commit.patch) else {
-                    access.lose(Loss::Gone);
+                    access.end();
                     return Err(SessionError::Gone);
                 };
                 let sealed = seal(commit.next.as_ref().unwrap_or(&live.token), &record)?;

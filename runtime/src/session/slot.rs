@@ -1,10 +1,13 @@
 //! The request's place for its session, shared by the layer and every handle.
 
-use super::{access::Access, flight::Runway};
+use super::{
+    access::Access,
+    flight::{Lane, Runway},
+};
 use crate::config::Config;
 use std::sync::{
     Arc, Mutex, MutexGuard, PoisonError,
-    atomic::{AtomicUsize, Ordering},
+    atomic::{AtomicBool, AtomicUsize, Ordering},
 };
 
 /// The request's session, shared by the layer and every handle. It lies in the request's extensions.
@@ -17,12 +20,12 @@ struct Shared {
     // Beside the lock, since handles count themselves. The first counts all of them, the second those with unsaved changes.
     handles: AtomicUsize,
     unsaved: AtomicUsize,
+    head_sent: AtomicBool,
 }
 
 #[derive(Debug)]
 pub(crate) struct Request {
     pub(super) config: Arc<Config>,
-    pub(super) head: Head,
     pub(super) access: Option<Box<Access>>,
     pub(super) runway: Runway,
 }
@@ -36,14 +39,50 @@ pub(super) enum Head {
 
 impl Slot {
     pub(crate) fn new(config: Arc<Config>) -> Self {
-        let request = Request { config, head: Head::Open, access: None, runway: Runway::default() };
-        Self(Arc::new(Shared { request: Mutex::new(request), handles: AtomicUsize::new(0), unsaved: AtomicUsize::new(0) }))
+        Self(Arc::new(Shared {
+            request: Mutex::new(Request { config, access: None, runway: Runway::default() }),
+            handles: AtomicUsize::new(0),
+            unsaved: AtomicUsize::new(0),
+            head_sent: AtomicBool::new(false),
+        }))
     }
 
-    /// The lock is held for moments, never across an await. A panic of user code under it leaves the state whole, since state
-    /// changes after user code has returned, so poison means nothing here.
+    /// The lock is held for moments, never across an await. User code runs under it (encoding, merging, validating), and what it
+    /// says is taken over only after it has returned, so a panic leaves the state whole and poison means nothing.
     pub(super) fn lock(&self) -> MutexGuard<'_, Request> {
         self.0.request.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn with_access<R>(&self, act: impl FnOnce(&mut Access) -> R) -> Option<R> {
+        self.lock().access.as_deref_mut().map(act)
+    }
+
+    /// As [`with_access`](Slot::with_access), where there is nothing to learn.
+    pub(super) fn change(&self, act: impl FnOnce(&mut Access)) {
+        let _ = self.with_access(act);
+    }
+
+    pub(super) fn head(&self) -> Head {
+        if self.0.head_sent.load(Ordering::Acquire) { Head::Sent } else { Head::Open }
+    }
+
+    pub(super) fn send_head(&self) {
+        self.0.head_sent.store(true, Ordering::Release);
+    }
+
+    /// Says so, loudly, where no handle is left and changes are that no commit will ever take: the head is gone.
+    pub(super) fn announce_lost(&self) {
+        if self.head() == Head::Open || self.has_handles() {
+            return;
+        }
+        let mut request = self.lock();
+        if request.runway.lane() != Lane::Writing
+            && let Some(access) = request.access.as_deref_mut()
+            && access.has_unsaved()
+        {
+            access.lose_changes(&"the response's head was already sent; call `save().await` before dropping the handle");
+            access.start_over();
+        }
     }
 
     pub(super) fn count_handle(&self) {

@@ -1,11 +1,17 @@
 //! The handle: a user's struct, its fields guarded, and the verbs of a session.
 
-use super::{access::Access, commit, flight::Flight, slot::Slot};
+use super::{
+    access::Access,
+    check_in::{CheckIn, Opened},
+    commit,
+    flight::{Flight, Lane},
+    slot::Slot,
+};
 use crate::{
     error::SessionError,
     events,
     record::{Handle, Timestamp, Want},
-    schema::{Kind, SessionData},
+    schema::SessionData,
     store::Backend,
 };
 use std::{
@@ -50,16 +56,8 @@ pub struct TypedSession<T: SessionData> {
 /// What ties a handle to its request.
 struct Link {
     slot: Slot,
-    incarnation: u32,
+    opened: Opened,
     unsaved: Unsaved,
-    verbs: Verbs,
-}
-
-/// Whether the handle has asked for anything but fields.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Verbs {
-    Unused,
-    Used,
 }
 
 /// Whether the handle may hold changes that the request does not know of.
@@ -93,16 +91,16 @@ pub struct Change {
 impl<T: SessionData> TypedSession<T> {
     pub(super) fn open(slot: &Slot, access: &mut Access) -> Self {
         slot.count_handle();
-        let (fields, incarnation) = (access.open::<T>(access.loaded_at), access.incarnation());
-        Self { fields, link: Link { slot: slot.clone(), incarnation, unsaved: Unsaved::No, verbs: Verbs::Unused } }
+        let (fields, opened) = (access.open::<T>(access.loaded_at), access.opened());
+        Self { fields, link: Link { slot: slot.clone(), opened, unsaved: Unsaved::No } }
     }
 
-    fn fields(slot: &Slot) -> (T::Fields, u32) {
+    fn fields(slot: &Slot) -> (T::Fields, Opened) {
         let mut request = slot.lock();
         let now = request.config.now();
         match request.access.as_deref_mut() {
-            Some(access) => (access.open::<T>(now), access.incarnation()),
-            None => (T::initial().into(), 0),
+            Some(access) => (access.open::<T>(now), access.opened()),
+            None => (T::initial().into(), Opened { incarnation: 0, revision: None }),
         }
     }
 
@@ -152,7 +150,7 @@ impl<T: SessionData> TypedSession<T> {
     /// ```
     pub fn refresh(&mut self) -> Result<(), SessionError> {
         self.hand_in()?;
-        (self.fields, self.link.incarnation) = Self::fields(&self.link.slot);
+        (self.fields, self.link.opened) = Self::fields(&self.link.slot);
         Ok(())
     }
 
@@ -174,16 +172,15 @@ impl<T: SessionData> TypedSession<T> {
     pub async fn reload(&mut self) -> Result<(), SessionError> {
         self.hand_in()?;
         let slot = &self.link.slot;
-        let _flight = Flight::begin(slot).await;
-        let (config, token, lost) = {
+        let _flight = Flight::begin(slot, Lane::Reading).await;
+        let (config, token) = {
             let request = slot.lock();
             let access = request.access.as_deref();
-            let token = access.and_then(|access| access.live()).map(|live| live.token.clone());
-            (Arc::clone(&request.config), token, access.is_some_and(|access| access.is_lost()))
+            if let Some(lost) = access.and_then(|access| access.lost()) {
+                return Err(lost);
+            }
+            (Arc::clone(&request.config), access.and_then(|access| access.live()).map(|live| live.token.clone()))
         };
-        if lost {
-            return Err(SessionError::Gone);
-        }
         let mut result = Ok(());
         if let (Backend::Server(store), Some(token)) = (&config.backend, token) {
             let now = config.now();
@@ -191,7 +188,7 @@ impl<T: SessionData> TypedSession<T> {
             let record = store.load(&token.selector, &presented, &Want::default()).await?;
             result = slot.with_access(|access| access.reloaded(record, &config, now)).transpose().map(drop);
         }
-        (self.fields, self.link.incarnation) = Self::fields(slot);
+        (self.fields, self.link.opened) = Self::fields(slot);
         result
     }
 
@@ -209,7 +206,7 @@ impl<T: SessionData> TypedSession<T> {
     /// }
     /// ```
     pub fn rotate(&mut self) {
-        self.link.command(|access| access.rotate());
+        self.link.slot.change(|access| access.rotate());
     }
 
     /// Ends the session: the record is deleted and the cookie cleared, whatever the response's status.
@@ -227,9 +224,9 @@ impl<T: SessionData> TypedSession<T> {
     /// }
     /// ```
     pub fn destroy(&mut self) {
-        self.link.command(|access| access.destroy());
+        self.link.slot.change(|access| access.destroy());
         self.link.settle();
-        (self.fields, self.link.incarnation) = Self::fields(&self.link.slot);
+        (self.fields, self.link.opened) = Self::fields(&self.link.slot);
     }
 
     /// Sets every field of this struct to its default, and has the store forget their values. The session, its cookie and other
@@ -327,7 +324,7 @@ impl<T: SessionData> TypedSession<T> {
     /// }
     /// ```
     pub fn set_persistent(&mut self, persistent: bool) {
-        self.link.command(|access| access.set_persistent(persistent));
+        self.link.slot.change(|access| access.set_persistent(persistent));
     }
 
     /// Names the session for lists, such as "Firefox on a laptop"; `None` takes the name away. At most
@@ -343,7 +340,7 @@ impl<T: SessionData> TypedSession<T> {
     /// ```
     pub fn set_label<'a>(&mut self, label: impl Into<Option<&'a str>>) {
         let label = label.into().map(|text| Arc::from(shorten(text, crate::limits::LABEL)));
-        self.link.command(|access| access.set_label(label));
+        self.link.slot.change(|access| access.set_label(label));
     }
 
     /// What this handle would write if it were dropped now. `&mut`, since it looks at the fields the way a check-in does.
@@ -358,21 +355,13 @@ impl<T: SessionData> TypedSession<T> {
     /// ```
     pub fn changes(&mut self) -> Vec<Change> {
         let mut changes = Vec::new();
-        let mut request = self.link.slot.lock();
+        let request = self.link.slot.lock();
         let now = request.config.now();
-        let Some(access) = request.access.as_deref_mut() else { return changes };
+        let Some(access) = request.access.as_deref() else { return changes };
+        let opened = self.link.opened;
         T::__visit(&mut self.fields, &mut |field| {
-            let (def, Some(change)) = (field.def(), field.change()) else { return };
-            let key = def.keys()[0];
-            if change.kind == Kind::Cleared {
-                if access.is_stored(def) {
-                    changes.push(Change { key, size: None });
-                }
-            } else if let Ok(bytes) = field.encode() {
-                let base = access.base_value(def, change.base.clone(), now);
-                if change.kind == Kind::Forced || def.expires() || !field.equals(&bytes, base.as_ref()) {
-                    changes.push(Change { key, size: Some(bytes.len()) });
-                }
+            if let Ok(Some(CheckIn::Put(change))) = access.prepare(field, opened, now) {
+                changes.push(Change { key: change.def.keys()[0], size: change.write.value().map(|payload| payload.len()) });
             }
         });
         changes
@@ -380,26 +369,24 @@ impl<T: SessionData> TypedSession<T> {
 
     /// As [`check_in`](TypedSession::check_in), for verbs that tell the handler what went wrong.
     fn hand_in(&mut self) -> Result<(), SessionError> {
-        match self.check_in() {
-            Ok(()) if self.link.slot.with_access(|access| access.is_lost()) == Some(true) => Err(SessionError::Gone),
-            Ok(()) => Ok(()),
-            Err(error) => {
+        self.check_in().inspect_err(|error| {
+            if !matches!(error, SessionError::Gone) {
                 self.link.refuse();
-                Err(error)
             }
-        }
+        })?;
+        self.link.slot.with_access(|access| access.lost()).flatten().map_or(Ok(()), Err)
     }
 
-    /// Hands this handle's changes over to the request.
+    /// Hands this handle's changes over to the request, all or none.
     fn check_in(&mut self) -> Result<(), SessionError> {
-        let mut guard = self.link.slot.lock();
-        let request = &mut *guard;
+        let mut request = self.link.slot.lock();
+        let now = request.config.now();
         let Some(access) = request.access.as_deref_mut() else { return Ok(()) };
-        if access.incarnation() != self.link.incarnation {
-            drop(guard);
+        if access.incarnation != self.link.opened.incarnation {
+            drop(request);
             let unsaved = self.link.unsaved != Unsaved::No;
             self.link.settle();
-            (self.fields, self.link.incarnation) = Self::fields(&self.link.slot);
+            (self.fields, self.link.opened) = Self::fields(&self.link.slot);
             return if unsaved {
                 events::lost(T::__schema().name, &"the session was destroyed in the same request");
                 Err(SessionError::Gone)
@@ -411,15 +398,10 @@ impl<T: SessionData> TypedSession<T> {
         if self.link.unsaved == Unsaved::No && !cfg!(debug_assertions) {
             return Ok(());
         }
-        let now = request.config.now();
-        let mut result = Ok(());
-        T::__visit(&mut self.fields, &mut |field| {
-            if result.is_ok() {
-                result = access.check_in(field, now);
-            }
-        });
-        drop(guard);
-        result.inspect(|()| self.link.settle())
+        access.check_in::<T>(&mut self.fields, self.link.opened, now)?;
+        drop(request);
+        self.link.settle();
+        Ok(())
     }
 }
 
@@ -435,11 +417,6 @@ impl Link {
             self.unsaved = Unsaved::Perhaps;
             self.slot.count_unsaved();
         }
-    }
-
-    fn command(&mut self, verb: impl FnOnce(&mut Access)) {
-        self.verbs = Verbs::Used;
-        self.slot.change(verb);
     }
 
     fn settle(&mut self) {
@@ -469,20 +446,12 @@ impl Link {
 
 impl<T: SessionData> Drop for TypedSession<T> {
     fn drop(&mut self) {
-        self.link.slot.uncount_handle();
         if std::thread::panicking() {
             // Half-made changes are not stored, and no user code runs while unwinding.
             self.link.slot.change(Access::start_over);
-            self.link.settle();
-            return;
-        }
-        // Debug builds look at handles that changed nothing, too, for changes that `&mut` did not announce.
-        if (self.link.unsaved, self.link.verbs) == (Unsaved::No, Verbs::Unused) && !cfg!(debug_assertions) {
-            return;
-        }
-        if self.link.unsaved == Unsaved::Refused {
+        } else if self.link.unsaved == Unsaved::Refused {
             events::lost(T::__schema().name, &"they were refused, and the handler answered without mending them");
-        } else {
+        } else if self.link.unsaved == Unsaved::Perhaps || cfg!(debug_assertions) {
             match self.check_in() {
                 // The sign-out was meant; what it dropped has been announced.
                 Ok(()) | Err(SessionError::Gone) => {}
@@ -490,7 +459,8 @@ impl<T: SessionData> Drop for TypedSession<T> {
             }
         }
         self.link.settle();
-        self.link.slot.announce_lost(T::__schema().name);
+        self.link.slot.uncount_handle();
+        self.link.slot.announce_lost();
     }
 }
 
