@@ -141,6 +141,18 @@ fn the_readme_shows_the_quickstart_as_it_is() {
     assert!(read("README.md").contains(&format!("```rust\n{quickstart}```\n")), "README.md and examples/quickstart.rs differ");
 }
 
+/// So it compiles, and its tests have run.
+#[test]
+fn the_rust_code_of_the_readme_is_code_of_an_example() {
+    let examples: Vec<String> = ["quickstart", "shop"].map(|name| read(&format!("examples/{name}.rs"))).into();
+    let readme = read("README.md");
+    let blocks: Vec<&str> = readme.split("```rust\n").skip(1).map(|rest| rest.split("```").next().unwrap()).collect();
+    assert!(blocks.len() >= 3, "only {} blocks were found", blocks.len());
+    for block in blocks {
+        assert!(examples.iter().any(|example| example.contains(block)), "in no example:\n{block}");
+    }
+}
+
 #[test]
 fn the_quickstart_is_short_and_has_no_unwrap() {
     let quickstart = read("examples/quickstart.rs");
