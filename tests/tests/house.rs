@@ -103,6 +103,26 @@ fn no_dependency_asks_for_a_newer_rust_than_we_promise() {
     assert!(newer.is_empty(), "our rust-version is {promise:?}, but {newer:?}");
 }
 
+#[test]
+fn every_event_stands_with_its_level_in_the_table_of_the_documentation_and_no_other() {
+    let source = read("runtime/src/events.rs");
+    let emitted: BTreeSet<(&str, &str)> = source
+        .split("tracing::")
+        .skip(1)
+        .map(|call| (call.split('!').next().unwrap(), call.split("event = \"").nth(1).unwrap().split('"').next().unwrap()))
+        .collect();
+    let documentation = read("runtime/src/lib.rs");
+    let listed: BTreeSet<(&str, &str)> = documentation
+        .lines()
+        .filter_map(|line| line.strip_prefix("//! | ")?.split_once(" | `session."))
+        .map(|(level, rest)| (level, &rest[..rest.find('`').unwrap()]))
+        .collect();
+    let emitted: BTreeSet<_> =
+        emitted.into_iter().map(|(level, name)| (level, name.strip_prefix("session.").unwrap())).collect();
+    assert!(emitted.len() >= 13, "the events were not found: {emitted:?}");
+    assert_eq!(emitted, listed);
+}
+
 fn rust_files(folder: &Path, found: &mut Vec<PathBuf>) {
     for entry in fs::read_dir(folder).unwrap().map(Result::unwrap) {
         let path = entry.path();
