@@ -128,6 +128,7 @@
 
 #![forbid(unsafe_code)]
 #![warn(missing_docs)]
+#![cfg_attr(docsrs, feature(doc_cfg))]
 
 // The derives name the crate by its public path; inside, that path must lead here too.
 extern crate self as cloakroom;
