@@ -72,7 +72,19 @@ fn version(text: &str) -> (u64, u64) {
 
 #[test]
 fn no_dependency_asks_for_a_newer_rust_than_we_promise() {
-    let application = Application::new(Some(", features = [\"sqlite\"]"));
+    let manifest = root().join("runtime/Cargo.toml");
+    let ours = Application::new(None).cargo(&[
+        "metadata",
+        "--no-deps",
+        "--format-version",
+        "1",
+        "--manifest-path",
+        manifest.to_str().unwrap(),
+    ]);
+    let ours: Value = serde_json::from_str(&ours).unwrap();
+    let ours = ours["packages"].as_array().unwrap().iter().find(|package| package["name"] == "cloakroom").unwrap();
+    let features: Vec<&String> = ours["features"].as_object().unwrap().keys().collect();
+    let application = Application::new(Some(&format!(", features = {features:?}")));
     let host = String::from_utf8(Command::new("rustc").args(["--print", "host-tuple"]).output().unwrap().stdout).unwrap();
     let metadata = application.cargo(&["metadata", "--format-version", "1", "--filter-platform", host.trim()]);
     let metadata: Value = serde_json::from_str(&metadata).unwrap();
