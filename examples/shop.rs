@@ -1,7 +1,7 @@
 //! A shop in the small: nested values, rules for fields, signing in and out, and a test in which ten minutes pass.
 
-use axum::{Router, extract::Path, response::Response, routing::post};
-use cloakroom::{SessionData, SessionLayer, SessionValue, TypedSession, store::MemoryStore};
+use axum::{Router, extract::Path, routing::post};
+use cloakroom::{SessionData, SessionError, SessionLayer, SessionValue, TypedSession, store::MemoryStore};
 use serde::{Deserialize, Serialize};
 
 #[derive(SessionData)]
@@ -42,10 +42,10 @@ async fn sign_in(Path((user, code)): Path<(String, u32)>, mut session: TypedSess
     "Welcome."
 }
 
-async fn order(mut session: TypedSession<Shop>) -> Result<String, Response> {
+async fn order(mut session: TypedSession<Shop>) -> Result<String, SessionError> {
     let items = std::mem::take(&mut *session.cart);
     // What cannot be undone waits until the change is stored; otherwise the layer stores it after the handler.
-    session.save().await.map_err(|error| error.default_response())?;
+    session.save().await?;
     let pieces: u32 = items.iter().map(|item| item.count).sum();
     Ok(format!("{pieces} pieces are on their way, to be paid in {}", session.currency))
 }
