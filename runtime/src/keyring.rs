@@ -7,19 +7,19 @@ use zeroize::Zeroizing;
 
 const LENGTH: usize = 32;
 
-/// The keys of a [`CookieStore`](crate::store::CookieStore): the newest seals, every listed one opens.
+/// The keys of a [`CookieStore`](crate::store::CookieStore) (feature `cookie`): the newest seals, every listed one opens.
 ///
 /// Server-side stores need none. Keys are 32 bytes; in text, 43 characters of base64url. To replace a key, list the new one
 /// behind the old on every server, then in front of it, and drop the old one once its cookies have expired; a dropped key opens
 /// nothing. A seal names its key, so keys are never tried out.
 ///
-/// ```
+/// ```no_run
 /// use cloakroom::KeyRing;
-/// let keys = KeyRing::generate()?; // for tests: sessions end with the process
-/// let kept = KeyRing::from_bytes(keys.to_secret_text().pop().unwrap().as_bytes());
-/// assert!(kept.is_err(), "text is not a key; parse it");
-/// let parsed: KeyRing = keys.to_secret_text()[0].parse()?;
-/// # let _ = parsed;
+/// let keys = KeyRing::from_env("SESSION_KEYS")?;
+/// # let _ = keys;
+///
+/// // A key to be put there, once:
+/// println!("{}", KeyRing::generate()?.to_secret_text()[0]);
 /// # Ok::<(), cloakroom::KeyRingError>(())
 /// ```
 #[derive(Clone)]

@@ -96,7 +96,28 @@
 //! | `uuid`, `chrono`, `time` | | these crates' types as fields |
 //! | `testing` | | spy store, fault store, manual clock, test client, conformance suites |
 //!
-//! Features only add.
+//! Features only add; but enabling `bincode` anywhere in the tree makes it the codec that is written.
+//!
+//! # Events
+//!
+//! What happens to sessions is told through [`tracing`](https://docs.rs/tracing), with the target `cloakroom`. The field `event` is one of
+//! these; none of them carries a token, a key or a field's value. `handle` names a session and may be logged: see [`Handle`].
+//!
+//! | Level | `event` | Fields | When |
+//! |---|---|---|---|
+//! | debug | `session.loaded` | `handle` | a cookie opened a session |
+//! | info | `session.refused` | `why`, `handle` where it is known | a cookie opened none: it was `malformed`, `ambiguous` (two that differ), `unknown`, `expired` or `stale` (replaced by a newer one) |
+//! | debug | `session.created` | `handle` | the first write made a session |
+//! | debug | `session.committed` | `handle`, `cells` | changes were stored; `cells` were written |
+//! | info | `session.rotated` | `handle` | the token was replaced |
+//! | info | `session.destroyed` | `handle` | the record was deleted |
+//! | debug | `session.merged` | `handle` | another request changed the same field first; its merge rule decides |
+//! | warn | `session.late_write` | `handle` where it is known | the session ended during the request, whose changes were not stored |
+//! | warn | `session.undecodable` | `schema`, `field`, `cause` | stored bytes cannot be read; their struct starts from its defaults for this request |
+//! | error | `session.failed` | `error` | a [`SessionError`], whatever the visitor sees of it |
+//! | error | `session.changes_lost` | `schema` | changes were dropped unsaved; the message says why |
+//! | error | `session.unseen_change` | `schema`, `field` | a field changed behind a shared reference, so the change was not stored; debug builds only |
+//! | debug | `session.outlived_head` | `handle` where it is known | a handle lives on after the response's head, as in a socket |
 //!
 //! # Where to read on
 //!
@@ -107,6 +128,7 @@
 
 #![forbid(unsafe_code)]
 #![warn(missing_docs)]
+#![cfg_attr(docsrs, feature(doc_cfg))]
 
 // The derives name the crate by its public path; inside, that path must lead here too.
 extern crate self as cloakroom;

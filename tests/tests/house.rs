@@ -72,7 +72,19 @@ fn version(text: &str) -> (u64, u64) {
 
 #[test]
 fn no_dependency_asks_for_a_newer_rust_than_we_promise() {
-    let application = Application::new(Some(", features = [\"sqlite\"]"));
+    let manifest = root().join("runtime/Cargo.toml");
+    let ours = Application::new(None).cargo(&[
+        "metadata",
+        "--no-deps",
+        "--format-version",
+        "1",
+        "--manifest-path",
+        manifest.to_str().unwrap(),
+    ]);
+    let ours: Value = serde_json::from_str(&ours).unwrap();
+    let ours = ours["packages"].as_array().unwrap().iter().find(|package| package["name"] == "cloakroom").unwrap();
+    let features: Vec<&String> = ours["features"].as_object().unwrap().keys().collect();
+    let application = Application::new(Some(&format!(", features = {features:?}")));
     let host = String::from_utf8(Command::new("rustc").args(["--print", "host-tuple"]).output().unwrap().stdout).unwrap();
     let metadata = application.cargo(&["metadata", "--format-version", "1", "--filter-platform", host.trim()]);
     let metadata: Value = serde_json::from_str(&metadata).unwrap();
@@ -101,6 +113,26 @@ fn no_dependency_asks_for_a_newer_rust_than_we_promise() {
     }
     assert!(seen.len() > 30, "the walk over the tree went wrong: {seen:?}");
     assert!(newer.is_empty(), "our rust-version is {promise:?}, but {newer:?}");
+}
+
+#[test]
+fn every_event_stands_with_its_level_in_the_table_of_the_documentation_and_no_other() {
+    let source = read("runtime/src/events.rs");
+    let emitted: BTreeSet<(&str, &str)> = source
+        .split("tracing::")
+        .skip(1)
+        .map(|call| (call.split('!').next().unwrap(), call.split("event = \"").nth(1).unwrap().split('"').next().unwrap()))
+        .collect();
+    let documentation = read("runtime/src/lib.rs");
+    let listed: BTreeSet<(&str, &str)> = documentation
+        .lines()
+        .filter_map(|line| line.strip_prefix("//! | ")?.split_once(" | `session."))
+        .map(|(level, rest)| (level, &rest[..rest.find('`').unwrap()]))
+        .collect();
+    let emitted: BTreeSet<_> =
+        emitted.into_iter().map(|(level, name)| (level, name.strip_prefix("session.").unwrap())).collect();
+    assert!(emitted.len() >= 13, "the events were not found: {emitted:?}");
+    assert_eq!(emitted, listed);
 }
 
 fn rust_files(folder: &Path, found: &mut Vec<PathBuf>) {
@@ -139,6 +171,18 @@ fn every_file_begins_with_a_sentence_that_says_what_it_is() {
 fn the_readme_shows_the_quickstart_as_it_is() {
     let quickstart = read("examples/quickstart.rs");
     assert!(read("README.md").contains(&format!("```rust\n{quickstart}```\n")), "README.md and examples/quickstart.rs differ");
+}
+
+/// So it compiles, and its tests have run.
+#[test]
+fn the_rust_code_of_the_readme_is_code_of_an_example() {
+    let examples: Vec<String> = ["quickstart", "shop"].map(|name| read(&format!("examples/{name}.rs"))).into();
+    let readme = read("README.md");
+    let blocks: Vec<&str> = readme.split("```rust\n").skip(1).map(|rest| rest.split("```").next().unwrap()).collect();
+    assert!(blocks.len() >= 3, "only {} blocks were found", blocks.len());
+    for block in blocks {
+        assert!(examples.iter().any(|example| example.contains(block)), "in no example:\n{block}");
+    }
 }
 
 #[test]

@@ -182,6 +182,6 @@ fn only_redis_keeps_a_line_of_the_parity_list_waiting() {
     for row in rows() {
         let Some(number) = number(&row.id).filter(|_| row.id.starts_with(['P', 'D'])) else { continue };
         let waits = row.id.starts_with('P') && (7..=14).contains(&number);
-        assert!(waits || !row.words().starts_with("not yet"), "{} has no test", row.id);
+        assert!(waits || row.tests().next().is_some() || !row.words().starts_with("not yet"), "{} has no test", row.id);
     }
 }

@@ -13,8 +13,8 @@ const ATTRIBUTE: usize = 1024;
 ///
 /// *Default*: `__Host-id`, `Secure`, `HttpOnly`, `SameSite=Lax`, `Path=/`, no `Domain`, and no `Max-Age`, so that the cookie ends with the
 /// browser session. That is what OWASP ASVS 5.0 3.3.1 to 3.3.4 and NIST SP 800-63B-4 section 5.1.1 ask for. *When to change it*: another
-/// name for each application on a host; [`insecure_http`](CookiePolicy::insecure_http) for development without TLS; `Domain` or `Path` only
-/// when sibling hosts must share a session.
+/// name for each application on a host; [`insecure_http`](CookiePolicy::insecure_http) for development without TLS; `Domain` only
+/// when sibling hosts must share a session, `Path` only when several applications share a host.
 ///
 /// Setters refuse what browsers would refuse or ignore, so an impossible combination fails at start-up and names the way
 /// out:

@@ -26,11 +26,11 @@ const TAG: usize = 16;
 /// How far ahead another server's clock may be.
 const SKEW: Duration = Duration::from_secs(5 * 60);
 
-/// Keeps each session in its own cookie, sealed with XChaCha20-Poly1305. No database, and nothing to clean up.
+/// Keeps each session in its own cookie, sealed with XChaCha20-Poly1305 (feature `cookie`). No database, and nothing to clean up.
 ///
 /// Choose it knowing what it cannot do, since nobody but the browser has the record:
 /// - **Logout does not end copies.** A copied cookie replays until its deadline, also after `destroy()` and `rotate()`. There is no
-///   list of sessions and no revoking; `sessions()` does not exist for it.
+///   list of sessions and no revoking.
 /// - **Parallel responses: the last one wins**, for the whole record. Merge rules act within one request only.
 /// - **4,096 bytes**, name included, is all a browser keeps. More is an error that lists the fields by size.
 /// - After the response's head nothing can be saved.
@@ -38,10 +38,10 @@ const SKEW: Duration = Duration::from_secs(5 * 60);
 /// Deadlines are inside the seal and checked on every open, whatever the cookie's own attributes say; the absolute one is
 /// copied unchanged when a cookie is sealed again. Seals are bound to the cookie's name.
 ///
-/// ```
+/// ```no_run
 /// use cloakroom::{KeyRing, SessionLayer, store::CookieStore};
 ///
-/// let keys = KeyRing::from_bytes(b"0123456789abcdefghijklmnopqrstuv")?; // from your secret store, in earnest
+/// let keys = KeyRing::from_env("SESSION_KEYS")?;
 /// let sessions = SessionLayer::new(CookieStore::new(keys));
 /// # let _ = sessions;
 /// # Ok::<(), cloakroom::KeyRingError>(())

@@ -7,6 +7,7 @@
 //! | know exactly what a request asked of the store | [`SpyStore`] and its log of [`Op`]s |
 //! | see what the app does while the store is down, slow or silent | [`FaultStore`], [`Fault`] and [`Gate`] |
 //! | prove that a store of your own keeps the rules | [`conformance::server_side`] |
+//! | prove the same of sessions that the browser keeps | `conformance::client_side` (feature `cookie`) |
 //!
 //! Nothing here needs a particular async runtime, and nothing here sleeps: time is a value, and an operation that is held
 //! back waits at a [`Gate`] until the test opens it.

@@ -25,7 +25,7 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
-/// Sessions in a SQLite database: durable, embedded, nothing to operate.
+/// Sessions in a SQLite database: durable, embedded, nothing to operate (feature `sqlite`).
 ///
 /// Clones are handles of one store; its writing thread ends with the last of them. Several processes of one machine may open
 /// the same file, and an application may keep its own tables in it (ours begin with `cloakroom_`); the file is put into WAL
