@@ -553,6 +553,14 @@ impl Cells {
         self.0.iter().all(|cell| want.includes(&cell.key))
     }
 
+    /// Keys and payload sizes, largest first, for the errors that say what is too large.
+    pub(crate) fn sizes(&self) -> Vec<(String, usize)> {
+        let size = |cell: &Cell| cell.body.content.payload().map_or(0, |payload| payload.len());
+        let mut sizes: Vec<_> = self.iter().map(|cell| (cell.key.to_string(), size(cell))).collect();
+        sizes.sort_by(|a, b| b.1.cmp(&a.1).then_with(|| a.0.cmp(&b.0)));
+        sizes
+    }
+
     fn find(&self, key: &str) -> Result<usize, usize> {
         // Where cells never left the process, their keys are the fields' own: one glance at each address is a fraction of the text
         // comparisons, which all begin with the schema's name.

@@ -150,16 +150,21 @@ fn unapplied(slot: &Slot, error: StoreError) -> SessionError {
 async fn back_off(attempt: u32) {
     let jitter = crate::random::bytes::<1>().map_or(0, |[byte]| u32::from(byte)) % attempt.min(16);
     for _ in 0..=jitter {
-        let mut yielded = false;
-        poll_fn(|context| {
-            if std::mem::replace(&mut yielded, true) {
-                return Poll::Ready(());
-            }
-            context.waker().wake_by_ref();
-            Poll::Pending
-        })
-        .await;
+        yield_now().await;
     }
+}
+
+/// Lets the other futures of the task, and the other tasks, run.
+pub(crate) async fn yield_now() {
+    let mut yielded = false;
+    poll_fn(|context| {
+        if std::mem::replace(&mut yielded, true) {
+            return Poll::Ready(());
+        }
+        context.waker().wake_by_ref();
+        Poll::Pending
+    })
+    .await;
 }
 
 impl Slot {

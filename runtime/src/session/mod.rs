@@ -14,8 +14,8 @@ mod slot;
 mod turn;
 mod typed;
 
-#[cfg(feature = "cookie")]
-pub(crate) use self::plan::sizes;
+#[cfg(feature = "testing")]
+pub(crate) use self::commit::yield_now;
 pub use self::typed::{Change, TypedSession};
 pub(crate) use self::{
     reply::{Answer, CookieEffect},

@@ -209,15 +209,5 @@ fn check_size(cells: &Cells, puts: &[Put]) -> Result<(), SessionError> {
     }
     let mut after = cells.clone();
     after.put_all(puts, 0);
-    Err(SessionError::TooLarge { what: TooLarge::Record, limit: limits::RECORD, sizes: sizes(&after) })
-}
-
-/// The cells by size, largest first.
-pub(crate) fn sizes(cells: &Cells) -> Vec<(String, usize)> {
-    let mut sizes: Vec<_> = cells
-        .iter()
-        .map(|cell| (cell.key.to_string(), cell.body.content.payload().map_or(0, |payload| payload.len())))
-        .collect();
-    sizes.sort_by(|a, b| b.1.cmp(&a.1).then_with(|| a.0.cmp(&b.0)));
-    sizes
+    Err(SessionError::TooLarge { what: TooLarge::Record, limit: limits::RECORD, sizes: after.sizes() })
 }

@@ -6,7 +6,6 @@ use crate::{
     keyring::KeyRing,
     random,
     record::{Record, Selector, Timestamp, WrappedKey, wire},
-    session::sizes,
     token::{Secret, Token},
 };
 use base64ct::{Base64UrlUnpadded, Encoding};
@@ -84,7 +83,7 @@ impl CookieStore {
         bytes.extend(sealed);
         let value = Base64UrlUnpadded::encode_string(&bytes);
         if cookie.len() + value.len() > NAME_AND_VALUE {
-            return Err(SessionError::TooLarge { what: TooLarge::Cookie, limit: NAME_AND_VALUE, sizes: sizes(&record.cells) });
+            return Err(SessionError::TooLarge { what: TooLarge::Cookie, limit: NAME_AND_VALUE, sizes: record.cells.sizes() });
         }
         Ok(value)
     }

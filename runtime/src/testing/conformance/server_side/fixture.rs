@@ -216,15 +216,5 @@ pub(crate) async fn join_all<T>(futures: Vec<Pin<Box<dyn Future<Output = T> + Se
     running.into_iter().filter_map(|(_, output)| output).collect()
 }
 
-/// Lets the other futures of the task run: without it, a store that never waits would see no interleaving.
-pub(crate) async fn yield_now() {
-    let mut yielded = false;
-    poll_fn(|context| {
-        if std::mem::replace(&mut yielded, true) {
-            return Poll::Ready(());
-        }
-        context.waker().wake_by_ref();
-        Poll::Pending
-    })
-    .await;
-}
+// Without it, a store that never waits would see no interleaving.
+pub(crate) use crate::session::yield_now;
