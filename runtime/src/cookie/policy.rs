@@ -92,9 +92,9 @@ impl Default for CookiePolicy {
 impl CookiePolicy {
     /// For development over plain http: named `cloakroom-dev`, and without `Secure`.
     ///
-    /// Browsers refuse `Secure` cookies and `__Host-` names over plain http (some make an exception for `localhost`). The other
-    /// name keeps a development cookie from ever being taken for a real one. Not for production: anybody on the way can
-    /// read it.
+    /// Browsers refuse `Secure` cookies and `__Host-` names over plain http. Chromium makes an exception for this machine itself
+    /// (`localhost` and 127.0.0.1), Safari does not. The other name keeps a development cookie from ever being taken for a
+    /// real one. Not for production: anybody on the way can read it.
     ///
     /// ```
     /// use cloakroom::{CookiePolicy, SessionLayer, store::MemoryStore};
