@@ -39,7 +39,10 @@ const _: () = {
         )
         .eq(::cloakroom::__private::Probe::<Lang>::EQ)
         .ttl(::cloakroom::__private::core::time::Duration::from_millis(600000u64))
-        .validate(|__value| ::cloakroom::__private::Verdict::verdict(sane(__value)))
+        .validate(|__value| ::cloakroom::__private::Validator::<
+            Lang,
+            _,
+        >::check(&sane, __value))
         .lossy();
     #[cfg(all())]
     ::cloakroom::__opaque_needs_json! {}

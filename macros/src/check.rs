@@ -34,7 +34,8 @@ pub(crate) fn schema(input: &DeriveInput, errors: &mut Errors) -> Schema {
     let name = match &own.name {
         Some(literal) => {
             check_name(&literal.value(), "the schema's name", errors, |problem| {
-                Report::new(literal, problem).help(format!("write e.g. `name = {:?}`", tame(&literal.value(), &input.ident)))
+                let name = literal.value();
+                Report::new(literal, problem).help(format!("{} `name = {:?}`", instead(&name), tame(&name, &input.ident)))
             });
             literal.value()
         }
@@ -286,21 +287,27 @@ fn stored_name(ident: &Ident, key: Option<&LitStr>, errors: &mut Errors) -> Stri
         Some(literal) => {
             let name = literal.value();
             check_name(&name, "a key", errors, |problem| {
-                Report::new(literal, problem).help(format!("write e.g. `key = {:?}`", tame(&name, ident)))
+                Report::new(literal, problem).help(format!("{} `key = {:?}`", instead(&name), tame(&name, ident)))
             });
             name
         }
         None => {
             let name = ident.unraw().to_string();
             check_name(&name, "a key", errors, |problem| {
-                Report::new(ident, problem).help(format!("give the field a key: `#[session(key = {:?})]`", tame(&name, ident)))
+                let lead = if name.is_ascii() { "give the field a key:" } else { instead(&name) };
+                Report::new(ident, problem).help(format!("{lead} `#[session(key = {:?})]`", tame(&name, ident)))
             });
             name
         }
     }
 }
 
-/// A name like this one that would be accepted.
+/// How the help for a refused name begins.
+fn instead(name: &str) -> &'static str {
+    if name.is_ascii() { "write e.g." } else { "write the name in ASCII, e.g." }
+}
+
+/// A name like this one that would be accepted. What is left of a word without its letters is no suggestion.
 fn tame(name: &str, ident: &Ident) -> String {
     let kept = |name: &str| {
         let name: String = name
@@ -311,10 +318,12 @@ fn tame(name: &str, ident: &Ident) -> String {
             .collect();
         name.trim_start_matches('_').to_owned()
     };
-    [kept(name), kept(&ident.unraw().to_string())]
+    [name, &ident.unraw().to_string()]
         .into_iter()
+        .filter(|name| name.is_ascii())
+        .map(kept)
         .find(|name| !name.is_empty())
-        .unwrap_or_else(|| "my_field".to_owned())
+        .unwrap_or_else(|| "field".to_owned())
 }
 
 fn check_since(since: Option<&Number>, version: u32, errors: &mut Errors) {
@@ -378,7 +387,7 @@ fn ttl(literal: &LitStr) -> Result<Duration, Report> {
     }
 }
 
-/// Types that no attribute can make storable: borrowed ones, cells, options of options.
+/// Types that no attribute can make storable: borrowed ones, cells, options of options, instants.
 fn check_type(ty: &Type, errors: &mut Errors) {
     walk(ty, &mut |ty| match ty {
         Type::Reference(reference) => {
@@ -438,6 +447,16 @@ fn check_path(path: &TypePath, errors: &mut Errors) -> Walk {
         errors.push(
             Report::new(path, format!("`{}` cannot move between threads, and a session must", text(path)))
                 .help(format!("use `{inside}`: a handler owns its session, nothing needs to be shared")),
+        );
+        return Walk::Stop;
+    }
+    // One of the user's own is allowed, but must say that it is: only the type could tell, and rustc's words do not help.
+    let before = path.path.segments.iter().rev().nth(1);
+    if name == "Instant" && before.is_none_or(|before| before.ident == "time") {
+        errors.push(
+            Report::new(path, "an `Instant` means nothing after a restart")
+                .help("use `SystemTime`")
+                .help("for a type of yours with this name: `self::Instant`"),
         );
         return Walk::Stop;
     }

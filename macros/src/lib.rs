@@ -52,7 +52,7 @@ use proc_macro::TokenStream;
 /// | `since = 2` | the version that added it |
 /// | `merge = ".."` | concurrent changes: `"last"` (the default), `"add"`, `"max"`, `"min"`, `"union"`, `"strict"`, or the path of a `fn(base, mine, theirs) -> value` |
 /// | `ttl = "10m"` | how long a value lives after its last touch: `ms`, `s`, `m`, `h` or `d` |
-/// | `validate = path` | a `fn(&value)` that answers `bool` or `Result<(), E>`, asked on load, write and merge |
+/// | `validate = path` | a `fn(&value)` that answers `bool` or `Result<(), E>`, asked on load, write and merge; `fn(&str)` for a `String` and `fn(&[T])` for a `Vec<T>` will do |
 /// | `opaque` | any serde type, stored as JSON, without a shape |
 /// | `lossy` | a stored value that cannot be read costs this field alone |
 #[proc_macro_derive(SessionData, attributes(session))]

@@ -34,26 +34,17 @@ impl Place {
         }
     }
 
-    /// The keys that are reserved here, with the form they will have.
-    fn reserved(self) -> &'static [(&'static str, Form)] {
+    /// The keys that are reserved here. Their form is nobody's concern before they work.
+    fn reserved(self) -> &'static [&'static str] {
         match self {
-            Self::Schema => &[("removed", Form::List), ("secret", Form::Flag), ("lock", Form::Value)],
-            Self::SchemaField => &[
-                ("owner", Form::Flag),
-                ("privilege", Form::Flag),
-                ("secret", Form::Flag),
-                ("keep", Form::Flag),
-                ("changed", Form::List),
-                ("from", Form::List),
-                ("forget_before", Form::Value),
-                ("samples", Form::Value),
-            ],
+            Self::Schema => &["removed", "secret", "lock"],
+            Self::SchemaField => &["owner", "privilege", "secret", "keep", "changed", "from", "forget_before", "samples"],
             Self::Value | Self::Variant | Self::ValueField => &[],
         }
     }
 
     fn knows(self, key: &str) -> bool {
-        self.keys().contains(&key) || self.reserved().iter().any(|(reserved, _)| *reserved == key)
+        self.keys().contains(&key) || self.reserved().contains(&key)
     }
 
     /// An entry that could stand here.
@@ -80,17 +71,6 @@ impl Place {
             Self::ValueField => "a field of a type that derives `SessionValue`",
         }
     }
-}
-
-/// How an entry is written.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Form {
-    /// `opaque`
-    Flag,
-    /// `key = ".."`
-    Value,
-    /// `changed(..)`
-    List,
 }
 
 /// The entries of all `#[session(..)]` attributes of one item; what cannot be read is reported and left out.
@@ -146,8 +126,9 @@ pub(crate) fn attrs(attributes: &[Attribute], place: Place, errors: &mut Errors)
 
 fn read(entry: &Entry, place: Place, attrs: &mut Attrs) -> Result<(), Report> {
     let key = entry.key.to_string();
-    if let Some((_, form)) = place.reserved().iter().find(|(reserved, _)| *reserved == key) {
-        return Err(entry.not_yet(*form));
+    if place.reserved().contains(&key.as_str()) {
+        return Err(Report::new(&entry.key, format!("`#[session({key})]` is not available yet"))
+            .help(format!("this version of cloakroom only reserves the name; remove `{key}` for now")));
     }
     match key.as_str() {
         "name" => attrs.name = Some(entry.string("shop")?),
@@ -175,7 +156,7 @@ fn unknown(key: &Ident, place: Place) -> Report {
         return Report::new(key, format!("`{word}` does not belong on {}", place.describe()))
             .help(format!("it belongs on {}", elsewhere.describe()));
     }
-    let known = || place.keys().iter().copied().chain(place.reserved().iter().map(|(key, _)| *key));
+    let known = || place.keys().iter().chain(place.reserved()).copied();
     let report = Report::new(key, format!("unknown attribute `{word}`"));
     match suggest(&word, known()) {
         Some(near) => report.help(format!("did you mean `{near}`?")),
@@ -196,30 +177,7 @@ enum Written {
     List(Group),
 }
 
-impl Written {
-    fn form(&self) -> Form {
-        match self {
-            Self::Flag => Form::Flag,
-            Self::Value(_) => Form::Value,
-            Self::List(_) => Form::List,
-        }
-    }
-}
-
 impl Entry {
-    fn not_yet(&self, form: Form) -> Report {
-        let key = &self.key;
-        if self.value.form() == form {
-            return Report::new(key, format!("`#[session({key})]` is not available yet"))
-                .help(format!("this version of cloakroom only reserves the name; remove `{key}` for now"));
-        }
-        self.misshapen(match form {
-            Form::Flag => format!("`{key}`"),
-            Form::Value => format!("`{key} = ...`"),
-            Form::List => format!("`{key}(...)`"),
-        })
-    }
-
     /// The wrong form: says what was found and what was expected.
     fn misshapen(&self, expected: String) -> Report {
         let key = &self.key;
@@ -331,12 +289,12 @@ impl Entry {
     }
 
     fn root(&self) -> Result<TokenStream, Report> {
-        let tokens = self.value("::facade::cloakroom")?;
+        let tokens = self.value("::cloakroom")?;
         let path =
             self.parse::<syn::Path>(tokens).filter(|path| path.segments.iter().all(|segment| segment.arguments.is_empty()));
         let Some(path) = path else {
             return Err(Report::new(tokens, format!("`crate` expects a path, found `{tokens}`"))
-                .help("write e.g. `crate = ::facade::cloakroom`"));
+                .help("write e.g. `crate = ::cloakroom`"));
         };
         let first = path.segments.first().map(|first| first.ident.to_string());
         match first.as_deref() {

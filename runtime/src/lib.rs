@@ -174,7 +174,7 @@ pub mod __private {
         record::Shape,
         schema::{
             AnyField, Base, Coding, Counter, FieldChange, FieldDef, FieldDefault, Kind, Merge, NoEq, Opener, Placed,
-            PlacedField, Probe, Ranked, Rule, Schema, ShapeBuilder, Stored, StoredOpaque, Undecodable, Union, Verdict,
+            PlacedField, Probe, Ranked, Rule, Schema, ShapeBuilder, Stored, StoredOpaque, Undecodable, Union, Validator,
         },
     };
     pub use core;

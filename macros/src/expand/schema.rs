@@ -110,12 +110,11 @@ fn definition(schema: &Schema, index: usize, field: &Field) -> TokenStream {
         let millis = u64::try_from(ttl.as_millis()).unwrap_or(u64::MAX);
         quote!(.ttl(#private::core::time::Duration::from_millis(#millis)))
     });
-    // Called, not passed on: so `fn(&[Item])` can check a `Vec<Item>`, as anywhere else.
     let validate = field.validate.as_ref().map(|path| {
         let value = Ident::new("__value", place(path));
-        let answer = quote_spanned!(place(path)=> (#path(#value)));
-        let verdict = at(place(path), &quote!(#private::Verdict::verdict));
-        quote!(.validate(|#value| #verdict #answer))
+        let arguments = quote_spanned!(place(path)=> (&#path, #value));
+        let check = at(place(path), &quote!(#private::Validator::<#ty, _>::check));
+        quote!(.validate(|#value| #check #arguments))
     });
     let lossy = match field.unreadable {
         Unreadable::ResetsSchema => None,

@@ -12,14 +12,15 @@ use crate::{
     record::{CellBody, Cells, CodecId, Content, Payload, Shape, Timestamp},
 };
 use serde::{Serialize, de::DeserializeOwned};
-use std::{fmt, time::Duration};
+use std::{borrow::Borrow, fmt, time::Duration};
 
 /// What a plain field's type must be. Implemented for everything that is; one bound, so that a missing derive is one error.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot be stored in a session",
     label = "this type, or one inside it, lacks `Serialize`, `Deserialize` or `SessionValue`",
-    note = "for a type of yours write `#[derive(serde::Serialize, serde::Deserialize, cloakroom::SessionValue)]` above it",
-    note = "for a type of another crate write `#[session(opaque)]` above the field: any serde type will do, it is stored as JSON"
+    note = "for a type of yours write `#[derive(serde::Serialize, serde::Deserialize, cloakroom::SessionValue)]` above it (serde's feature `derive`)",
+    note = "for a type of `uuid`, `chrono` or `time` enable cloakroom's feature of that name",
+    note = "for a type of any other crate write `#[session(opaque)]` above the field (cloakroom's feature `json`)"
 )]
 pub trait Stored: Sized {
     /// In the codec of this build, with the type's shape.
@@ -46,7 +47,7 @@ impl<V: SessionValue + Serialize + DeserializeOwned + Send + 'static> Stored for
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot be stored in a session, not even as `opaque`",
     label = "this type, or one inside it, lacks `Serialize` or `Deserialize`",
-    note = "for a type of yours write `#[derive(serde::Serialize, serde::Deserialize)]` above it",
+    note = "for a type of yours write `#[derive(serde::Serialize, serde::Deserialize)]` above it (serde's feature `derive`)",
     note = "for a type of another crate look for a feature of it called `serde`"
 )]
 pub trait StoredOpaque: Sized {
@@ -527,12 +528,33 @@ impl<V> PlacedField for Placed<'_, V> {
     }
 }
 
-/// What a `validate` function may return.
+/// A `validate` function for a `V`. `Signature` is its type, which rustc can find only if it is part of the trait.
 #[diagnostic::on_unimplemented(
-    message = "a `validate` function cannot return `{Self}`",
-    label = "expected `bool` or `Result<(), E>`",
-    note = "write `fn check(value: &V) -> bool` or `fn check(value: &V) -> Result<(), E>` where `E: Display`"
+    message = "this function cannot validate `{V}`",
+    label = "expected `fn(&{V}) -> bool` or `fn(&{V}) -> Result<(), E>`",
+    note = "`E` may be any type that implements `Display`",
+    note = "what `{V}` borrows as will do in its place: `&str` for a `String`, `&[T]` for a `Vec<T>`"
 )]
+pub trait Validator<V, Signature> {
+    /// The verdict, with a reason where there is one.
+    #[doc(hidden)]
+    fn check(&self, value: &V) -> Result<(), String>;
+}
+
+#[diagnostic::do_not_recommend]
+impl<F, V, B, R> Validator<V, fn(&B) -> R> for F
+where
+    F: Fn(&B) -> R,
+    V: Borrow<B>,
+    B: ?Sized,
+    R: Verdict,
+{
+    fn check(&self, value: &V) -> Result<(), String> {
+        self(value.borrow()).verdict()
+    }
+}
+
+/// What a `validate` function may return.
 pub trait Verdict {
     /// The verdict, with a reason where there is one.
     #[doc(hidden)]

@@ -12,7 +12,7 @@ pub use self::{
     codec::CodecError,
     def::{
         AnyField, Coding, FieldDef, FieldDefault, Opener, Placed, PlacedField, Rule, Schema, Stored, StoredOpaque, Undecodable,
-        Verdict,
+        Validator,
     },
     field::{Base, Field, FieldChange, Kind},
     merge::{Counter, Merge, Ranked, Union},

@@ -31,7 +31,8 @@ use std::{
     message = "`{Self}` has no shape, so it cannot be stored in a session",
     label = "`SessionValue` is missing here",
     note = "derive it beside serde's derives: `#[derive(serde::Serialize, serde::Deserialize, cloakroom::SessionValue)]`",
-    note = "for a type of another crate put `#[session(shape = \"name-1\")]` on the field of the nested type, or `#[session(opaque)]` on the field of the session struct"
+    note = "for a type of `uuid`, `chrono` or `time` enable cloakroom's feature of that name",
+    note = "for a type of any other crate put `#[session(shape = \"name-1\")]` on the field of the nested type, or `#[session(opaque)]` on the field of the session struct"
 )]
 pub trait SessionValue {
     /// The shape of this type's encoding.

@@ -73,6 +73,7 @@ pub enum ClientSide {}
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is no session backend",
     label = "expected a store, such as `MemoryStore`, `SqliteStore` or `CookieStore`",
+    note = "a constructor such as `SqliteStore::open(..)` is async and may fail: write `.await?` after it",
     note = "implement `cloakroom::store::SessionStore` to add a backend"
 )]
 pub trait IntoBackend {

@@ -11,6 +11,8 @@ struct Shop {
     empty: u64,
     __hidden: u64,
     größe: u64,
+    #[session(key = "prix-payé")]
+    price: u64,
     #[session(key = name)]
     name: u64,
     #[session(key = "a-key-that-goes-on-and-on-and-on-and-on-and-on-and-on-and-on-and-on")]

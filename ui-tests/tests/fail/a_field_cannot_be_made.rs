@@ -10,5 +10,4 @@ fn main() {
     let _ = Field::<u64>::new(1);
     let _: Field<u64> = Default::default();
     let _: Field<u64> = 1.into();
-    let _ = Field::<u64> { value: 1 };
 }

@@ -2,7 +2,7 @@ use cloakroom::SessionData;
 
 #[derive(SessionData)]
 struct Shop {
-    started: Option<std::time::Instant>,
+    started: Option<std::thread::ThreadId>,
 }
 
 fn main() {}

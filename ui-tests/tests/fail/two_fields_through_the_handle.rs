@@ -4,12 +4,17 @@ use cloakroom::{SessionData, TypedSession};
 struct Shop {
     views: u64,
     cart: Vec<String>,
+    wishes: Vec<String>,
 }
 
 async fn handler(mut session: TypedSession<Shop>) {
     for item in &session.cart {
         *session.views += item.len() as u64;
     }
+}
+
+async fn take_all(mut session: TypedSession<Shop>) {
+    session.cart.append(&mut session.wishes);
 }
 
 fn main() {}

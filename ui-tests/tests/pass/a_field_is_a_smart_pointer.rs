@@ -1,4 +1,4 @@
-//! Everything DESIGN says a `Field` does.
+//! Everything a `Field` promises.
 #![deny(warnings)]
 
 use cloakroom::{Field, SessionData};
