@@ -408,12 +408,12 @@ struct Tree {
 
 #[derive(SessionValue)]
 #[allow(dead_code)]
-struct Foreign(#[session(shape = "address-1")] std::time::Instant);
+struct Foreign(#[session(shape = "address-1")] std::thread::ThreadId);
 
 #[derive(SessionValue)]
 #[session(shape = "whole-1")]
 #[allow(dead_code)]
-struct Whole(std::time::Instant);
+struct Whole(std::thread::ThreadId);
 
 #[test]
 fn shapes_have_their_golden_numbers() {
