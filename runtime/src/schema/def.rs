@@ -1,97 +1,11 @@
-//! One static definition per field, made by the derive, and the untyped view of it that the session core works with.
+//! One static definition per field, made by the derive.
 
-use super::{
-    codec::{self, CodecError},
-    depth::Shallow,
-    field::{Field, FieldChange},
-    merge::Merge,
-    value::SessionValue,
-};
+use super::{codec::CodecError, coding::Coding, field::Field, merge::Merge, untyped::AnyField};
 use crate::{
     limits,
-    record::{CellBody, Cells, CodecId, Content, Payload, Shape, Timestamp},
+    record::{Cells, CodecId, Content, Payload, Shape, Timestamp},
 };
-use serde::{Serialize, de::DeserializeOwned};
-use std::{borrow::Borrow, fmt, time::Duration};
-
-/// What a plain field's type must be. Implemented for everything that is; one bound, so that a missing derive is one error.
-#[diagnostic::on_unimplemented(
-    message = "`{Self}` cannot be stored in a session",
-    label = "this type, or one inside it, lacks `Serialize`, `Deserialize` or `SessionValue`",
-    note = "for a type of yours write `#[derive(serde::Serialize, serde::Deserialize, cloakroom::SessionValue)]` above it (serde's feature `derive`)",
-    note = "for a type of `uuid`, `chrono` or `time` enable cloakroom's feature of that name",
-    note = "for a type of any other crate write `#[session(opaque)]` above the field (cloakroom's feature `json`)"
-)]
-pub trait Stored: Sized {
-    /// In the codec of this build, with the type's shape.
-    const CODING: Coding<Self>;
-}
-
-#[diagnostic::do_not_recommend]
-impl<V: SessionValue + Serialize + DeserializeOwned + Send + 'static> Stored for V {
-    const CODING: Coding<V> = {
-        assert!(
-            codec::WRITTEN.is_some(),
-            "cloakroom is built without a codec: enable its feature `bincode` (the default) or `postcard`"
-        );
-        Coding {
-            codec: codec::WRITTEN,
-            shape: V::SHAPE,
-            encode: if V::RECURSIVE { encode_checked::<V> } else { codec::encode::<V> },
-            decode: if V::RECURSIVE { decode_bounded::<V> } else { codec::decode::<V> },
-        }
-    };
-}
-
-/// What an `opaque` field's type must be, as [`Stored`] is for the others.
-#[diagnostic::on_unimplemented(
-    message = "`{Self}` cannot be stored in a session, not even as `opaque`",
-    label = "this type, or one inside it, lacks `Serialize` or `Deserialize`",
-    note = "for a type of yours write `#[derive(serde::Serialize, serde::Deserialize)]` above it (serde's feature `derive`)",
-    note = "for a type of another crate look for a feature of it called `serde`"
-)]
-pub trait StoredOpaque: Sized {
-    /// As JSON, without a shape.
-    const CODING: Coding<Self>;
-}
-
-#[diagnostic::do_not_recommend]
-impl<V: Serialize + DeserializeOwned + Send + 'static> StoredOpaque for V {
-    const CODING: Coding<V> = Coding {
-        codec: Some(CodecId::JSON),
-        shape: Shape::OPAQUE,
-        encode: encode_json_checked::<V>,
-        decode: codec::decode::<V>,
-    };
-}
-
-/// How a type's values become bytes and come back.
-#[derive(Debug)]
-pub struct Coding<V> {
-    codec: Option<CodecId>,
-    shape: Shape,
-    encode: fn(&V, &mut Vec<u8>) -> Result<(), CodecError>,
-    decode: fn(CodecId, &[u8]) -> Result<V, CodecError>,
-}
-
-/// Where a field's value comes from if nothing is stored and no `default = ..` says what it is.
-#[diagnostic::on_unimplemented(
-    message = "`{Self}` has no default value, which a session field needs",
-    label = "what is this field in a new session?",
-    note = "say it at the field: `#[session(default = ...)]`",
-    note = "or implement `Default` for `{Self}`, or make the field an `Option<{Self}>`"
-)]
-pub trait FieldDefault: Sized {
-    /// The value.
-    fn field_default() -> Self;
-}
-
-#[diagnostic::do_not_recommend]
-impl<V: Default> FieldDefault for V {
-    fn field_default() -> Self {
-        Self::default()
-    }
-}
+use std::{fmt, time::Duration};
 
 /// A schema as the derive describes it.
 #[derive(Debug)]
@@ -110,40 +24,19 @@ type Check<V> = fn(&V) -> Result<(), String>;
 
 /// Everything about one field that is known at compile time.
 pub struct FieldDef<V: 'static> {
-    schema: &'static str,
-    name: &'static str,
-    key: &'static str,
-    codec: Option<CodecId>,
-    shape: Shape,
+    pub(super) schema: &'static str,
+    pub(super) name: &'static str,
+    pub(super) key: &'static str,
+    pub(super) codec: Option<CodecId>,
+    pub(super) shape: Shape,
     default: fn() -> V,
     encode: fn(&V, &mut Vec<u8>) -> Result<(), CodecError>,
     decode: fn(CodecId, &[u8]) -> Result<V, CodecError>,
     eq: Option<fn(&V, &V) -> bool>,
-    merge: Merge<V>,
-    ttl: Option<Duration>,
+    pub(super) merge: Merge<V>,
+    pub(super) ttl: Option<Duration>,
     validate: Option<Check<V>>,
     lossy: bool,
-}
-
-fn decode_bounded<V: DeserializeOwned>(codec: CodecId, bytes: &[u8]) -> Result<V, CodecError> {
-    codec::decode::<Shallow<V>>(codec, bytes).map(|shallow| shallow.0)
-}
-
-/// A type that contains itself can be nested deeper than it can be read back: what cannot be read must not be written.
-fn encode_checked<V: Serialize + DeserializeOwned>(value: &V, out: &mut Vec<u8>) -> Result<(), CodecError> {
-    let start = out.len();
-    codec::encode(value, out)?;
-    match codec::WRITTEN {
-        Some(codec) => decode_bounded::<V>(codec, &out[start..]).map(drop),
-        None => Ok(()),
-    }
-}
-
-/// JSON has no way to write some values (NaN becomes `null`); those must not be written either.
-fn encode_json_checked<V: Serialize + DeserializeOwned>(value: &V, out: &mut Vec<u8>) -> Result<(), CodecError> {
-    let start = out.len();
-    codec::encode_json(value, out)?;
-    codec::decode::<V>(CodecId::JSON, &out[start..]).map(drop)
 }
 
 impl<V> FieldDef<V> {
@@ -238,18 +131,18 @@ impl<V> FieldDef<V> {
     }
 
     /// Encodes a value that is about to be written, if it may be.
-    fn admit(&self, value: &V) -> Result<Payload, Cause> {
+    pub(super) fn admit(&self, value: &V) -> Result<Payload, Cause> {
         self.check(value)?;
         let payload = self.encode(value)?;
         if payload.len() > limits::CELL { Err(Cause::TooLarge(payload.len())) } else { Ok(payload) }
     }
 
-    fn base_value(&self, base: Option<&Payload>) -> Result<V, CodecError> {
+    pub(super) fn base_value(&self, base: Option<&Payload>) -> Result<V, CodecError> {
         base.map_or_else(|| Ok(self.default()), |payload| self.decode(payload))
     }
 
     /// The stored value, and the cell's content it was read from; `None` where the field is at its default.
-    fn read<'a>(&self, cells: &'a Cells, now: Timestamp) -> Result<Option<(V, &'a Content)>, Cause> {
+    pub(super) fn read<'a>(&self, cells: &'a Cells, now: Timestamp) -> Result<Option<(V, &'a Content)>, Cause> {
         let Some(content) = cells.get(self.key).and_then(|cell| cell.body.visible(now)) else { return Ok(None) };
         match self.interpret(content) {
             Ok(value) => Ok(Some((value, content))),
@@ -272,7 +165,7 @@ impl<V> FieldDef<V> {
     }
 
     /// A value read from a cell, in the encoding of today, whatever it was stored in.
-    fn encoding_of_today(&self, value: &V, content: &Content) -> Result<Payload, CodecError> {
+    pub(super) fn encoding_of_today(&self, value: &V, content: &Content) -> Result<Payload, CodecError> {
         match content {
             Content::Value { codec, payload, .. } if Some(*codec) == self.codec => Ok(payload.clone()),
             _ => self.encode(value),
@@ -326,249 +219,8 @@ pub struct Undecodable {
     pub(crate) cause: Cause,
 }
 
-/// The untyped view of a [`FieldDef`].
-pub trait AnyField: Sync + fmt::Debug {
-    #[doc(hidden)]
-    fn schema(&self) -> &'static str;
-    #[doc(hidden)]
-    fn name(&self) -> &'static str;
-    /// The physical keys this build knows, newest first.
-    #[doc(hidden)]
-    fn keys(&self) -> &[&'static str];
-    #[doc(hidden)]
-    fn rule(&self) -> Rule;
-    /// What is stored, in the encoding of today.
-    #[doc(hidden)]
-    fn stored(&self, cells: &Cells, now: Timestamp) -> Result<Option<Payload>, Undecodable>;
-    /// Three-way merge of encoded values; `None` is the default.
-    #[doc(hidden)]
-    fn merged(&self, base: Option<&Payload>, mine: Option<&Payload>, theirs: Option<&Payload>) -> Result<Payload, Undecodable>;
-    /// Whether two encoded values are equal, by bytes or by value.
-    #[doc(hidden)]
-    fn same(&self, a: Option<&Payload>, b: Option<&Payload>) -> bool;
-    /// The cell to write for a value, or for none.
-    #[doc(hidden)]
-    fn body(&self, payload: Option<&Payload>, now: Timestamp) -> CellBody;
-    /// Whether a touch alone is a write.
-    #[doc(hidden)]
-    fn expires(&self) -> bool;
-}
-
-/// A merge rule, as far as the core must know it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Rule {
-    /// Not guarded.
-    Last,
-    /// Guarded; a conflict is an error.
-    Strict,
-    /// Guarded; a conflict is merged.
-    Merge,
-}
-
 impl<V> fmt::Debug for FieldDef<V> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.key)
-    }
-}
-
-impl<V> AnyField for FieldDef<V> {
-    fn schema(&self) -> &'static str {
-        self.schema
-    }
-
-    fn name(&self) -> &'static str {
-        self.name
-    }
-
-    fn keys(&self) -> &[&'static str] {
-        std::slice::from_ref(&self.key)
-    }
-
-    fn rule(&self) -> Rule {
-        match self.merge {
-            Merge::Last => Rule::Last,
-            Merge::Strict => Rule::Strict,
-            Merge::Of(_) => Rule::Merge,
-        }
-    }
-
-    fn stored(&self, cells: &Cells, now: Timestamp) -> Result<Option<Payload>, Undecodable> {
-        let read = || match self.read(cells, now)? {
-            Some((value, content)) => Ok(Some(self.encoding_of_today(&value, content)?)),
-            None => Ok(None),
-        };
-        read().map_err(|cause| Undecodable { field: self.name, cause })
-    }
-
-    fn merged(&self, base: Option<&Payload>, mine: Option<&Payload>, theirs: Option<&Payload>) -> Result<Payload, Undecodable> {
-        let merge = || {
-            let mine_value = self.base_value(mine)?;
-            let merged = match self.merge {
-                Merge::Of(merge) => merge(self.base_value(base)?, mine_value, self.base_value(theirs)?),
-                Merge::Last | Merge::Strict => mine_value,
-            };
-            self.admit(&merged)
-        };
-        merge().map_err(|cause| Undecodable { field: self.name, cause })
-    }
-
-    fn same(&self, a: Option<&Payload>, b: Option<&Payload>) -> bool {
-        match (a, b) {
-            (None, None) => true,
-            (Some(value), other) | (other, Some(value)) => {
-                other == Some(value) || self.decode(value).is_ok_and(|decoded| self.same_value(&decoded, value, other))
-            }
-        }
-    }
-
-    fn body(&self, payload: Option<&Payload>, now: Timestamp) -> CellBody {
-        let (Some(payload), Some(codec)) = (payload, self.codec) else { return CellBody::new(Content::Tombstone) };
-        let mut body = CellBody::new(Content::Value { codec, shape: self.shape, sealed: false, payload: payload.clone() });
-        body.deadline = self.ttl.map(|ttl| now.plus(ttl));
-        body
-    }
-
-    fn expires(&self) -> bool {
-        self.ttl.is_some()
-    }
-}
-
-/// The cells a handle is made from.
-#[derive(Debug)]
-pub struct Opener<'a> {
-    cells: Option<&'a Cells>,
-    now: Timestamp,
-}
-
-impl<'a> Opener<'a> {
-    /// From these cells; from none, every field is its default.
-    pub(crate) fn new(cells: Option<&'a Cells>, now: Timestamp) -> Self {
-        Self { cells, now }
-    }
-
-    /// One field.
-    ///
-    /// # Errors
-    /// If its cell cannot be read and the field is not `lossy`.
-    pub fn field<V>(&self, def: &'static FieldDef<V>) -> Result<Field<V>, Undecodable> {
-        let read = match self.cells {
-            Some(cells) => def.read(cells, self.now).map_err(|cause| Undecodable { field: def.name, cause })?,
-            None => None,
-        };
-        Ok(Field::loaded(def, read.map_or_else(|| def.default(), |(value, _)| value)))
-    }
-}
-
-/// A field of a handle beside the definition that belongs to its place.
-#[derive(Debug)]
-pub struct Placed<'a, V: 'static> {
-    /// The definition of the place.
-    pub def: &'static FieldDef<V>,
-    /// What is in it.
-    pub field: &'a mut Field<V>,
-}
-
-/// The untyped view of a [`Placed`] field.
-pub trait PlacedField {
-    #[doc(hidden)]
-    fn def(&self) -> &'static dyn AnyField;
-    /// The field that was swapped into this place, if one was.
-    #[doc(hidden)]
-    fn intruder(&self) -> Option<&'static dyn AnyField>;
-    #[doc(hidden)]
-    fn change(&self) -> Option<&FieldChange>;
-    #[doc(hidden)]
-    fn encode(&self) -> Result<Payload, Undecodable>;
-    /// Whether the value held equals that encoded value.
-    #[doc(hidden)]
-    fn equals(&self, bytes: &Payload, base: Option<&Payload>) -> bool;
-    #[doc(hidden)]
-    fn clear(&mut self);
-    /// The value held is the base from here on.
-    #[doc(hidden)]
-    fn settle(&mut self);
-    /// Whether the value changed without `&mut` access.
-    #[cfg(debug_assertions)]
-    #[doc(hidden)]
-    fn changed_unseen(&self) -> bool;
-}
-
-impl<V> PlacedField for Placed<'_, V> {
-    fn def(&self) -> &'static dyn AnyField {
-        self.def
-    }
-
-    fn intruder(&self) -> Option<&'static dyn AnyField> {
-        (!std::ptr::eq(self.def, self.field.def())).then(|| super::field::place(self.field))
-    }
-
-    fn change(&self) -> Option<&FieldChange> {
-        self.field.pending()
-    }
-
-    fn encode(&self) -> Result<Payload, Undecodable> {
-        self.def.admit(self.field.value()).map_err(|cause| Undecodable { field: self.def.name, cause })
-    }
-
-    fn equals(&self, bytes: &Payload, base: Option<&Payload>) -> bool {
-        self.def.same_value(self.field.value(), bytes, base)
-    }
-
-    fn clear(&mut self) {
-        self.field.clear();
-    }
-
-    fn settle(&mut self) {
-        self.field.settle();
-    }
-
-    #[cfg(debug_assertions)]
-    fn changed_unseen(&self) -> bool {
-        self.field.changed_unseen()
-    }
-}
-
-/// A `validate` function for a `V`. `Signature` is its type, which rustc can find only if it is part of the trait.
-#[diagnostic::on_unimplemented(
-    message = "this function cannot validate `{V}`",
-    label = "expected `fn(&{V}) -> bool` or `fn(&{V}) -> Result<(), E>`",
-    note = "`E` may be any type that implements `Display`",
-    note = "what `{V}` borrows as will do in its place: `&str` for a `String`, `&[T]` for a `Vec<T>`"
-)]
-pub trait Validator<V, Signature> {
-    /// The verdict, with a reason where there is one.
-    #[doc(hidden)]
-    fn check(&self, value: &V) -> Result<(), String>;
-}
-
-#[diagnostic::do_not_recommend]
-impl<F, V, B, R> Validator<V, fn(&B) -> R> for F
-where
-    F: Fn(&B) -> R,
-    V: Borrow<B>,
-    B: ?Sized,
-    R: Verdict,
-{
-    fn check(&self, value: &V) -> Result<(), String> {
-        self(value.borrow()).verdict()
-    }
-}
-
-/// What a `validate` function may return.
-pub trait Verdict {
-    /// The verdict, with a reason where there is one.
-    #[doc(hidden)]
-    fn verdict(self) -> Result<(), String>;
-}
-
-impl Verdict for bool {
-    fn verdict(self) -> Result<(), String> {
-        if self { Ok(()) } else { Err("the check answered false".to_owned()) }
-    }
-}
-
-impl<E: fmt::Display> Verdict for Result<(), E> {
-    fn verdict(self) -> Result<(), String> {
-        self.map_err(|error| error.to_string())
     }
 }

@@ -1,6 +1,6 @@
 //! The smart pointer around one field of a session.
 
-use super::def::{AnyField, FieldDef};
+use super::{def::FieldDef, untyped::AnyField};
 use crate::record::Payload;
 use serde::{Serialize, Serializer};
 use std::{

@@ -1,21 +1,24 @@
 //! What the derives describe: schemas, fields, values, and how a field gets from a cell to a struct and back.
 
 pub(crate) mod codec;
+mod coding;
 mod def;
 mod depth;
 mod field;
 mod merge;
+mod untyped;
+mod validate;
 mod value;
 
 pub(crate) use self::def::Cause;
 pub use self::{
     codec::CodecError,
-    def::{
-        AnyField, Coding, FieldDef, FieldDefault, Opener, Placed, PlacedField, Rule, Schema, Stored, StoredOpaque, Undecodable,
-        Validator,
-    },
+    coding::{Coding, FieldDefault, Stored, StoredOpaque},
+    def::{FieldDef, Schema, Undecodable},
     field::{Base, Field, FieldChange, Kind},
     merge::{Counter, Merge, Ranked, Union},
+    untyped::{AnyField, Opener, Placed, PlacedField, Rule},
+    validate::Validator,
     value::{NoEq, Probe, SessionValue, ShapeBuilder},
 };
 

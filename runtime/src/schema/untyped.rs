@@ -1,0 +1,205 @@
+//! Fields without their types: what the session core, which knows nobody's struct, works with.
+
+use super::{
+    def::{FieldDef, Undecodable},
+    field::{Field, FieldChange},
+    merge::Merge,
+};
+use crate::record::{CellBody, Cells, Content, Payload, Timestamp};
+use std::fmt;
+
+/// The untyped view of a [`FieldDef`].
+pub trait AnyField: Sync + fmt::Debug {
+    #[doc(hidden)]
+    fn schema(&self) -> &'static str;
+    #[doc(hidden)]
+    fn name(&self) -> &'static str;
+    /// The physical keys this build knows, newest first.
+    #[doc(hidden)]
+    fn keys(&self) -> &[&'static str];
+    #[doc(hidden)]
+    fn rule(&self) -> Rule;
+    /// What is stored, in the encoding of today.
+    #[doc(hidden)]
+    fn stored(&self, cells: &Cells, now: Timestamp) -> Result<Option<Payload>, Undecodable>;
+    /// Three-way merge of encoded values; `None` is the default.
+    #[doc(hidden)]
+    fn merged(&self, base: Option<&Payload>, mine: Option<&Payload>, theirs: Option<&Payload>) -> Result<Payload, Undecodable>;
+    /// Whether two encoded values are equal, by bytes or by value.
+    #[doc(hidden)]
+    fn same(&self, a: Option<&Payload>, b: Option<&Payload>) -> bool;
+    /// The cell to write for a value, or for none.
+    #[doc(hidden)]
+    fn body(&self, payload: Option<&Payload>, now: Timestamp) -> CellBody;
+    /// Whether a touch alone is a write.
+    #[doc(hidden)]
+    fn expires(&self) -> bool;
+}
+
+/// A merge rule, as far as the core must know it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Rule {
+    /// Not guarded.
+    Last,
+    /// Guarded; a conflict is an error.
+    Strict,
+    /// Guarded; a conflict is merged.
+    Merge,
+}
+
+impl<V> AnyField for FieldDef<V> {
+    fn schema(&self) -> &'static str {
+        self.schema
+    }
+
+    fn name(&self) -> &'static str {
+        self.name
+    }
+
+    fn keys(&self) -> &[&'static str] {
+        std::slice::from_ref(&self.key)
+    }
+
+    fn rule(&self) -> Rule {
+        match self.merge {
+            Merge::Last => Rule::Last,
+            Merge::Strict => Rule::Strict,
+            Merge::Of(_) => Rule::Merge,
+        }
+    }
+
+    fn stored(&self, cells: &Cells, now: Timestamp) -> Result<Option<Payload>, Undecodable> {
+        let read = || match self.read(cells, now)? {
+            Some((value, content)) => Ok(Some(self.encoding_of_today(&value, content)?)),
+            None => Ok(None),
+        };
+        read().map_err(|cause| Undecodable { field: self.name, cause })
+    }
+
+    fn merged(&self, base: Option<&Payload>, mine: Option<&Payload>, theirs: Option<&Payload>) -> Result<Payload, Undecodable> {
+        let merge = || {
+            let mine_value = self.base_value(mine)?;
+            let merged = match self.merge {
+                Merge::Of(merge) => merge(self.base_value(base)?, mine_value, self.base_value(theirs)?),
+                Merge::Last | Merge::Strict => mine_value,
+            };
+            self.admit(&merged)
+        };
+        merge().map_err(|cause| Undecodable { field: self.name, cause })
+    }
+
+    fn same(&self, a: Option<&Payload>, b: Option<&Payload>) -> bool {
+        match (a, b) {
+            (None, None) => true,
+            (Some(value), other) | (other, Some(value)) => {
+                other == Some(value) || self.decode(value).is_ok_and(|decoded| self.same_value(&decoded, value, other))
+            }
+        }
+    }
+
+    fn body(&self, payload: Option<&Payload>, now: Timestamp) -> CellBody {
+        let (Some(payload), Some(codec)) = (payload, self.codec) else { return CellBody::new(Content::Tombstone) };
+        let mut body = CellBody::new(Content::Value { codec, shape: self.shape, sealed: false, payload: payload.clone() });
+        body.deadline = self.ttl.map(|ttl| now.plus(ttl));
+        body
+    }
+
+    fn expires(&self) -> bool {
+        self.ttl.is_some()
+    }
+}
+
+/// The cells a handle is made from.
+#[derive(Debug)]
+pub struct Opener<'a> {
+    cells: Option<&'a Cells>,
+    now: Timestamp,
+}
+
+impl<'a> Opener<'a> {
+    /// From these cells; from none, every field is its default.
+    pub(crate) fn new(cells: Option<&'a Cells>, now: Timestamp) -> Self {
+        Self { cells, now }
+    }
+
+    /// One field.
+    ///
+    /// # Errors
+    /// If its cell cannot be read and the field is not `lossy`.
+    pub fn field<V>(&self, def: &'static FieldDef<V>) -> Result<Field<V>, Undecodable> {
+        let read = match self.cells {
+            Some(cells) => def.read(cells, self.now).map_err(|cause| Undecodable { field: def.name, cause })?,
+            None => None,
+        };
+        Ok(Field::loaded(def, read.map_or_else(|| def.default(), |(value, _)| value)))
+    }
+}
+
+/// A field of a handle beside the definition that belongs to its place.
+#[derive(Debug)]
+pub struct Placed<'a, V: 'static> {
+    /// The definition of the place.
+    pub def: &'static FieldDef<V>,
+    /// What is in it.
+    pub field: &'a mut Field<V>,
+}
+
+/// The untyped view of a [`Placed`] field.
+pub trait PlacedField {
+    #[doc(hidden)]
+    fn def(&self) -> &'static dyn AnyField;
+    /// The field that was swapped into this place, if one was.
+    #[doc(hidden)]
+    fn intruder(&self) -> Option<&'static dyn AnyField>;
+    #[doc(hidden)]
+    fn change(&self) -> Option<&FieldChange>;
+    #[doc(hidden)]
+    fn encode(&self) -> Result<Payload, Undecodable>;
+    /// Whether the value held equals that encoded value.
+    #[doc(hidden)]
+    fn equals(&self, bytes: &Payload, base: Option<&Payload>) -> bool;
+    #[doc(hidden)]
+    fn clear(&mut self);
+    /// The value held is the base from here on.
+    #[doc(hidden)]
+    fn settle(&mut self);
+    /// Whether the value changed without `&mut` access.
+    #[cfg(debug_assertions)]
+    #[doc(hidden)]
+    fn changed_unseen(&self) -> bool;
+}
+
+impl<V> PlacedField for Placed<'_, V> {
+    fn def(&self) -> &'static dyn AnyField {
+        self.def
+    }
+
+    fn intruder(&self) -> Option<&'static dyn AnyField> {
+        (!std::ptr::eq(self.def, self.field.def())).then(|| super::field::place(self.field))
+    }
+
+    fn change(&self) -> Option<&FieldChange> {
+        self.field.pending()
+    }
+
+    fn encode(&self) -> Result<Payload, Undecodable> {
+        self.def.admit(self.field.value()).map_err(|cause| Undecodable { field: self.def.name, cause })
+    }
+
+    fn equals(&self, bytes: &Payload, base: Option<&Payload>) -> bool {
+        self.def.same_value(self.field.value(), bytes, base)
+    }
+
+    fn clear(&mut self) {
+        self.field.clear();
+    }
+
+    fn settle(&mut self) {
+        self.field.settle();
+    }
+
+    #[cfg(debug_assertions)]
+    fn changed_unseen(&self) -> bool {
+        self.field.changed_unseen()
+    }
+}
