@@ -123,11 +123,9 @@ fn saving(gate: &Gate, task: &Left<JoinHandle<Result<(), SessionError>>>) -> axu
 
 #[tokio::test]
 async fn a_save_under_way_when_the_handler_returns_is_held_at_head_and_ends_as_the_store_says() {
-    for (fault, between, stored) in [
-        (Fault::HoldBefore as fn(Gate) -> Fault, "/", true),
-        (Fault::HoldAfter, "/", true),
-        (Fault::HoldBefore, "/out", false),
-    ] {
+    for (fault, between, stored) in
+        [(Fault::HoldBefore as fn(Gate) -> Fault, "/", true), (Fault::HoldAfter, "/", true), (Fault::HoldBefore, "/out", false)]
+    {
         let house = House::new();
         let (gate, task) = (Gate::new(), left());
         let browser = begun(&house, visitors().route("/save", saving(&gate, &task))).await;

@@ -231,10 +231,20 @@ async fn one_request_alone_never_conflicts_on_an_unordered_map_that_cannot_be_co
             s.map.insert(33, Incomparable(33));
             s.refresh().unwrap();
             s.map.insert(34, Incomparable(34));
+            cloakroom::Field::revert(&mut s.map);
+            s.map.insert(34, Incomparable(34));
+            drop(s);
         };
-        Router::new().route("/change", post(change))
+        let after_another_field = |mut s: TypedSession<Maps>| async move {
+            *s.other += 1;
+            s.save().await.unwrap();
+            s.map.insert(35, Incomparable(35));
+        };
+        Router::new().route("/change", post(change)).route("/after-another-field", post(after_another_field))
     })
     .await;
     assert_eq!(browser.post("/change").await.status(), 200);
     assert_eq!(browser.get("/").await.text(), "35 1");
+    assert_eq!(browser.post("/after-another-field").await.status(), 200);
+    assert_eq!(browser.get("/").await.text(), "36 2");
 }
