@@ -216,3 +216,24 @@ async fn a_handle_dropped_after_the_head_does_not_take_along_what_another_one_fa
     drop(b);
     assert_eq!(events.count("session.changes_lost"), 1, "nobody is left to save them");
 }
+
+#[tokio::test]
+async fn a_late_save_adds_to_what_is_stored_not_to_what_the_request_gave_up() {
+    let house = House::new();
+    let place = left();
+    let keep = Arc::clone(&place);
+    let fails = move |mut a: TypedSession<Visitor>, mut b: TypedSession<Visitor>| async move {
+        *a.visits += 100;
+        drop(a);
+        b.refresh().unwrap();
+        assert_eq!(b.visits, 110);
+        leave(&keep, b);
+        axum::http::StatusCode::INTERNAL_SERVER_ERROR
+    };
+    let browser = begun(&house, visitors().route("/fails", post(fails))).await;
+    assert_eq!(browser.post("/fails").await.status(), 500);
+    let mut b = take(&place);
+    *b.visits += 1;
+    b.save().await.unwrap();
+    assert_eq!(browser.get("/").await.text(), "11 None");
+}

@@ -248,3 +248,24 @@ async fn one_request_alone_never_conflicts_on_an_unordered_map_that_cannot_be_co
     assert_eq!(browser.post("/after-another-field").await.status(), 200);
     assert_eq!(browser.get("/").await.text(), "36 2");
 }
+
+#[tokio::test]
+async fn a_reload_by_one_handle_does_not_hide_from_another_one_what_it_has_not_seen() {
+    let house = House::new();
+    let browser = with_tab(&house, two_structs(), |tab| {
+        let both = move |mut a: TypedSession<Visitor>, mut b: TypedSession<Visitor>| async move {
+            tab.post("/visit").await;
+            *a.name = Some("Ada".into());
+            a.save().await.unwrap();
+            b.refresh().unwrap();
+            assert_eq!(b.visits, 1, "nobody has asked the store");
+            a.reload().await.unwrap();
+            assert_eq!(a.visits, 11);
+            *b.visits += 100;
+        };
+        Router::new().route("/both", post(both))
+    })
+    .await;
+    assert_eq!(browser.post("/both").await.status(), 200);
+    assert_eq!(browser.get("/").await.text(), "10 1 old 1 111");
+}
