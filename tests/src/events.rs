@@ -1,27 +1,35 @@
 //! What the library says through `tracing` while a test watches.
 
 use std::{
+    cell::RefCell,
     fmt::{self, Write as _},
-    sync::{Arc, Mutex},
+    sync::{Arc, Mutex, Once},
 };
 use tracing::{
     Event, Metadata, Subscriber,
     field::{Field, Visit},
     span,
-    subscriber::{DefaultGuard, Interest},
 };
 
 /// Every event of the library on this thread while it is alive.
+///
+/// One subscriber serves the whole process and sorts by thread: subscribers that come and go with parallel tests would race for the
+/// cache in which `tracing` keeps who listens to what.
 pub struct Events {
     lines: Arc<Mutex<Vec<String>>>,
-    _guard: DefaultGuard,
+}
+
+thread_local! {
+    static LISTENING: RefCell<Option<Arc<Mutex<Vec<String>>>>> = const { RefCell::new(None) };
 }
 
 impl Events {
     pub fn capture() -> Self {
+        static ONCE: Once = Once::new();
+        ONCE.call_once(|| tracing::subscriber::set_global_default(Listener).expect("nobody else listens"));
         let lines = Arc::<Mutex<Vec<String>>>::default();
-        let subscriber = Listener { lines: Arc::clone(&lines) };
-        Self { lines, _guard: tracing::subscriber::set_default(subscriber) }
+        LISTENING.set(Some(Arc::clone(&lines)));
+        Self { lines }
     }
 
     /// What was said since the last call, one line per event.
@@ -36,16 +44,15 @@ impl Events {
     }
 }
 
-struct Listener {
-    lines: Arc<Mutex<Vec<String>>>,
+impl Drop for Events {
+    fn drop(&mut self) {
+        LISTENING.set(None);
+    }
 }
 
-impl Subscriber for Listener {
-    fn register_callsite(&self, _: &'static Metadata<'static>) -> Interest {
-        // Tests run in parallel, each with a listener of its own, so nobody may answer for all of them.
-        Interest::sometimes()
-    }
+struct Listener;
 
+impl Subscriber for Listener {
     fn enabled(&self, metadata: &Metadata<'_>) -> bool {
         metadata.target() == "cloakroom"
     }
@@ -59,9 +66,10 @@ impl Subscriber for Listener {
     fn record_follows_from(&self, _: &span::Id, _: &span::Id) {}
 
     fn event(&self, event: &Event<'_>) {
+        let Some(lines) = LISTENING.with_borrow(Clone::clone) else { return };
         let mut line = Line(event.metadata().level().to_string());
         event.record(&mut line);
-        self.lines.lock().expect("no test panics here").push(line.0);
+        lines.lock().expect("no test panics here").push(line.0);
     }
 
     fn enter(&self, _: &span::Id) {}

@@ -32,7 +32,7 @@ pub struct FieldDef<V: 'static> {
     default: fn() -> V,
     encode: fn(&V, &mut Vec<u8>) -> Result<(), CodecError>,
     decode: fn(CodecId, &[u8]) -> Result<V, CodecError>,
-    eq: Option<fn(&V, &V) -> bool>,
+    pub(super) eq: Option<fn(&V, &V) -> bool>,
     pub(super) merge: Merge<V>,
     pub(super) ttl: Option<Duration>,
     validate: Option<Check<V>>,

@@ -46,6 +46,8 @@ pub struct FieldChange {
 /// What a change is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
+    /// None yet: only what the field was loaded from is kept.
+    Untouched,
     /// Somebody had `&mut` to the value.
     Touched,
     /// Written even if equal.
@@ -74,6 +76,13 @@ impl<V> Field<V> {
         }
     }
 
+    /// As [`loaded`](Field::loaded), keeping what the value was read from. An unordered map may encode differently when it is
+    /// encoded again, and where values cannot be compared that would look like somebody else's change.
+    pub(super) fn loaded_from(def: &'static FieldDef<V>, value: V, payload: Payload) -> Self {
+        let change = FieldChange { kind: Kind::Untouched, base: Base::Value(payload) };
+        Self { change: Some(Box::new(change)), ..Self::loaded(def, value) }
+    }
+
     pub(super) fn unbound(def: &'static FieldDef<V>, value: V) -> Self {
         let change = FieldChange { kind: Kind::Touched, base: Base::Unbound };
         Self { change: Some(Box::new(change)), ..Self::loaded(def, value) }
@@ -81,11 +90,15 @@ impl<V> Field<V> {
 
     /// The one transition that makes a field dirty. The value is still the old one then, so its encoding is the base.
     fn change(&mut self) -> &mut FieldChange {
-        self.change.get_or_insert_with(|| {
+        let change = self.change.get_or_insert_with(|| {
             // A value that cannot be encoded was never loaded, so it is nobody's base.
             let base = self.def.encode(&self.value).map_or(Base::Unbound, Base::Value);
             Box::new(FieldChange { kind: Kind::Touched, base })
-        })
+        });
+        if change.kind == Kind::Untouched {
+            change.kind = Kind::Touched;
+        }
+        change
     }
 
     /// Takes every change back: the value is again what it was when the handle was made, or was last saved or refreshed. What a
@@ -103,12 +116,15 @@ impl<V> Field<V> {
     /// ```
     pub fn revert(field: &mut Self) {
         if let Some(change) = field.change.take() {
-            field.value = match &change.base {
+            let def = field.def;
+            *field = match change.base {
                 // It was encoded from a value, so it decodes; if not, the default is the honest answer.
-                Base::Value(payload) => field.def.decode(payload).unwrap_or_else(|_| field.def.default()),
-                Base::Unbound => field.def.default(),
+                Base::Value(payload) => match def.decode(&payload) {
+                    Ok(value) => Self::loaded_from(def, value, payload),
+                    Err(_) => Self::loaded(def, def.default()),
+                },
+                Base::Unbound => Self::loaded(def, def.default()),
             };
-            field.settle();
         }
     }
 
@@ -132,7 +148,7 @@ impl<V> Field<V> {
     }
 
     pub(super) fn pending(&self) -> Option<&FieldChange> {
-        self.change.as_deref()
+        self.change.as_deref().filter(|change| change.kind != Kind::Untouched)
     }
 
     /// The value, without touching the field.
@@ -147,7 +163,7 @@ impl<V> Field<V> {
 
     /// From here on the value held is the base.
     pub(super) fn settle(&mut self) {
-        self.change = None;
+        self.change.take_if(|change| change.kind != Kind::Untouched);
         #[cfg(debug_assertions)]
         {
             self.seen = self.def.encode(&self.value).ok();

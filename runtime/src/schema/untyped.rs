@@ -131,7 +131,16 @@ impl<'a> Opener<'a> {
             Some(cells) => def.read(cells, self.now).map_err(|cause| Undecodable { field: def.name, cause })?,
             None => None,
         };
-        Ok(Field::loaded(def, read.map_or_else(|| def.default(), |(value, _)| value)))
+        Ok(match read {
+            Some((value, content)) if def.eq.is_none() && !matches!(def.merge, Merge::Last) => {
+                match def.encoding_of_today(&value, content) {
+                    Ok(payload) => Field::loaded_from(def, value, payload),
+                    Err(_) => Field::loaded(def, value),
+                }
+            }
+            Some((value, _)) => Field::loaded(def, value),
+            None => Field::loaded(def, def.default()),
+        })
     }
 }
 

@@ -30,6 +30,8 @@ pub(crate) struct Access {
     pub(super) doomed: Option<Selector>,
     /// Raised by `destroy()`, so that handles of the destroyed session are told apart.
     pub(super) incarnation: u32,
+    /// Raised whenever a new handle would begin from something else, by other means than a check-in.
+    pub(super) view: u32,
     /// The incarnation that the commit under way was planned for.
     pub(super) planned_for: u32,
     /// The first failure of a check-in.
@@ -144,6 +146,7 @@ impl Access {
             wishes: Wishes::default(),
             doomed: None,
             incarnation: 0,
+            view: 0,
             planned_for: 0,
             failure: None,
             owned,
@@ -213,6 +216,7 @@ impl Access {
 
     /// Forgets every change of a field that is not being stored already, and that one failed to get in.
     pub(super) fn discard_changes(&mut self) {
+        self.view += 1;
         self.pending.retain(|pending| pending.standing == Standing::UnderWay);
         self.failure = None;
     }
@@ -241,6 +245,7 @@ impl Access {
 
     /// What a failed `save()` has left is not stored behind the handler's back.
     pub(super) fn drop_handed_out(&mut self) {
+        self.view += 1;
         let why = "a `save()` failed, and the handler answered without another one";
         for pending in self.pending.extract_if(.., |pending| pending.standing == Standing::HandedOut) {
             events::lost(pending.def.schema(), &why);
@@ -253,6 +258,7 @@ impl Access {
 
     /// Forgets everything unsaved, loudly.
     pub(super) fn lose_changes(&mut self, why: &dyn std::fmt::Display) {
+        self.view += 1;
         for pending in self.pending.drain(..) {
             events::lost(pending.def.schema(), why);
         }

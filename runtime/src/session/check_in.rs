@@ -192,7 +192,7 @@ impl Access {
         };
         let Some(earlier) = earlier else {
             // Nobody has touched the field since the handle was made, or nobody asks.
-            if def.rule() == Rule::Last || self.opened().revision == opened.revision {
+            if def.rule() == Rule::Last || self.view == opened.view {
                 return Ok(put(mine, kept));
             }
             let stored = self.stored_value(def, now);
@@ -225,7 +225,7 @@ impl Access {
 
     /// Where a handle that is made now begins.
     pub(super) fn opened(&self) -> Opened {
-        Opened { incarnation: self.incarnation, revision: self.live().map(|live| live.record.header.revision) }
+        Opened { incarnation: self.incarnation, view: self.view }
     }
 }
 
@@ -233,8 +233,7 @@ impl Access {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Opened {
     pub(super) incarnation: u32,
-    /// The record's, as far as the request knew.
-    pub(super) revision: Option<u64>,
+    pub(super) view: u32,
 }
 
 /// Mine meets theirs; where theirs is still the base, it is mine.

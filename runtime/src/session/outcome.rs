@@ -42,6 +42,7 @@ impl Access {
     pub(super) fn created(&mut self, new: NewRecord, head: Head) {
         let NewRecord { token, record } = new;
         events::created(&token.selector);
+        self.view += 1;
         if self.planned_for != self.incarnation || head == Head::Sent {
             // Destroyed while it was being created, or too late for its cookie: nobody could ever use it.
             self.doomed = Some(token.selector);
@@ -57,6 +58,7 @@ impl Access {
         let NewPatch { patch, next, .. } = commit;
         let patch = &patch;
         let Session::Live(live) = &mut self.session else { return };
+        self.view += 1;
         Arc::make_mut(&mut live.record).follow(patch, revision, rotated);
         if patch.carries_cells() || patch.rotation.is_some() {
             events::committed(&live.token.selector, patch.puts.len());
@@ -121,6 +123,7 @@ impl Access {
                 ));
             }
         }
+        self.view += 1;
         self.reset.retain(|schema| is_unreadable(schema));
         for (at, write) in merged {
             self.pending[at].write = Write::Value(write);

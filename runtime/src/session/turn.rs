@@ -108,6 +108,7 @@ impl Settlement {
         let answer = slot.with_access(|access| {
             if result.is_err() {
                 // The error says that they are lost. A destroy was tried twice, and clears the cookie all the same.
+                access.view += 1;
                 access.pending.clear();
                 access.doomed = None;
             } else {

@@ -100,7 +100,7 @@ impl<T: SessionData> TypedSession<T> {
         let now = request.config.now();
         match request.access.as_deref_mut() {
             Some(access) => (access.open::<T>(now), access.opened()),
-            None => (T::initial().into(), Opened { incarnation: 0, revision: None }),
+            None => (T::initial().into(), Opened { incarnation: 0, view: 0 }),
         }
     }
 
