@@ -276,7 +276,7 @@ pub struct ErrorContext {
 }
 
 impl ErrorContext {
-    pub(crate) fn new(method: &Method, uri: &Uri, headers: &http::HeaderMap) -> Self {
+    fn new(method: &Method, uri: &Uri, headers: &http::HeaderMap) -> Self {
         Self { method: method.clone(), uri: uri.clone(), accept: headers.get(header::ACCEPT).cloned() }
     }
 }
@@ -292,8 +292,16 @@ impl ErrorPage {
         Self(Some(Arc::new(hook)))
     }
 
-    pub(crate) fn render(&self, error: &SessionError, context: &ErrorContext) -> Response<Body> {
-        self.0.as_ref().map_or_else(|| error.default_response(), |hook| hook(error, context))
+    /// What the hook will want to know of a request; nothing is copied where there is no hook.
+    pub(crate) fn context(&self, method: &Method, uri: &Uri, headers: &http::HeaderMap) -> Option<ErrorContext> {
+        self.0.is_some().then(|| ErrorContext::new(method, uri, headers))
+    }
+
+    pub(crate) fn render(&self, error: &SessionError, context: Option<&ErrorContext>) -> Response<Body> {
+        match (&self.0, context) {
+            (Some(hook), Some(context)) => hook(error, context),
+            _ => error.default_response(),
+        }
     }
 }
 
@@ -321,12 +329,12 @@ impl fmt::Debug for ErrorPage {
 #[derive(Clone, Debug)]
 pub struct SessionRejection {
     error: Arc<SessionError>,
-    context: ErrorContext,
+    context: Option<ErrorContext>,
     page: ErrorPage,
 }
 
 impl SessionRejection {
-    pub(crate) fn new(error: Arc<SessionError>, context: ErrorContext, page: ErrorPage) -> Self {
+    pub(crate) fn new(error: Arc<SessionError>, context: Option<ErrorContext>, page: ErrorPage) -> Self {
         Self { error, context, page }
     }
 
@@ -357,6 +365,6 @@ impl Error for SessionRejection {
 
 impl IntoResponse for SessionRejection {
     fn into_response(self) -> Response {
-        self.page.render(&self.error, &self.context)
+        self.page.render(&self.error, self.context.as_ref())
     }
 }

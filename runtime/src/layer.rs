@@ -210,13 +210,14 @@ where
 
     fn call(&mut self, mut request: Request<B>) -> Self::Future {
         if let Some(outer) = request.extensions().get::<Slot>() {
-            return match outer.join(&self.config) {
+            let context = self.config.page.context(request.method(), request.uri(), request.headers());
+            return match outer.join(&self.config, context.clone()) {
                 Ok(()) => ResponseFuture { state: State::Joined { inner: self.inner.call(request) } },
                 Err(name) => {
                     let error = SessionError::NestedLayers { outer: name, inner: self.config.cookie.name().to_owned() };
                     events::failed(&error);
-                    let context = ErrorContext::new(request.method(), request.uri(), request.headers());
-                    ResponseFuture { state: State::Refused { response: Some(self.config.page.render(&error, &context)) } }
+                    let response = self.config.page.render(&error, context.as_ref());
+                    ResponseFuture { state: State::Refused { response: Some(response) } }
                 }
             };
         }
@@ -322,7 +323,7 @@ fn take(response: &mut Option<Response<Body>>) -> Response<Body> {
 /// Turns the settled session into headers.
 fn finish(response: &mut Response<Body>, answer: Answer, config: &Config) {
     if let Some((error, context)) = &answer.failure {
-        *response = config.page.render(error, context);
+        *response = config.page.render(error, context.as_ref());
     }
     let headers = response.headers_mut();
     let cookie = match &answer.cookie {

@@ -53,8 +53,48 @@ impl fmt::Display for CodecError {
 
 impl std::error::Error for CodecError {}
 
+/// Where a value is encoded to: small ones, and most are, without an allocation.
+#[derive(Debug)]
+pub(crate) struct Encoded {
+    small: [u8; Self::SMALL],
+    used: usize,
+    large: Vec<u8>,
+}
+
+impl Encoded {
+    const SMALL: usize = 64;
+
+    pub(crate) fn new() -> Self {
+        Self { small: [0; Self::SMALL], used: 0, large: Vec::new() }
+    }
+
+    pub(crate) fn as_bytes(&self) -> &[u8] {
+        if self.large.is_empty() { &self.small[..self.used] } else { &self.large }
+    }
+}
+
+impl std::io::Write for Encoded {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        if self.large.is_empty() {
+            let end = self.used + bytes.len();
+            if end <= Self::SMALL {
+                self.small[self.used..end].copy_from_slice(bytes);
+                self.used = end;
+                return Ok(bytes.len());
+            }
+            self.large.extend_from_slice(&self.small[..self.used]);
+        }
+        self.large.extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
 /// Appends a value's bytes in the codec of this build.
-pub(crate) fn encode<V: Serialize>(value: &V, out: &mut Vec<u8>) -> Result<(), CodecError> {
+pub(crate) fn encode<V: Serialize>(value: &V, out: &mut Encoded) -> Result<(), CodecError> {
     #[cfg(feature = "bincode")]
     {
         bincode::serde::encode_into_std_write(value, out, bincode::config::standard())
@@ -130,13 +170,13 @@ fn what_bincode_saw(error: &bincode::error::DecodeError) -> &'static str {
 
 /// Appends a value's bytes as JSON, for fields whose bytes must describe themselves.
 #[cfg(feature = "json")]
-pub(crate) fn encode_json<V: Serialize>(value: &V, out: &mut Vec<u8>) -> Result<(), CodecError> {
+pub(crate) fn encode_json<V: Serialize>(value: &V, out: &mut Encoded) -> Result<(), CodecError> {
     serde_json::to_writer(out, value).map_err(|error| CodecError::Encode(error.to_string()))
 }
 
 // Without the feature the derive refuses `opaque` with one error; the types behind it must still add up.
 #[cfg(not(feature = "json"))]
-pub(crate) fn encode_json<V: Serialize>(_: &V, _: &mut Vec<u8>) -> Result<(), CodecError> {
+pub(crate) fn encode_json<V: Serialize>(_: &V, _: &mut Encoded) -> Result<(), CodecError> {
     Err(CodecError::UnknownCodec(CodecId::JSON))
 }
 

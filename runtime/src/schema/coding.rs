@@ -1,7 +1,7 @@
 //! What a field's type must be, and how its values become bytes and come back.
 
 use super::{
-    codec::{self, CodecError},
+    codec::{self, CodecError, Encoded},
     depth::Shallow,
     value::SessionValue,
 };
@@ -64,7 +64,7 @@ impl<V: Serialize + DeserializeOwned + Send + 'static> StoredOpaque for V {
 pub struct Coding<V> {
     pub(super) codec: Option<CodecId>,
     pub(super) shape: Shape,
-    pub(super) encode: fn(&V, &mut Vec<u8>) -> Result<(), CodecError>,
+    pub(super) encode: fn(&V, &mut Encoded) -> Result<(), CodecError>,
     pub(super) decode: fn(CodecId, &[u8]) -> Result<V, CodecError>,
 }
 
@@ -92,18 +92,16 @@ fn decode_bounded<V: DeserializeOwned>(codec: CodecId, bytes: &[u8]) -> Result<V
 }
 
 /// A type that contains itself can be nested deeper than it can be read back: what cannot be read must not be written.
-fn encode_checked<V: Serialize + DeserializeOwned>(value: &V, out: &mut Vec<u8>) -> Result<(), CodecError> {
-    let start = out.len();
+fn encode_checked<V: Serialize + DeserializeOwned>(value: &V, out: &mut Encoded) -> Result<(), CodecError> {
     codec::encode(value, out)?;
     match codec::WRITTEN {
-        Some(codec) => decode_bounded::<V>(codec, &out[start..]).map(drop),
+        Some(codec) => decode_bounded::<V>(codec, out.as_bytes()).map(drop),
         None => Ok(()),
     }
 }
 
 /// JSON has no way to write some values (NaN becomes `null`); those must not be written either.
-fn encode_json_checked<V: Serialize + DeserializeOwned>(value: &V, out: &mut Vec<u8>) -> Result<(), CodecError> {
-    let start = out.len();
+fn encode_json_checked<V: Serialize + DeserializeOwned>(value: &V, out: &mut Encoded) -> Result<(), CodecError> {
     codec::encode_json(value, out)?;
-    codec::decode::<V>(CodecId::JSON, &out[start..]).map(drop)
+    codec::decode::<V>(CodecId::JSON, out.as_bytes()).map(drop)
 }

@@ -1,6 +1,12 @@
 //! One static definition per field, made by the derive.
 
-use super::{codec::CodecError, coding::Coding, field::Field, merge::Merge, untyped::AnyField};
+use super::{
+    codec::{CodecError, Encoded},
+    coding::Coding,
+    field::Field,
+    merge::Merge,
+    untyped::AnyField,
+};
 use crate::{
     limits,
     record::{Cells, CodecId, Content, Payload, Shape, Timestamp},
@@ -30,7 +36,7 @@ pub struct FieldDef<V: 'static> {
     pub(super) codec: Option<CodecId>,
     pub(super) shape: Shape,
     default: fn() -> V,
-    encode: fn(&V, &mut Vec<u8>) -> Result<(), CodecError>,
+    encode: fn(&V, &mut Encoded) -> Result<(), CodecError>,
     decode: fn(CodecId, &[u8]) -> Result<V, CodecError>,
     pub(super) eq: Option<fn(&V, &V) -> bool>,
     pub(super) merge: Merge<V>,
@@ -121,9 +127,9 @@ impl<V> FieldDef<V> {
     }
 
     pub(super) fn encode(&self, value: &V) -> Result<Payload, CodecError> {
-        let mut bytes = Vec::with_capacity(64);
+        let mut bytes = Encoded::new();
         (self.encode)(value, &mut bytes)?;
-        Ok(Payload::from(&bytes[..]))
+        Ok(Payload::from(bytes.as_bytes()))
     }
 
     fn check(&self, value: &V) -> Result<(), Cause> {

@@ -280,8 +280,8 @@ mod tests {
     }
 
     fn encoded<V: Serialize>(value: &V) -> Vec<u8> {
-        let mut bytes = Vec::new();
+        let mut bytes = codec::Encoded::new();
         codec::encode(value, &mut bytes).unwrap();
-        bytes
+        bytes.as_bytes().to_vec()
     }
 }

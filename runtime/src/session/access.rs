@@ -11,12 +11,15 @@ use crate::{
     store::{IdleTouch, StoreError},
     token::{SecretHash, Token},
 };
+use http::Method;
 use std::sync::Arc;
 
 /// Everything that exists once a handler has asked for the session.
 #[derive(Debug)]
 pub(crate) struct Access {
-    pub(super) context: ErrorContext,
+    pub(super) method: Method,
+    /// For the error hook, if there is one.
+    pub(super) context: Option<ErrorContext>,
     /// When the session was loaded: the request's instant, until it changes something.
     pub(super) loaded_at: Timestamp,
     pub(super) session: Session,
@@ -120,7 +123,7 @@ pub(super) enum Found {
 }
 
 impl Access {
-    pub(super) fn new(context: ErrorContext, found: Found, config: &Config, now: Timestamp) -> Self {
+    pub(super) fn new(method: Method, context: Option<ErrorContext>, found: Found, config: &Config, now: Timestamp) -> Self {
         let (session, client) = match found {
             Found::Nothing => (Session::Fresh, ClientCopy::None),
             Found::Refused(why, selector) => {
@@ -136,6 +139,7 @@ impl Access {
         };
         let owned = matches!(&session, Session::Live(live) if live.record.header.owner.is_some());
         Self {
+            method,
             context,
             loaded_at: now,
             session,

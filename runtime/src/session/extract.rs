@@ -8,7 +8,7 @@ use super::{
 use crate::{
     config::Config,
     cookie,
-    error::{ErrorContext, ErrorPage, SessionError, SessionRejection},
+    error::{ErrorPage, SessionError, SessionRejection},
     events::{self, Refused},
     record::{Timestamp, Want},
     schema::SessionData,
@@ -37,30 +37,33 @@ impl<T: SessionData, S: Send + Sync> OptionalFromRequestParts<S> for TypedSessio
 
 /// Loads the request's session unless that has happened, and makes a handle of it.
 async fn enter<T: SessionData, R>(parts: &Parts, open: impl FnOnce(&Slot, &mut Access) -> R) -> Result<R, SessionRejection> {
-    let context = || ErrorContext::new(&parts.method, &parts.uri, &parts.headers);
-    let misbuilt = |error: SessionError, page: ErrorPage| {
+    let reject = |error: Arc<SessionError>, page: &ErrorPage| {
+        SessionRejection::new(error, page.context(&parts.method, &parts.uri, &parts.headers), page.clone())
+    };
+    let misbuilt = |error: SessionError, page: &ErrorPage| {
         events::failed(&error);
-        SessionRejection::new(Arc::new(error), context(), page)
+        reject(Arc::new(error), page)
     };
     let Some(slot) = parts.extensions.get::<Slot>() else {
-        return Err(misbuilt(SessionError::MissingLayer, ErrorPage::default()));
+        return Err(misbuilt(SessionError::MissingLayer, &ErrorPage::default()));
     };
     let (config, loaded) = {
         let request = slot.lock();
         (Arc::clone(&request.config), request.access.is_some())
     };
-    config.admit(T::__schema(), TypeId::of::<T>()).map_err(|error| misbuilt(error, config.page.clone()))?;
+    config.admit(T::__schema(), TypeId::of::<T>()).map_err(|error| misbuilt(error, &config.page))?;
     let found = if loaded { None } else { Some(look(parts, &config).await) };
     let mut request = slot.lock();
     let access = match (&mut request.access, found) {
         (Some(access), _) => access,
         (empty, found) => {
             let (found, now) = found.unwrap_or_else(|| (Found::Nothing, config.now()));
-            empty.insert(Box::new(Access::new(context(), found, &config, now)))
+            let context = config.page.context(&parts.method, &parts.uri, &parts.headers);
+            empty.insert(Box::new(Access::new(parts.method.clone(), context, found, &config, now)))
         }
     };
     match access.outage() {
-        Some(error) => Err(SessionRejection::new(Arc::clone(error), context(), config.page.clone())),
+        Some(error) => Err(reject(Arc::clone(error), &config.page)),
         None => Ok(open(slot, access)),
     }
 }

@@ -31,7 +31,7 @@ pub(crate) enum CookieEffect {
 #[derive(Debug)]
 pub(crate) struct Answer {
     /// The error to answer with instead, and the request it belongs to.
-    pub(crate) failure: Option<(SessionError, ErrorContext)>,
+    pub(crate) failure: Option<(SessionError, Option<ErrorContext>)>,
     pub(crate) cookie: CookieEffect,
     /// Whether somebody is signed in, so that no cache may keep the response.
     pub(crate) owned: bool,
@@ -42,7 +42,7 @@ impl Access {
     pub(super) fn close(&mut self, result: Result<(), SessionError>) -> Answer {
         let failure = self.failure.take().or(result.err()).filter(|error| {
             // A reader need not learn that its session ended under it; the next request will.
-            !(matches!(error, SessionError::Gone) && [Method::GET, Method::HEAD].contains(&self.context.method))
+            !(matches!(error, SessionError::Gone) && [Method::GET, Method::HEAD].contains(&self.method))
         });
         if let Some(error) = &failure {
             events::failed(error);

@@ -4,7 +4,7 @@ use super::{
     access::Access,
     flight::{Lane, Runway},
 };
-use crate::config::Config;
+use crate::{config::Config, error::ErrorContext};
 use std::sync::{
     Arc, Mutex, MutexGuard, PoisonError,
     atomic::{AtomicBool, AtomicUsize, Ordering},
@@ -110,12 +110,16 @@ impl Slot {
     }
 
     /// Takes over the policy of a layer inside this one. `Err` names the outer layer's cookie where it is another.
-    pub(crate) fn join(&self, inner: &Config) -> Result<(), String> {
+    pub(crate) fn join(&self, inner: &Config, context: Option<ErrorContext>) -> Result<(), String> {
         let mut request = self.lock();
         if request.config.cookie.name() != inner.cookie.name() {
             return Err(request.config.cookie.name().to_owned());
         }
         request.config = Arc::new(request.config.under_policy(inner));
+        if let Some(access) = &mut request.access {
+            // The hook is the inner layer's from here on.
+            access.context = context;
+        }
         Ok(())
     }
 }
