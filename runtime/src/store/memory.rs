@@ -6,6 +6,7 @@ use async_trait::async_trait;
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
     fmt,
+    hash::{BuildHasherDefault, Hasher},
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicU64, AtomicUsize, Ordering},
@@ -248,10 +249,29 @@ fn lock(shard: &Mutex<Shard>) -> MutexGuard<'_, Shard> {
     shard.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
+/// Spreads selectors over a map. The keys in it are random bytes of ours, so nobody can choose them to collide, and a keyed hash
+/// would protect nothing.
+#[derive(Default)]
+struct Spread(u64);
+
+impl Hasher for Spread {
+    fn write(&mut self, bytes: &[u8]) {
+        for part in bytes.chunks(8) {
+            let mut word = [0; 8];
+            word[..part.len()].copy_from_slice(part);
+            self.0 = (self.0.rotate_left(5) ^ u64::from_le_bytes(word)).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        }
+    }
+
+    fn finish(&self) -> u64 {
+        self.0.rotate_left(26)
+    }
+}
+
 /// Some of the records, and every index over them under the same lock: they cannot part.
 #[derive(Default)]
 struct Shard {
-    records: HashMap<Selector, Entry>,
+    records: HashMap<Selector, Entry, BuildHasherDefault<Spread>>,
     index: Index,
 }
 
