@@ -303,12 +303,12 @@ impl Access {
                     self.client = ClientCopy::Dead;
                 }
             }
-            Session::Stale(StaleSince::JustNow) => {
-                // Not this client's to end any more, and a sign-out that did not happen must not look like one.
-                self.session = Session::Stale(StaleSince::JustNow);
-                self.fail(SessionError::Gone);
+            Session::Stale(since) => {
+                // Not this client's to end any more: somebody else's newer token keeps the session.
+                events::late_write(None);
+                self.session = Session::Stale(since);
             }
-            other @ (Session::Ended | Session::Stale(StaleSince::Earlier) | Session::Unavailable(_)) => self.session = other,
+            other @ (Session::Ended | Session::Unavailable(_)) => self.session = other,
         }
     }
 }
