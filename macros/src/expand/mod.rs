@@ -10,16 +10,22 @@ use crate::{check, diag::Errors, syntax::quiet};
 use proc_macro2::{Group, Span, TokenStream, TokenTree};
 use syn::DeriveInput;
 
+/// The type a derive stands on, or the error that says it is none.
+fn parse(input: TokenStream) -> Result<DeriveInput, TokenStream> {
+    syn::parse2(input).map_err(|error| {
+        let mut errors = Errors::default();
+        errors.push(error);
+        errors.finish()
+    })
+}
+
 /// Everything `#[derive(SessionData)]` adds, or the errors and what stands in for it.
 pub(crate) fn session_data(input: TokenStream) -> TokenStream {
-    let mut errors = Errors::default();
-    let input = match syn::parse2::<DeriveInput>(input) {
+    let input = match parse(input) {
         Ok(input) => input,
-        Err(error) => {
-            errors.push(error);
-            return errors.finish();
-        }
+        Err(said) => return said,
     };
+    let mut errors = Errors::default();
     let model = check::schema(&input, &mut errors);
     if errors.is_empty() {
         let accessors = accessors::expand(&model);
@@ -33,14 +39,11 @@ pub(crate) fn session_data(input: TokenStream) -> TokenStream {
 
 /// Everything `#[derive(SessionValue)]` adds, or the errors and what stands in for it.
 pub(crate) fn session_value(input: TokenStream) -> TokenStream {
-    let mut errors = Errors::default();
-    let input = match syn::parse2::<DeriveInput>(input) {
+    let input = match parse(input) {
         Ok(input) => input,
-        Err(error) => {
-            errors.push(error);
-            return errors.finish();
-        }
+        Err(said) => return said,
     };
+    let mut errors = Errors::default();
     let model = check::value(&input, &mut errors);
     if errors.is_empty() {
         return shape::expand(&model);

@@ -271,6 +271,17 @@ impl Access {
         }
     }
 
+    /// ... and what failed to get in, and a destroy that nobody has carried out.
+    pub(super) fn lose_everything(&mut self, why: &dyn std::fmt::Display) {
+        self.lose_changes(why);
+        if let Some(error) = self.failure.take() {
+            events::failed(&error);
+        }
+        if self.doomed.take().is_some() {
+            events::lost(WISHES, why);
+        }
+    }
+
     pub(super) fn rotate(&mut self) {
         // A session that does not exist yet gets a new token anyway.
         self.wish(|wishes| wishes.rotate = true);

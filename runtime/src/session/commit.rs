@@ -48,8 +48,7 @@ pub(super) async fn carry_out(
         match step {
             // A destroy that came in the meantime is carried out too.
             Step::Done if slot.with_access(|access| access.doomed.is_some()) != Some(true) => return Ok(()),
-            Step::Done => {}
-            Step::More => {}
+            Step::Done | Step::More => {}
             Step::Conflict | Step::Taken => {
                 attempt += 1;
                 if started.elapsed() > CONTENTION {

@@ -80,8 +80,7 @@ impl Slot {
             && let Some(access) = request.access.as_deref_mut()
             && access.has_unsaved()
         {
-            access.lose_changes(&"the response's head was already sent; call `save().await` before dropping the handle");
-            access.start_over();
+            access.lose_everything(&"the response's head was already sent; call `save().await` before dropping the handle");
         }
     }
 

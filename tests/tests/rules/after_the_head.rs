@@ -10,7 +10,7 @@ use axum::{
     routing::{get, post},
 };
 use cloakroom::{
-    KeyRing, SessionError, SessionLayer, TypedSession,
+    KeyRing, SessionData, SessionError, SessionLayer, TypedSession,
     store::CookieStore,
     testing::{Fault, Gate, Operation},
 };
@@ -169,6 +169,43 @@ async fn unsaved_changes_dropped_after_the_head_are_a_loud_event() {
         "{seen:?}"
     );
     assert_eq!(browser.get("/").await.text(), "10");
+}
+
+#[derive(SessionData)]
+#[session(name = "picky")]
+struct Picky {
+    #[session(validate = at_most_three)]
+    few: u8,
+}
+
+fn at_most_three(few: &u8) -> bool {
+    *few <= 3
+}
+
+#[tokio::test]
+async fn a_destroy_or_a_refused_change_dropped_after_the_head_is_as_loud() {
+    let house = House::new();
+    let destroy = |mut s: TypedSession<Visitor>| async move {
+        Late::body(async move {
+            s.destroy();
+            String::new()
+        })
+    };
+    let refused = |mut s: TypedSession<Picky>| async move {
+        Late::body(async move {
+            *s.few = 4;
+            String::new()
+        })
+    };
+    let browser = house.browser(visitors().route("/destroy", get(destroy)).route("/refused", get(refused)));
+    browser.post("/begin").await;
+    let events = Events::capture();
+    browser.get("/destroy").await;
+    assert_eq!(events.count("session.changes_lost"), 1);
+    browser.get("/refused").await;
+    assert_eq!(events.count("session.failed"), 1);
+    drop(events);
+    assert_eq!(browser.get("/").await.text(), "10", "neither was carried out");
 }
 
 #[tokio::test]
