@@ -1,4 +1,4 @@
-//! Requests that meet: nothing lost, nothing resurrected, on every embedded server-side store.
+//! Requests that meet: nothing lost, nothing resurrected, on every server-side store over its real engine.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
@@ -13,7 +13,9 @@ use cloakroom::{
     testing::{Fault, Gate, Operation, TestResponse},
 };
 use cloakroom_tests::{
+    engines::Running,
     events::Events,
+    on_engines,
     shop::{Browser, Dice, House},
     site::{COOKIE, Effect, effect, selector},
 };
@@ -26,45 +28,29 @@ use std::{
 };
 use tokio::task::{JoinHandle, JoinSet};
 
-/// Runs a test on each store, with requests that are truly parallel. The database is a file, as in a deployment.
-macro_rules! on_every_store {
-    ($($name:ident)*) => {
-        mod in_memory {
-            $(#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-            async fn $name() {
-                super::$name(super::House::new()).await;
-            })*
-        }
-        mod on_sqlite {
-            $(#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-            async fn $name() {
-                let folder = tempfile::tempdir().unwrap();
-                let store = super::SqliteStore::open(folder.path().join("sessions.db")).await.unwrap();
-                super::$name(super::House::over(store)).await;
-            })*
-        }
-    };
-}
-
-on_every_store! {
-    sixteen_requests_that_each_change_another_field_all_survive
-    sixteen_increments_add_up_exactly
-    sixty_four_writers_of_one_session_all_count
-    r1_two_writers_of_different_fields_both_land
-    r2_two_increments_count_once_each_also_when_an_answer_is_lost
-    r3_the_later_of_two_writers_wins_whole_and_a_strict_field_has_one_winner
-    r4_a_slow_writer_does_not_bring_a_destroyed_session_back
-    r5_a_slow_reader_does_not_bring_a_destroyed_session_back
-    r6_a_slow_reader_changes_nothing_a_writer_wrote
-    r7_a_write_of_the_old_epoch_is_gone
-    r8_of_two_rotations_exactly_one_wins
-    r11_a_touch_paused_across_a_revoke_revives_nothing
-    r13_a_session_that_expires_between_load_and_commit_is_gone
-    r14_a_removal_survives_a_union
-    r16_the_head_waits_for_the_store_and_a_failure_hands_out_no_cookie
-    r17_a_reset_field_does_not_undo_what_another_request_stored
-    parallel_first_requests_are_sessions_of_their_own
-    parallel_destroys_all_succeed
+// Requests that are truly parallel. Databases are files and servers, as in a deployment.
+on_engines! {
+    [in_memory: Memory, on_sqlite: Sqlite, on_redis: Redis, on_a_redis_cluster: RedisCluster, on_postgres: Postgres, on_mysql: MySql]
+    {
+        sixteen_requests_that_each_change_another_field_all_survive
+        sixteen_increments_add_up_exactly
+        sixty_four_writers_of_one_session_all_count
+        r1_two_writers_of_different_fields_both_land
+        r2_two_increments_count_once_each_also_when_an_answer_is_lost
+        r3_the_later_of_two_writers_wins_whole_and_a_strict_field_has_one_winner
+        r4_a_slow_writer_does_not_bring_a_destroyed_session_back
+        r5_a_slow_reader_does_not_bring_a_destroyed_session_back
+        r6_a_slow_reader_changes_nothing_a_writer_wrote
+        r7_a_write_of_the_old_epoch_is_gone
+        r8_of_two_rotations_exactly_one_wins
+        r11_a_touch_paused_across_a_revoke_revives_nothing
+        r13_a_session_that_expires_between_load_and_commit_is_gone
+        r14_a_removal_survives_a_union
+        r16_the_head_waits_for_the_store_and_a_failure_hands_out_no_cookie
+        r17_a_reset_field_does_not_undo_what_another_request_stored
+        parallel_first_requests_are_sessions_of_their_own
+        parallel_destroys_all_succeed
+    }
 }
 
 #[derive(SessionData)]
@@ -215,7 +201,8 @@ async fn all_at_once(browser: &Browser, uris: impl Iterator<Item = String>) -> V
     requests.join_all().await
 }
 
-async fn sixteen_requests_that_each_change_another_field_all_survive(house: House<impl SessionStore + Clone>) {
+async fn sixteen_requests_that_each_change_another_field_all_survive(running: Running) {
+    let house = running.house();
     let browser = begun(&house).await;
     // A barrier after the loads: every request has loaded revision 1 before the first one commits.
     let gate = Gate::new();
@@ -231,7 +218,8 @@ async fn sixteen_requests_that_each_change_another_field_all_survive(house: Hous
     assert_eq!(house.store.count(Operation::Commit), 16, "different fields never conflict");
 }
 
-async fn sixteen_increments_add_up_exactly(house: House<impl SessionStore + Clone>) {
+async fn sixteen_increments_add_up_exactly(running: Running) {
+    let house = running.house();
     let browser = begun(&house).await;
     let gate = Gate::new();
     house.faults().always(Operation::Commit, Fault::HoldBefore(gate.clone()));
@@ -245,7 +233,8 @@ async fn sixteen_increments_add_up_exactly(house: House<impl SessionStore + Clon
     assert_eq!(house.record(&browser).await.unwrap().header.revision, 17);
 }
 
-async fn sixty_four_writers_of_one_session_all_count(house: House<impl SessionStore + Clone>) {
+async fn sixty_four_writers_of_one_session_all_count(running: Running) {
+    let house = running.house();
     let browser = begun(&house).await;
     let uris = (0..64).map(|at| if at % 4 == 0 { format!("/plus/t{at}") } else { "/views/1".to_owned() });
     let responses = all_at_once(&browser, uris).await;
@@ -259,7 +248,8 @@ async fn sixty_four_writers_of_one_session_all_count(house: House<impl SessionSt
     assert_eq!(house.record(&browser).await.unwrap().header.revision, 65);
 }
 
-async fn r1_two_writers_of_different_fields_both_land(house: House<impl SessionStore + Clone>) {
+async fn r1_two_writers_of_different_fields_both_land(running: Running) {
+    let house = running.house();
     for (slow, fast) in [("/x/1", "/y/2"), ("/y/2", "/x/1")] {
         let browser = begun(&house).await;
         let before = house.record(&browser).await.unwrap().header.revision;
@@ -277,7 +267,8 @@ async fn r1_two_writers_of_different_fields_both_land(house: House<impl SessionS
     }
 }
 
-async fn r2_two_increments_count_once_each_also_when_an_answer_is_lost(house: House<impl SessionStore + Clone>) {
+async fn r2_two_increments_count_once_each_also_when_an_answer_is_lost(running: Running) {
+    let house = running.house();
     let browser = begun(&house).await;
     let (gate, a) = at_its_commit(&house, &browser, "/views/1").await;
     assert_eq!(spawn(&browser, "/views/5").await.unwrap().status(), 200);
@@ -293,7 +284,8 @@ async fn r2_two_increments_count_once_each_also_when_an_answer_is_lost(house: Ho
     }
 }
 
-async fn r3_the_later_of_two_writers_wins_whole_and_a_strict_field_has_one_winner(house: House<impl SessionStore + Clone>) {
+async fn r3_the_later_of_two_writers_wins_whole_and_a_strict_field_has_one_winner(running: Running) {
+    let house = running.house();
     let browser = begun(&house).await;
     let (gate, later) = at_its_commit(&house, &browser, "/text/the-later-and-longer-of-both-texts").await;
     assert_eq!(spawn(&browser, "/text/earlier").await.unwrap().status(), 200);
@@ -311,7 +303,8 @@ async fn r3_the_later_of_two_writers_wins_whole_and_a_strict_field_has_one_winne
     assert!(browser.get("/").await.text().starts_with("10 7 0 7 "), "none of the loser's other fields are applied");
 }
 
-async fn r4_a_slow_writer_does_not_bring_a_destroyed_session_back(house: House<impl SessionStore + Clone>) {
+async fn r4_a_slow_writer_does_not_bring_a_destroyed_session_back(running: Running) {
+    let house = running.house();
     let browser = begun(&house).await;
     let old = browser.fork();
     let key = selector(&old.cookie(COOKIE).unwrap());
@@ -334,7 +327,8 @@ async fn r4_a_slow_writer_does_not_bring_a_destroyed_session_back(house: House<i
     assert_eq!(later.text(), "0 0 0 0 {} ");
 }
 
-async fn r5_a_slow_reader_does_not_bring_a_destroyed_session_back(house: House<impl SessionStore + Clone>) {
+async fn r5_a_slow_reader_does_not_bring_a_destroyed_session_back(running: Running) {
+    let house = running.house();
     let browser = begun(&house).await;
     let key = selector(&browser.cookie(COOKIE).unwrap());
     // Late enough that the reader would move the idle deadline.
@@ -352,7 +346,8 @@ async fn r5_a_slow_reader_does_not_bring_a_destroyed_session_back(house: House<i
     assert!(house.record_of(&key).await.is_none());
 }
 
-async fn r6_a_slow_reader_changes_nothing_a_writer_wrote(house: House<impl SessionStore + Clone>) {
+async fn r6_a_slow_reader_changes_nothing_a_writer_wrote(running: Running) {
+    let house = running.house();
     let browser = begun(&house).await;
     house.clock.advance(cloakroom::Lifetime::default().idle() / 2);
     let gate = Gate::new();
@@ -371,7 +366,8 @@ async fn r6_a_slow_reader_changes_nothing_a_writer_wrote(house: House<impl Sessi
     assert!(after.header.idle_until >= written.header.idle_until, "the later of both deadlines stands");
 }
 
-async fn r7_a_write_of_the_old_epoch_is_gone(house: House<impl SessionStore + Clone>) {
+async fn r7_a_write_of_the_old_epoch_is_gone(running: Running) {
+    let house = running.house();
     let browser = begun(&house).await;
     let old = browser.fork();
     let (gate, late) = at_its_commit(&house, &browser, "/x/1").await;
@@ -385,7 +381,8 @@ async fn r7_a_write_of_the_old_epoch_is_gone(house: House<impl SessionStore + Cl
     assert_eq!((stale.text().as_str(), effect(&stale)), ("0 0 0 0 {} ", Effect::Nothing));
 }
 
-async fn r8_of_two_rotations_exactly_one_wins(house: House<impl SessionStore + Clone>) {
+async fn r8_of_two_rotations_exactly_one_wins(running: Running) {
+    let house = running.house();
     let browser = begun(&house).await;
     let gate = Gate::new();
     house.faults().always(Operation::Commit, Fault::HoldBefore(gate.clone()));
@@ -403,7 +400,8 @@ async fn r8_of_two_rotations_exactly_one_wins(house: House<impl SessionStore + C
     assert_eq!(house.record(&browser).await.unwrap().header.epoch, 1);
 }
 
-async fn r11_a_touch_paused_across_a_revoke_revives_nothing(house: House<impl SessionStore + Clone>) {
+async fn r11_a_touch_paused_across_a_revoke_revives_nothing(running: Running) {
+    let house = running.house();
     let browser = begun(&house).await;
     let key = selector(&browser.cookie(COOKIE).unwrap());
     house.clock.advance(cloakroom::Lifetime::default().idle() / 2);
@@ -426,7 +424,8 @@ async fn r11_a_touch_paused_across_a_revoke_revives_nothing(house: House<impl Se
     assert_eq!(effect(&browser.get("/").await), Effect::Clear, "refused on the next load");
 }
 
-async fn r13_a_session_that_expires_between_load_and_commit_is_gone(house: House<impl SessionStore + Clone>) {
+async fn r13_a_session_that_expires_between_load_and_commit_is_gone(running: Running) {
+    let house = running.house();
     let browser = begun(&house).await;
     let key = selector(&browser.cookie(COOKIE).unwrap());
     let gate = Gate::new();
@@ -447,7 +446,8 @@ async fn r13_a_session_that_expires_between_load_and_commit_is_gone(house: House
     assert_eq!((next.text().as_str(), effect(&next)), ("0 0 0 0 {} ", Effect::Clear));
 }
 
-async fn r14_a_removal_survives_a_union(house: House<impl SessionStore + Clone>) {
+async fn r14_a_removal_survives_a_union(running: Running) {
+    let house = running.house();
     for (slow, fast) in [("/minus/x", "/plus/y"), ("/plus/y", "/minus/x")] {
         let browser = begun(&house).await;
         let (gate, a) = at_its_commit(&house, &browser, slow).await;
@@ -458,7 +458,8 @@ async fn r14_a_removal_survives_a_union(house: House<impl SessionStore + Clone>)
     }
 }
 
-async fn r16_the_head_waits_for_the_store_and_a_failure_hands_out_no_cookie(house: House<impl SessionStore + Clone>) {
+async fn r16_the_head_waits_for_the_store_and_a_failure_hands_out_no_cookie(running: Running) {
+    let house = running.house();
     let browser = begun(&house).await;
     let (gate, waiting) = at_its_commit(&house, &browser, "/x/1").await;
     assert!(!waiting.is_finished());
@@ -477,7 +478,8 @@ async fn r16_the_head_waits_for_the_store_and_a_failure_hands_out_no_cookie(hous
     }
 }
 
-async fn r17_a_reset_field_does_not_undo_what_another_request_stored(house: House<impl SessionStore + Clone>) {
+async fn r17_a_reset_field_does_not_undo_what_another_request_stored(running: Running) {
+    let house = running.house();
     let browser = begun(&house).await;
     let gate = Gate::new();
     house.faults().next(Operation::Load, Fault::HoldAfter(gate.clone()));
@@ -490,7 +492,8 @@ async fn r17_a_reset_field_does_not_undo_what_another_request_stored(house: Hous
     assert!(browser.get("/").await.text().starts_with("10 7 "));
 }
 
-async fn parallel_first_requests_are_sessions_of_their_own(house: House<impl SessionStore + Clone>) {
+async fn parallel_first_requests_are_sessions_of_their_own(running: Running) {
+    let house = running.house();
     let newcomer = house.browser(routes());
     let responses = all_at_once(&newcomer, (1..=8).map(|at| format!("/x/{at}"))).await;
     let tokens: BTreeSet<String> = responses
@@ -503,7 +506,8 @@ async fn parallel_first_requests_are_sessions_of_their_own(house: House<impl Ses
     assert_eq!(tokens.len(), 8);
 }
 
-async fn parallel_destroys_all_succeed(house: House<impl SessionStore + Clone>) {
+async fn parallel_destroys_all_succeed(running: Running) {
+    let house = running.house();
     let browser = begun(&house).await;
     let responses = all_at_once(&browser, (0..8).map(|_| "/out".to_owned())).await;
     assert!(responses.iter().all(|response| response.status() == 200 && effect(response) == Effect::Clear));

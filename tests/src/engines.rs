@@ -1,0 +1,218 @@
+//! Every server-side store over its real engine, by name, for tests that hold for all of them.
+
+use crate::{
+    servers::{Missing, MySqlServer, PostgresServer, Proxy, RedisCluster, RedisServer},
+    shop::House,
+};
+use cloakroom::store::{MemoryStore, MySqlStore, PostgresStore, RedisStore, SessionStore, SqliteStore};
+use std::{str::FromStr, sync::Arc};
+
+/// What the records of a store lie in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Engine {
+    Memory,
+    Sqlite,
+    Redis,
+    RedisCluster,
+    Postgres,
+    MySql,
+}
+
+impl Engine {
+    /// A fresh store on a fresh server.
+    ///
+    /// # Errors
+    /// If this machine lacks the server.
+    pub async fn start(self) -> Result<Running, Missing> {
+        let server = Server::start(self).await?;
+        let addresses = server.addresses();
+        Ok(Running { engine: self, store: self.open(&addresses).await, addresses, server, proxy: None })
+    }
+
+    /// The same with a [`Proxy`] between the store and its server.
+    ///
+    /// # Errors
+    /// If this machine lacks the server.
+    pub async fn start_behind_a_proxy(self) -> Result<Running, Missing> {
+        let server = Server::start(self).await?;
+        let (direct, address) = match &server {
+            Server::Redis(server) => (server.url(), server.address()),
+            Server::Postgres(server) => (server.url(), server.address()),
+            Server::MySql(server) => (server.url(), server.address()),
+            _ => panic!("{self:?} is not reached over one address"),
+        };
+        let proxy = Proxy::before(address).await;
+        let store = self.open(&[proxy.url_like(&direct)]).await;
+        Ok(Running { engine: self, store, addresses: vec![direct], server, proxy: Some(proxy) })
+    }
+
+    /// A store over connections of its own.
+    pub async fn open(self, addresses: &[String]) -> Arc<dyn SessionStore> {
+        let first = || addresses.first().expect("an address").as_str();
+        match self {
+            Self::Memory => Arc::new(MemoryStore::new()),
+            Self::Sqlite => Arc::new(SqliteStore::open(first()).await.expect("the database opens")),
+            Self::Redis => Arc::new(RedisStore::connect(first()).await.expect("redis answers")),
+            Self::RedisCluster => Arc::new(RedisStore::cluster(addresses).await.expect("the cluster answers")),
+            Self::Postgres => {
+                let store = PostgresStore::connect(first()).await.expect("postgres answers");
+                store.migrate().await.expect("the tables are made");
+                Arc::new(store)
+            }
+            Self::MySql => {
+                let store = MySqlStore::connect(first()).await.expect("mysql answers");
+                store.migrate().await.expect("the tables are made");
+                Arc::new(store)
+            }
+        }
+    }
+}
+
+impl FromStr for Engine {
+    type Err = String;
+
+    fn from_str(name: &str) -> Result<Self, String> {
+        [Self::Sqlite, Self::Redis, Self::RedisCluster, Self::Postgres, Self::MySql]
+            .into_iter()
+            .find(|engine| format!("{engine:?}") == name)
+            .ok_or_else(|| format!("no engine with an address is called {name}"))
+    }
+}
+
+/// What a store's records lie in, running.
+pub enum Server {
+    Memory,
+    Sqlite(tempfile::TempDir),
+    Redis(RedisServer),
+    RedisCluster(RedisCluster),
+    Postgres(PostgresServer),
+    MySql(MySqlServer),
+}
+
+impl Server {
+    async fn start(engine: Engine) -> Result<Self, Missing> {
+        Ok(match engine {
+            Engine::Memory => Self::Memory,
+            Engine::Sqlite => Self::Sqlite(tempfile::tempdir().expect("a temporary folder")),
+            Engine::Redis => Self::Redis(RedisServer::start().await?),
+            Engine::RedisCluster => Self::RedisCluster(RedisCluster::start().await?),
+            Engine::Postgres => Self::Postgres(PostgresServer::start().await?),
+            Engine::MySql => Self::MySql(MySqlServer::start().await?),
+        })
+    }
+
+    fn addresses(&self) -> Vec<String> {
+        match self {
+            Self::Memory => vec![],
+            Self::Sqlite(folder) => vec![folder.path().join("sessions.db").display().to_string()],
+            Self::Redis(server) => vec![server.url()],
+            Self::RedisCluster(cluster) => cluster.urls(),
+            Self::Postgres(server) => vec![server.url()],
+            Self::MySql(server) => vec![server.url()],
+        }
+    }
+
+    /// Kills it; what it has on its disk stays.
+    pub fn kill(&self) {
+        match self {
+            Self::Redis(server) => server.kill(),
+            Self::Postgres(server) => server.kill(),
+            Self::MySql(server) => server.kill(),
+            _ => panic!("not a server"),
+        }
+    }
+
+    /// Starts it again where it was, with what it had on its disk.
+    pub async fn start_again(&self) {
+        match self {
+            Self::Redis(server) => server.start_again().await,
+            Self::Postgres(server) => server.start_again().await,
+            Self::MySql(server) => server.start_again().await,
+            _ => panic!("not a server"),
+        }
+    }
+
+    /// Ends it in order and starts it again.
+    pub async fn restart(&self) {
+        match self {
+            Self::Redis(server) => server.restart().await,
+            Self::Postgres(server) => server.restart().await,
+            Self::MySql(server) => server.restart().await,
+            _ => panic!("not a server"),
+        }
+    }
+
+    /// Has it do nothing, until [`resume`](Self::resume).
+    pub fn pause(&self) {
+        match self {
+            Self::Redis(server) => server.pause(),
+            Self::Postgres(server) => server.pause(),
+            Self::MySql(server) => server.pause(),
+            _ => panic!("not a server"),
+        }
+    }
+
+    pub fn resume(&self) {
+        match self {
+            Self::Redis(server) => server.resume(),
+            Self::Postgres(server) => server.resume(),
+            Self::MySql(server) => server.resume(),
+            _ => panic!("not a server"),
+        }
+    }
+}
+
+/// A store on a server that runs as long as this lives.
+pub struct Running {
+    pub engine: Engine,
+    pub store: Arc<dyn SessionStore>,
+    /// What [`Engine::open`] wants.
+    pub addresses: Vec<String>,
+    pub server: Server,
+    proxy: Option<Proxy>,
+}
+
+impl Running {
+    /// What lies between the store and its server.
+    pub fn proxy(&self) -> &Proxy {
+        self.proxy.as_ref().expect("it was started behind a proxy")
+    }
+
+    /// The store under observation.
+    pub fn house(&self) -> House<Arc<dyn SessionStore>> {
+        House::over(Arc::clone(&self.store))
+    }
+
+    /// The same records over connections that nobody else has, as another machine would see them.
+    pub async fn another(&self) -> Arc<dyn SessionStore> {
+        match self.engine {
+            Engine::Memory => Arc::clone(&self.store),
+            engine => engine.open(&self.addresses).await,
+        }
+    }
+}
+
+/// One module per engine, and in each of them every test that is listed: a function above that takes a [`Running`].
+#[macro_export]
+macro_rules! on_engines {
+    ([$($module:ident: $engine:ident),* $(,)?] $tests:tt) => {
+        $crate::on_engines! { start [$($module: $engine),*] $tests }
+    };
+    // `start_behind_a_proxy` for stores that reach their server through one.
+    ($start:ident [$($module:ident: $engine:ident),* $(,)?] $tests:tt) => {
+        $(mod $module {
+            $crate::tests_on_engine!($start $engine $tests);
+        })*
+    };
+}
+
+#[doc(hidden)]
+#[macro_export]
+macro_rules! tests_on_engine {
+    ($start:ident $engine:ident { $($test:ident)* }) => {
+        $(#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+        async fn $test() {
+            super::$test($crate::needs!($crate::engines::Engine::$engine.$start().await)).await;
+        })*
+    };
+}
