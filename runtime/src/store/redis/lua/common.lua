@@ -1,0 +1,90 @@
+-- What the scripts share. KEYS[1] is the session, a hash: its header in fields that begin with '__', its cells as '<stamp>:<body>'.
+-- Instants and revisions are decimal text. They are compared as numbers and stored as they came, so that none passes through a double.
+local key = KEYS[1]
+local at = 0
+
+local function take()
+  at = at + 1
+  return ARGV[at]
+end
+
+-- Whether the indexes of owners lie on this node and may be written with the session: always, but in a cluster.
+local function take_here()
+  return take() == '1'
+end
+
+-- A key outlives its session by an hour, for clocks that differ. Redis refuses expiries in the very far future.
+local SLACK, LONGEST = 3600000, 1e14
+
+-- For how long the key of what ends at that instant is kept.
+local function lasting(deadline, now)
+  return string.format('%.0f', math.min(math.max(deadline - now, 0) + SLACK, LONGEST))
+end
+
+-- The header of a session, by its fields' names; nothing where there is no session, or none that anybody can read.
+local function header(session)
+  local names = { '__key', '__rev', '__epoch', '__created', '__seen', '__idle', '__absolute', '__proven', '__persistent',
+    '__previous', '__phase', '__since', '__owner', '__on_demand' }
+  local found = redis.call('HMGET', session, unpack(names))
+  if not found[1] or #found[1] ~= 64 then return nil end
+  local fields = {}
+  for i, name in ipairs(names) do
+    local number = i > 1 and i < 9 or name == '__since'
+    if number and not (found[i] and string.find(found[i], '^%-?%d+$')) and (found[i] or i < 8) then return nil end
+    fields[name] = found[i] or nil
+  end
+  if fields.__phase and not fields.__since then return nil end
+  return fields
+end
+
+local function secret(fields)
+  return string.sub(fields.__key, 1, 32)
+end
+
+-- The nearer of both stored deadlines.
+local function ends(fields)
+  return math.min(tonumber(fields.__idle), tonumber(fields.__absolute))
+end
+
+-- Lua passes only so many values to one call.
+local function write(fields)
+  for from = 1, #fields, 2000 do
+    redis.call('HSET', key, unpack(fields, from, math.min(from + 1999, #fields)))
+  end
+end
+
+-- An owner's index is a sorted set of the names of sessions, by when the server will have dropped their keys at the latest. It goes
+-- by the server's clock, as their expiry does.
+local function list(into, member, lasts)
+  local now = tonumber(redis.call('TIME')[1]) * 1000
+  redis.call('ZREMRANGEBYSCORE', into, '-inf', now)
+  redis.call('ZADD', into, string.format('%.0f', now + lasts), member)
+  local last = redis.call('ZRANGE', into, -1, -1, 'WITHSCORES')[2]
+  redis.call('PEXPIRE', into, string.format('%.0f', last - now))
+end
+
+-- Owners are stored as their hash in 43 characters of base64url, and the schema's name.
+local function hash(owner)
+  return owner and string.sub(owner, 1, 43)
+end
+
+-- A session's key is '<prefix>{<name>}', its owner's index is '<prefix>owner:<hash>'.
+local function name(session)
+  return string.sub(session, -23, -2)
+end
+
+local function index(session, owner)
+  return string.sub(session, 1, -25) .. 'owner:' .. owner
+end
+
+-- What the sessions of the index KEYS[1] begin with, and whose they are.
+local function indexed()
+  return string.sub(key, 1, -50), string.sub(key, -43)
+end
+
+-- Deletes a session, and its index entry where that is here and not on another node.
+local function drop(session, here)
+  local owner = here and hash(redis.call('HGET', session, '__owner'))
+  if owner then redis.call('ZREM', index(session, owner), name(session)) end
+  return redis.call('DEL', session)
+end

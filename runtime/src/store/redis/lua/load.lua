@@ -1,0 +1,65 @@
+-- Answers a session as it is; then notes that it was used, if whoever asks may do that.
+-- ARGV: secret, now, grace, whether indexes are here; idle, absolute and the new idle deadline for a browser-session cookie, the same for a persistent one; the
+-- on-demand cells to answer.
+
+-- What this session is answered with: all fields, but of those on demand only the ones that are named.
+local function answer(session)
+  if not (session and session.__on_demand) then return redis.call('HGETALL', key) end
+  local wanted, names = {}, {}
+  for i = at + 1, #ARGV do wanted[ARGV[i]] = true end
+  for _, field in ipairs(redis.call('HKEYS', key)) do
+    if string.sub(field, 1, 1) ~= '~' or wanted[field] then names[#names + 1] = field end
+  end
+  local found = {}
+  for _, field in ipairs(names) do
+    found[#found + 1] = field
+    found[#found + 1] = redis.call('HGET', key, field)
+  end
+  return found
+end
+
+local presented, now, grace, here = take(), take(), take(), take_here()
+local instant = tonumber(now)
+local lifetimes = {}
+for i = 1, 2 do lifetimes[i] = { idle = take(), absolute = take(), rolled = take() } end
+
+local session = header(key)
+local found = answer(session)
+if not session then return found end
+
+local lifetime = lifetimes[session.__persistent and 2 or 1]
+local begun = math.max(tonumber(session.__created), tonumber(session.__proven or session.__created))
+local open = instant < math.min(ends(session), session.__seen + lifetime.idle, begun + lifetime.absolute)
+if not open then return found end
+
+local current = secret(session) == presented
+local previous = session.__previous and string.sub(session.__previous, 1, 32) == presented
+  and (session.__phase == 'pending' or session.__phase == 'superseded' and instant < session.__since + grace)
+if not current and not previous then return found end
+
+local changes = {}
+if instant > tonumber(session.__seen) then
+  changes = { '__seen', now }
+end
+if tonumber(lifetime.rolled) > tonumber(session.__idle) then
+  session.__idle = lifetime.rolled
+  changes[#changes + 1] = '__idle'
+  changes[#changes + 1] = lifetime.rolled
+end
+if current and session.__phase == 'pending' then
+  for _, value in ipairs({ '__phase', 'superseded', '__since', now }) do changes[#changes + 1] = value end
+end
+if #changes > 0 then
+  local touched = redis.pcall('HSET', key, unpack(changes))
+  if type(touched) == 'table' and touched.err then
+    -- A full memory or disk stops no reader. But a replica may know of a session that its primary has ended.
+    return string.find(touched.err, 'READONLY') and touched or found
+  end
+  redis.call('PEXPIRE', key, lasting(ends(session), instant))
+  local owner = here and hash(session.__owner)
+  -- An eviction may have taken the index alone: whoever is used is listed again.
+  if owner and not redis.call('ZSCORE', index(key, owner), name(key)) then
+    list(index(key, owner), name(key), lasting(tonumber(session.__absolute), instant))
+  end
+end
+return found

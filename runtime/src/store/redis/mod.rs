@@ -1,0 +1,481 @@
+//! Sessions in Redis or Valkey: one server, the primary that Sentinel names, or a cluster.
+//!
+//! A session is one hash, one field per cell, so a commit sends and logs the cells that changed, whatever else the session weighs,
+//! and the whole session expires, moves and is evicted as one. The header lies beside the cells in fields that begin with `__`: its
+//! numbers as decimal text, for what a script stores must not pass through Lua's doubles.
+//!
+//! Each operation is one script, sent by its hash. A script is atomic, makes all its checks before its first write, and its first
+//! write is one that a full memory refuses, so nothing is ever written by halves. Every script that writes also sets the expiry.
+//!
+//! An owner's index is a sorted set. On one server the same script writes session and index. In a cluster they lie on different
+//! nodes: the entry comes first there, and entries without a session are skipped, and dropped when they are old.
+
+mod client;
+#[cfg(feature = "redis-cluster")]
+mod cluster;
+mod connect;
+mod fields;
+mod node;
+mod scripts;
+
+#[cfg(feature = "redis-cluster")]
+use self::cluster::Cluster;
+pub use self::connect::RedisConnect;
+use self::{
+    client::Client,
+    connect::Target,
+    node::Place,
+    scripts::{Call, Script},
+};
+use super::{IdleTouch, SessionStore, StoreError, remote::Effect};
+use crate::record::{
+    CommitOutcome, CreateOutcome, Deadlines, Header, OwnerChange, OwnerHash, Patch, Presented, Record, Selector, Timestamp,
+    Want,
+};
+use async_trait::async_trait;
+use redis::{Value, aio::ConnectionLike};
+use std::{fmt, sync::Arc, time::Duration};
+
+/// Sessions in Redis (feature `redis`): fast, shared by all instances of an application, expiring by themselves.
+///
+/// Works with Redis and Valkey, behind Sentinel ([`sentinel`](RedisStore::sentinel)), and with Redis Cluster
+/// ([`cluster`](RedisStore::cluster), feature `redis-cluster`). Clones are handles of one store; its connection closes with the last
+/// of them, and comes back by itself after the server was away.
+///
+/// Load, create, commit and delete are one round trip each. A load that proves the session's secret rolls the idle deadline on its
+/// way. Every key carries an expiry at every moment, an hour past the session's deadline; nobody has to sweep.
+///
+/// # What Redis promises
+/// An acknowledged commit is as durable as the server is configured: with `appendonly yes` it survives the end of the process,
+/// without persistence a restart ends all sessions. Replication is asynchronous: a failover may lose the last commits, and may undo
+/// the last deletion. Use a memory policy of `noeviction` (best) or one of `volatile-*`; an evicted session is a session that ended.
+/// Where memory is full, loads and deletions go on, and everything else is refused.
+///
+/// ```no_run
+/// use cloakroom::{SessionLayer, store::RedisStore};
+///
+/// # async fn example() -> Result<(), cloakroom::store::StoreError> {
+/// let sessions = SessionLayer::new(RedisStore::connect("redis://127.0.0.1").await?);
+/// # let _ = sessions;
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone)]
+pub struct RedisStore(Arc<Inner>);
+
+struct Inner {
+    client: Client,
+    prefix: String,
+    limit: Duration,
+    server: String,
+}
+
+impl RedisStore {
+    /// A store on the server of a URL: `redis://user:password@host:6379/0`, `rediss://` for TLS, or `redis+unix:///path?db=0`. The
+    /// user, the port and the number of the database may be left out.
+    ///
+    /// With TLS, the certificate is always verified against what the operating system trusts, or against the file that
+    /// `SSL_CERT_FILE` names.
+    ///
+    /// The server may be a proxy in front of one server. One that spreads keys over several would part sessions from their owners'
+    /// indexes; use [`cluster`](RedisStore::cluster) there.
+    ///
+    /// ```no_run
+    /// use cloakroom::store::RedisStore;
+    ///
+    /// # async fn example() -> Result<(), cloakroom::store::StoreError> {
+    /// let store = RedisStore::connect("rediss://sessions:secret@redis.internal/2").await?;
+    /// # let _ = store;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`], once awaited, if the address makes no sense or nobody answers there.
+    pub fn connect(url: impl AsRef<str>) -> RedisConnect {
+        RedisConnect::to(connect::server(url.as_ref()).map(|info| Target::Place(Place::Server(info))))
+    }
+
+    /// A store on the primary that Sentinel names for a service. The sentinels are asked again for every new connection, so a
+    /// failover is followed.
+    ///
+    /// The URLs are those of the sentinels (usually port 26379). What stands in them besides host and port (credentials, database,
+    /// TLS) is for the server; the sentinels are asked without credentials.
+    ///
+    /// ```no_run
+    /// use cloakroom::store::RedisStore;
+    ///
+    /// # async fn example() -> Result<(), cloakroom::store::StoreError> {
+    /// let store = RedisStore::sentinel(["redis://10.0.0.1:26379", "redis://10.0.0.2:26379"], "sessions").await?;
+    /// # let _ = store;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// As [`connect`](RedisStore::connect), also if no sentinel knows the service.
+    pub fn sentinel<U: AsRef<str>>(urls: impl IntoIterator<Item = U>, service: impl AsRef<str>) -> RedisConnect {
+        let place = connect::servers(urls).and_then(|servers| {
+            connect::sentinels(servers, service.as_ref()).ok_or_else(|| StoreError::unavailable("there is no sentinel to ask"))
+        });
+        RedisConnect::to(place.map(Target::Place))
+    }
+
+    /// A store on a Redis Cluster (feature `redis-cluster`). Some of its nodes are enough; the others are found.
+    ///
+    /// A commit that changes the owner takes two round trips here instead of one, since the owner's index lies on another node: it
+    /// is written first, so that no living session is ever missing from it. Everything else is one round trip as elsewhere.
+    ///
+    /// With TLS, the cluster's client uses the process's default cryptography of `rustls`, and installs one if there is none.
+    ///
+    /// ```no_run
+    /// use cloakroom::store::RedisStore;
+    ///
+    /// # async fn example() -> Result<(), cloakroom::store::StoreError> {
+    /// let store = RedisStore::cluster(["redis://10.0.0.1", "redis://10.0.0.2", "redis://10.0.0.3"]).await?;
+    /// # let _ = store;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// As [`connect`](RedisStore::connect).
+    #[cfg(feature = "redis-cluster")]
+    pub fn cluster<U: AsRef<str>>(urls: impl IntoIterator<Item = U>) -> RedisConnect {
+        RedisConnect::to(connect::servers(urls).map(Target::Cluster))
+    }
+
+    /// A store over a connection of the application to one server: a `ConnectionManager` or a `MultiplexedConnection` of the crate
+    /// `redis`, version 1. It comes back after a loss only if it does so by itself, as a `ConnectionManager` does; configure
+    /// that without retries, or a commit whose answer was lost may be applied twice.
+    ///
+    /// A pool or a `ClusterConnection` does not belong here: for a cluster there is
+    /// `from_cluster_connection` (feature `redis-cluster`).
+    ///
+    /// ```no_run
+    /// use cloakroom::store::RedisStore;
+    ///
+    /// # async fn example(connection: impl redis::aio::ConnectionLike + Clone + Send + Sync + 'static) -> Result<(), cloakroom::store::StoreError> {
+    /// let store = RedisStore::from_connection(connection).prefix("shop:").await?;
+    /// # let _ = store;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn from_connection(connection: impl ConnectionLike + Clone + Send + Sync + 'static) -> RedisConnect {
+        RedisConnect::to(Ok(Target::Given(Box::new(connection))))
+    }
+
+    /// A store over a connection of the application to a cluster. Build its client with `.retries(0)`: what has to be sent again is,
+    /// and a commit whose answer was lost must not be.
+    ///
+    /// ```no_run
+    /// use cloakroom::store::RedisStore;
+    ///
+    /// # async fn example(connection: redis::cluster_async::ClusterConnection) -> Result<(), cloakroom::store::StoreError> {
+    /// let store = RedisStore::from_cluster_connection(connection).await?;
+    /// # let _ = store;
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[cfg(feature = "redis-cluster")]
+    pub fn from_cluster_connection(connection: redis::cluster_async::ClusterConnection) -> RedisConnect {
+        RedisConnect::to(Ok(Target::GivenCluster(Cluster::given(connection))))
+    }
+
+    fn key(&self, selector: &Selector) -> String {
+        self.session(&fields::name(selector))
+    }
+
+    fn session(&self, name: &str) -> String {
+        format!("{}{{{name}}}", self.0.prefix)
+    }
+
+    fn index(&self, owner: &OwnerHash) -> String {
+        format!("{}owner:{}", self.0.prefix, fields::owner_name(owner))
+    }
+
+    /// What tells a script whether the indexes are where the session is.
+    fn here(&self) -> &'static str {
+        match self.0.client {
+            #[cfg(feature = "redis-cluster")]
+            Client::Cluster { .. } => "",
+            _ => "1",
+        }
+    }
+
+    async fn call(&self, effect: Effect, call: &Call) -> Result<Value, StoreError> {
+        self.0.client.call(effect, call).await
+    }
+
+    /// The call of a script over one key.
+    fn script(script: &'static Script, key: &str) -> Call {
+        Call::script(script, &[key])
+    }
+}
+
+impl fmt::Debug for RedisStore {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RedisStore").field("server", &self.0.server).field("prefix", &self.0.prefix).finish_non_exhaustive()
+    }
+}
+
+#[async_trait]
+impl SessionStore for RedisStore {
+    async fn load(&self, key: &Selector, presented: &Presented, want: &Want<'_>) -> Result<Option<Arc<Record>>, StoreError> {
+        let mut call = Self::script(&scripts::LOAD, &self.key(key));
+        fields::put_presented(&mut call, presented, self.here());
+        for name in want.named {
+            call.arg(*name);
+        }
+        // Though it touches, it may be made twice: the second touch finds done what it would do.
+        match self.call(Effect::Read, &call).await? {
+            Value::Array(found) => Ok(fields::record(key, found).map(Arc::new)),
+            _ => Err(fields::unexpected("load")),
+        }
+    }
+
+    async fn create(&self, key: &Selector, record: Record) -> Result<CreateOutcome, StoreError> {
+        let header = &record.header;
+        let lasts = |deadline| fields::lasting(deadline, header.last_seen);
+        let owner = header.owner.as_ref().map(|owner| owner.hash);
+        #[cfg(feature = "redis-cluster")]
+        if let (Some(owner), Some(_)) = (&owner, self.0.client.cluster()) {
+            self.list(key, owner, lasts(header.absolute_until)).await?;
+        }
+        let mut call = Self::script(&scripts::CREATE, &self.key(key));
+        call.arg(lasts(header.expires())).arg(self.here());
+        call.arg(owner.map(|owner| fields::owner_name(&owner)).unwrap_or_default()).arg(lasts(header.absolute_until));
+        fields::put_record(&mut call, &record);
+        match self.call(Effect::Write, &call).await? {
+            Value::Int(1) => Ok(CreateOutcome::Created),
+            Value::Int(0) => Ok(CreateOutcome::Exists),
+            _ => Err(fields::unexpected("create")),
+        }
+    }
+
+    async fn commit(&self, key: &Selector, patch: &Patch) -> Result<CommitOutcome, StoreError> {
+        let mut listed = String::new();
+        #[cfg(feature = "redis-cluster")]
+        if let (Some(OwnerChange::Set(owner)), Some(_)) = (&patch.owner, self.0.client.cluster()) {
+            self.list(key, &owner.hash, listing(patch)).await?;
+            listed = fields::owner_name(&owner.hash);
+        }
+        loop {
+            let mut call = Self::script(&scripts::COMMIT, &self.key(key));
+            call.arg(patch.epoch).arg(patch.now.as_millis()).arg(self.here()).arg(&listed);
+            fields::put_patch(&mut call, patch);
+            let Value::Array(answer) = self.call(Effect::Write, &call).await? else {
+                return Err(fields::unexpected("commit"));
+            };
+            match fields::Answer::of(answer) {
+                Some(fields::Answer::Outcome(outcome)) => return Ok(outcome),
+                #[cfg(feature = "redis-cluster")]
+                Some(fields::Answer::ListFirst(owner)) if listed != fields::owner_name(&owner) => {
+                    self.list(key, &owner, listing(patch)).await?;
+                    listed = fields::owner_name(&owner);
+                }
+                _ => return Err(fields::unexpected("commit")),
+            }
+        }
+    }
+
+    async fn delete(&self, key: &Selector) -> Result<(), StoreError> {
+        self.remove(key, None).await.map(drop)
+    }
+
+    async fn by_owner(&self, owner: &OwnerHash) -> Result<Vec<(Selector, Header)>, StoreError> {
+        #[cfg(feature = "redis-cluster")]
+        if self.0.client.cluster().is_some() {
+            return self.listed(owner).await;
+        }
+        let mut call = Self::script(&scripts::BY_OWNER, &self.index(owner));
+        call.arg(&fields::HEADER);
+        let Value::Array(found) = self.call(Effect::Read, &call).await? else { return Err(fields::unexpected("list")) };
+        let mut found = found.into_iter();
+        let mut sessions = Vec::new();
+        while let (Some(name), Some(header)) = (found.next(), found.next()) {
+            if let (Value::BulkString(name), Value::Array(header)) = (name, header)
+                && let Some(key) = fields::selector(&name)
+                && let Some(header) = fields::header(&key, header)
+            {
+                sessions.push((key, header));
+            }
+        }
+        Ok(sessions)
+    }
+
+    async fn delete_by_owner(&self, owner: &OwnerHash, except: Option<&Selector>) -> Result<u64, StoreError> {
+        #[cfg(feature = "redis-cluster")]
+        if self.0.client.cluster().is_some() {
+            return self.delete_listed(owner, except).await;
+        }
+        let mut call = Self::script(&scripts::DELETE_BY_OWNER, &self.index(owner));
+        call.arg(except.map(fields::name).unwrap_or_default());
+        self.count(&call).await
+    }
+
+    /// Redis expires keys by itself, so nobody has to call this: it goes through all keys of the database.
+    async fn sweep(&self, now: Timestamp, limit: usize) -> Result<usize, StoreError> {
+        #[cfg(feature = "redis-cluster")]
+        if let Some(cluster) = self.0.client.cluster() {
+            return self.sweep_cluster(cluster, now, limit).await;
+        }
+        let mut swept = 0;
+        let mut cursor = Cursor::default();
+        while swept < limit
+            && let Some(scan) = cursor.next(&self.0.prefix)
+        {
+            let keys = cursor.advance(self.call(Effect::Read, &scan).await?)?;
+            swept += self.sweep_keys(&keys, now, limit - swept).await?;
+        }
+        Ok(swept)
+    }
+
+    fn idle_touch(&self) -> IdleTouch {
+        IdleTouch::AtLoad
+    }
+}
+
+impl RedisStore {
+    /// Deletes a session, if need be only that of an owner. Answers how many.
+    async fn remove(&self, key: &Selector, owner: Option<&OwnerHash>) -> Result<u64, StoreError> {
+        let mut call = Self::script(&scripts::DELETE, &self.key(key));
+        call.arg(self.here()).arg(owner.map(fields::owner_name).unwrap_or_default());
+        self.count(&call).await
+    }
+
+    async fn count(&self, call: &Call) -> Result<u64, StoreError> {
+        match self.call(Effect::Write, call).await? {
+            Value::Int(count) => Ok(u64::try_from(count).unwrap_or(0)),
+            _ => Err(fields::unexpected("delete")),
+        }
+    }
+
+    async fn sweep_keys(&self, keys: &[Vec<u8>], now: Timestamp, limit: usize) -> Result<usize, StoreError> {
+        if keys.is_empty() {
+            return Ok(0);
+        }
+        let mut call = Call::script(&scripts::SWEEP, keys);
+        call.arg(now.as_millis()).arg(self.here()).arg(limit);
+        self.count(&call).await.map(|swept| usize::try_from(swept).unwrap_or(usize::MAX))
+    }
+}
+
+/// How far a scan of all keys has come.
+#[derive(Default)]
+enum Cursor {
+    #[default]
+    Start,
+    At(Vec<u8>),
+    End,
+}
+
+impl Cursor {
+    /// The next step over the sessions of a prefix, if there is one.
+    fn next(&self, prefix: &str) -> Option<Call> {
+        let at = match self {
+            Self::Start => &b"0"[..],
+            Self::At(cursor) => cursor,
+            Self::End => return None,
+        };
+        let mut pattern = String::new();
+        for letter in prefix.chars() {
+            if matches!(letter, '*' | '?' | '[' | ']' | '\\' | '^') {
+                pattern.push('\\');
+            }
+            pattern.push(letter);
+        }
+        let mut scan = Call::command("SCAN");
+        scan.arg(at).arg("MATCH").arg(format!("{pattern}{{{}}}", "?".repeat(fields::NAME))).arg("COUNT").arg(500);
+        Some(scan)
+    }
+
+    /// Takes the answer of a step, and gives its keys.
+    fn advance(&mut self, answer: Value) -> Result<Vec<Vec<u8>>, StoreError> {
+        let (cursor, keys): (Vec<u8>, Vec<Vec<u8>>) = redis::from_redis_value(answer).map_err(StoreError::unavailable)?;
+        *self = if cursor == b"0" { Self::End } else { Self::At(cursor) };
+        Ok(keys)
+    }
+}
+
+/// How long an entry must last for whatever a commit makes of the deadline.
+#[cfg(feature = "redis-cluster")]
+fn listing(patch: &Patch) -> u64 {
+    let latest = match patch.deadlines {
+        Some(Deadlines::Reset { absolute_until, .. }) => absolute_until,
+        _ => patch.now.plus(crate::Lifetime::MAX),
+    };
+    fields::lasting(latest, patch.now)
+}
+
+/// Owners in a cluster, whose index and sessions lie on different nodes.
+#[cfg(feature = "redis-cluster")]
+impl RedisStore {
+    async fn list(&self, key: &Selector, owner: &OwnerHash, lasts: u64) -> Result<(), StoreError> {
+        let mut call = Self::script(&scripts::LIST, &self.index(owner));
+        call.arg(fields::name(key)).arg(lasts);
+        match self.call(Effect::Write, &call).await {
+            // An entry too many does no harm, and the session itself is as it was.
+            Err(StoreError::OutcomeUnknown(cause)) => Err(StoreError::Unavailable(cause)),
+            answer => answer.map(drop),
+        }
+    }
+
+    /// The sessions that an index lists and that are really the owner's.
+    async fn listed(&self, owner: &OwnerHash) -> Result<Vec<(Selector, Header)>, StoreError> {
+        let index = self.index(owner);
+        let answer = self.call(Effect::Read, &Self::script(&scripts::LISTED, &index)).await?;
+        let (now, entries): (u64, Vec<String>) = redis::from_redis_value(answer).map_err(StoreError::unavailable)?;
+        let mut sessions: std::collections::BTreeMap<Selector, Header> = Default::default();
+        let mut dead = Vec::new();
+        for entry in entries {
+            let (name, since) = entry.split_once(':').unwrap_or((&entry, "0"));
+            let Some(key) = fields::selector(name.as_bytes()) else { continue };
+            let mut call = Call::command("HMGET");
+            call.arg(self.session(name)).arg(&fields::HEADER);
+            let Value::Array(header) = self.call(Effect::Read, &call).await? else { return Err(fields::unexpected("list")) };
+            let header = if header.iter().all(|field| *field == Value::Nil) { None } else { fields::header(&key, header) };
+            match header {
+                Some(header) if header.owner.as_ref().is_some_and(|theirs| theirs.hash == *owner) => {
+                    sessions.insert(key, header);
+                }
+                _ if since.parse::<u64>().is_ok_and(|since| now.saturating_sub(since) > cluster::YOUNG) => dead.push(entry),
+                _ => {}
+            }
+        }
+        if !dead.is_empty() {
+            let mut call = Call::command("ZREM");
+            call.arg(index).arg(dead);
+            // Whoever cannot do that now leaves it to the next.
+            let _ = self.call(Effect::Read, &call).await;
+        }
+        Ok(sessions.into_iter().collect())
+    }
+
+    async fn delete_listed(&self, owner: &OwnerHash, except: Option<&Selector>) -> Result<u64, StoreError> {
+        let mut deleted = 0;
+        for (key, _) in self.listed(owner).await? {
+            if Some(&key) != except {
+                deleted += self.remove(&key, Some(owner)).await?;
+            }
+        }
+        Ok(deleted)
+    }
+
+    async fn sweep_cluster(&self, cluster: &Cluster, now: Timestamp, limit: usize) -> Result<usize, StoreError> {
+        let mut swept = 0;
+        for primary in cluster.primaries(self.0.limit).await? {
+            let mut cursor = Cursor::default();
+            while swept < limit
+                && let Some(scan) = cursor.next(&self.0.prefix)
+            {
+                let answer = client::within(self.0.limit, Effect::Read, || cluster.call_at(&primary, &scan)).await?;
+                for key in cursor.advance(answer)? {
+                    // One by one, since each may be in another slot.
+                    swept += self.sweep_keys(&[key], now, limit - swept).await?;
+                }
+            }
+        }
+        Ok(swept)
+    }
+}
