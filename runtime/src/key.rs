@@ -27,6 +27,11 @@ impl SessionKey {
     pub(crate) fn wrap(&self, selector: &Selector, secret: &Secret) -> WrappedKey {
         WrappedKey(xor(&self.0, &pad(selector, secret)))
     }
+
+    /// The sub-key for one purpose.
+    pub(crate) fn derive(&self, purpose: &str) -> [u8; 32] {
+        blake3::derive_key(purpose, &*self.0)
+    }
 }
 
 /// A session key under the pad of one secret: opens only with the token of the browser.
