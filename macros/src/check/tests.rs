@@ -177,7 +177,11 @@ fn a_secret_is_said_once_and_takes_no_value() {
         "secret",
         &["the whole struct is `secret`", "remove `secret` here"],
     );
-    one(values("struct Item { #[session(secret)] a: u8 }"), "secret", &["does not belong on a field of a type", "it belongs on"]);
+    one(
+        values("struct Item { #[session(secret)] a: u8 }"),
+        "secret",
+        &["does not belong on a field of a type", "it belongs on"],
+    );
 }
 
 #[test]
