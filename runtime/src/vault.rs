@@ -44,7 +44,7 @@ impl<'a> Vault<'a> {
     fn key(&self) -> &[u8; 32] {
         self.key.get_or_init(|| {
             let session_key = self.wrapped.unwrap_with(&self.token.selector, &self.token.secret);
-            Zeroizing::new(session_key.derive("cloakroom 1 secret cells"))
+            session_key.derive("cloakroom 1 secret cells")
         })
     }
 

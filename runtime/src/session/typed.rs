@@ -85,7 +85,7 @@ enum Unsaved {
 pub struct Change {
     /// The physical key.
     pub key: &'static str,
-    /// Bytes to be written; `None` where the field is cleared.
+    /// Bytes to be written, the seal of a `secret` field among them; `None` where the field is cleared.
     pub size: Option<usize>,
 }
 

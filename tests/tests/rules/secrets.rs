@@ -4,9 +4,10 @@ use axum::{
     Router,
     routing::{get, post},
 };
+use base64ct::{Base64UrlUnpadded, Encoding};
 use cloakroom::{
     Field, SessionData, SessionError, SessionLayer, TypedSession, limits,
-    record::{CellBody, CodecId, Content, Payload, Shape},
+    record::{CellBody, CodecId, CommitOutcome, Content, Patch, Payload, Rotation, SecretHash, Shape, WrappedKey},
     store::{CookieStore, MemoryStore, SessionStore, SqliteStore},
     testing::TestClient,
 };
@@ -36,7 +37,7 @@ struct Vault {
     #[session(secret)]
     token: Option<String>,
     #[session(secret)]
-    second: Option<String>,
+    renew: Option<String>,
     #[session(secret, merge = "add")]
     tries: u64,
     #[session(secret, ttl = "10m")]
@@ -47,6 +48,9 @@ struct Vault {
     hint: String,
 }
 
+const KEYS: [&str; 7] =
+    ["vault/shown", "vault/token", "vault/renew", "vault/tries", "vault/code", "vault/answers", "vault/hint"];
+
 #[derive(SessionData)]
 #[session(secret)]
 struct Whole {
@@ -55,7 +59,7 @@ struct Whole {
 }
 
 fn show(s: &TypedSession<Vault>) -> String {
-    format!("{} {:?} {:?} {} {:?} {:?} {}", s.shown, *s.token, *s.second, s.tries, *s.code, *s.answers, s.hint)
+    format!("{} {:?} {:?} {} {:?} {:?} {}", s.shown, *s.token, *s.renew, s.tries, *s.code, *s.answers, s.hint)
 }
 
 const EMPTY: &str = " None None 0 None {} ";
@@ -68,7 +72,7 @@ fn routes() -> Router {
     let fill = |mut s: TypedSession<Vault>, mut whole: TypedSession<Whole>| async move {
         *s.shown = "in the window".into();
         *s.token = Some(TOKEN.into());
-        *s.second = Some(SECOND.into());
+        *s.renew = Some(SECOND.into());
         *s.tries = 1;
         *s.code = Some(123_456);
         s.answers.insert("pet".into(), ANSWER.into());
@@ -164,7 +168,6 @@ async fn the_files_of_a_database_hold_no_token_no_session_key_and_no_secret_in_t
     let mut secrets: Vec<(&str, Vec<u8>)> =
         [TOKEN, SECOND, ANSWER].map(|secret| ("the value of a field", secret.as_bytes().to_vec())).into();
     for token in &tokens {
-        use base64ct::{Base64UrlUnpadded, Encoding};
         let bytes = Base64UrlUnpadded::decode_vec(token).unwrap();
         secrets.push(("a cookie", token.as_bytes().to_vec()));
         secrets.push(("the secret of a token", bytes[16..].to_vec()));
@@ -200,11 +203,11 @@ async fn copied<S: SessionStore + Clone>(store: S) {
         assert_eq!(said.matches("session.undecodable").count(), 1, "{said}");
         assert!(said.contains("its seal does not open"), "{said}");
         thief.post("/shown").await;
-        assert_eq!(thief.get("/").await.text(), EMPTY.replacen("", "!", 1), "the first write heals it");
+        assert_eq!(thief.get("/").await.text(), format!("!{EMPTY}"), "the first write heals it");
         thief.post("/clear").await;
     }
-    // The whole row, header and all but what the thief's own cookie needs.
-    house.plant(&thief, loot.iter().map(|cell| (&*cell.key.as_str().to_owned().leak(), cell.body.clone()))).await;
+    let all = KEYS.map(|key| (key, loot.get(key).unwrap().body.clone()));
+    house.plant(&thief, all).await;
     assert_eq!(thief.get("/").await.text(), EMPTY);
     assert_eq!(browser.get("/").await.text(), full());
 }
@@ -219,8 +222,8 @@ async fn a_cell_copied_to_another_session_opens_nothing_there() {
 async fn two_secrets_of_one_session_swapped_in_the_store_open_nothing() {
     let (house, browser) = filled(MemoryStore::new()).await;
     let events = Events::capture();
-    let (token, second) = (cell(&house, &browser, "vault/token").await, cell(&house, &browser, "vault/second").await);
-    house.plant(&browser, [("vault/token", second), ("vault/second", token)]).await;
+    let (token, renew) = (cell(&house, &browser, "vault/token").await, cell(&house, &browser, "vault/renew").await);
+    house.plant(&browser, [("vault/token", renew), ("vault/renew", token)]).await;
     assert_eq!(browser.get("/").await.text(), EMPTY);
     assert_eq!(browser.get("/pin").await.text(), "Some(4711) \"\"", "other schemas load");
     assert_eq!(events.count("session.undecodable"), 1);
@@ -278,7 +281,7 @@ async fn a_rotation_keeps_secrets_readable_and_sealed() {
 
     let write = |mut s: TypedSession<Vault>| async move {
         s.rotate();
-        *s.second = None;
+        *s.renew = None;
         s.save().await.unwrap();
         *s.tries += 1;
         s.save().await.unwrap();
@@ -290,6 +293,30 @@ async fn a_rotation_keeps_secrets_readable_and_sealed() {
     app.set_cookie(COOKIE, browser.cookie(COOKIE).unwrap());
     assert_eq!(app.post("/write").await.status(), 200);
     assert_eq!(app.get("/").await.text(), full().replace(&format!("Some({SECOND:?}) 1"), "None 3"));
+}
+
+#[tokio::test]
+async fn both_secrets_of_a_renewal_open_and_write_the_same_cells() {
+    let (house, old) = filled(MemoryStore::new()).await;
+    let token = Base64UrlUnpadded::decode_vec(&old.cookie(COOKIE).unwrap()).unwrap();
+    let renewed = [&token[..16], &[7; 16]].concat();
+    let pad = |token: &[u8]| blake3::derive_key("cloakroom 1 session key wrap", token);
+    let hash = |token: &[u8]| SecretHash::from_bytes(blake3::hash(&token[16..]).into());
+    let header = house.record(&old).await.unwrap().header;
+    let wrapped: [u8; 32] = std::array::from_fn(|at| header.wrapped_key.as_bytes()[at] ^ pad(&token)[at] ^ pad(&renewed)[at]);
+    let mut patch = Patch::new(header.epoch, house.now());
+    patch.rotation =
+        Some(Rotation::Renewal { from: hash(&token), to: hash(&renewed), wrapped_key: WrappedKey::from_bytes(wrapped) });
+    let outcome = house.store.commit(&selector(&old.cookie(COOKIE).unwrap()), &patch).await.unwrap();
+    assert!(matches!(outcome, CommitOutcome::Committed { rotated: true, .. }), "{outcome:?}");
+    let new = house.browser(routes());
+    new.set_cookie(COOKIE, Base64UrlUnpadded::encode_string(&renewed));
+
+    assert_eq!(old.get("/").await.text(), full(), "its response may be lost, so the old one still opens");
+    old.post("/try").await;
+    assert_eq!(new.get("/").await.text(), full().replace(" 1 ", " 2 "));
+    new.post("/try").await;
+    assert_eq!(new.get("/").await.text(), full().replace(" 1 ", " 3 "));
 }
 
 async fn added_up<S: SessionStore + Clone>(store: S) {
@@ -356,7 +383,7 @@ struct Before {
     shown: String,
     token: Option<String>,
     #[session(secret)]
-    second: Option<String>,
+    renew: Option<String>,
 }
 
 #[derive(SessionData)]
@@ -366,7 +393,7 @@ struct After {
     shown: String,
     #[session(secret)]
     token: Option<String>,
-    second: Option<String>,
+    renew: Option<String>,
 }
 
 #[tokio::test]
@@ -375,21 +402,21 @@ async fn a_field_that_becomes_secret_or_stops_being_it_is_read_and_changes_when_
     let begin = |mut s: TypedSession<Before>| async move {
         *s.shown = "in the window".into();
         *s.token = Some(TOKEN.into());
-        *s.second = Some(SECOND.into());
+        *s.renew = Some(SECOND.into());
     };
     let before = house.browser(
         Router::new()
             .route("/begin", post(begin))
-            .route("/", get(|s: TypedSession<Before>| async move { format!("{} {:?} {:?}", s.shown, s.token, *s.second) })),
+            .route("/", get(|s: TypedSession<Before>| async move { format!("{} {:?} {:?}", s.shown, s.token, *s.renew) })),
     );
     let after = house.browser(
         Router::new()
-            .route("/", get(|s: TypedSession<After>| async move { format!("{} {:?} {:?}", s.shown, *s.token, s.second) }))
+            .route("/", get(|s: TypedSession<After>| async move { format!("{} {:?} {:?}", s.shown, *s.token, s.renew) }))
             .route(
                 "/write",
                 post(|mut s: TypedSession<After>| async move {
                     *s.token = Some("another".into());
-                    *s.second = None;
+                    *s.renew = None;
                 }),
             ),
     );
@@ -400,9 +427,9 @@ async fn a_field_that_becomes_secret_or_stops_being_it_is_read_and_changes_when_
     house.log();
     after.post("/write").await;
     let log = house.log().join("\n");
-    assert!(log.contains("vault/token") && log.contains("vault/second") && !log.contains("vault/shown"), "{log}");
+    assert!(log.contains("vault/token") && log.contains("vault/renew") && !log.contains("vault/shown"), "{log}");
     assert!(value(&cell(&house, &before, "vault/token").await).0, "sealed when it is written");
-    assert!(!value(&cell(&house, &before, "vault/second").await).0, "no longer sealed when it is written");
+    assert!(!value(&cell(&house, &before, "vault/renew").await).0, "no longer sealed when it is written");
     assert!(!value(&cell(&house, &before, "vault/shown").await).0, "nobody wrote it");
     let all = "in the window Some(\"another\") None";
     assert_eq!((before.get("/").await.text(), after.get("/").await.text()), (all.to_owned(), all.to_owned()), "and back");
@@ -520,7 +547,7 @@ async fn no_event_no_error_no_debug_and_no_list_of_changes_shows_a_secret() {
         let hear = hear.clone();
         move |mut s: TypedSession<Vault>| async move {
             *s.token = Some(TOKEN.repeat(2));
-            hear(format!("{:?} {s:?} {:?} {:?} {:#?}", s.changes(), s.token, s.answers, s.second));
+            hear(format!("{:?} {s:?} {:?} {:?} {:#?}", s.changes(), s.token, s.answers, s.renew));
             s.save().await.unwrap();
         }
     };
