@@ -82,7 +82,7 @@ use proc_macro::TokenStream;
 /// - **It is not shown.** The field's `Debug` says `<secret>`. What a `validate` function or the type's own `Serialize` say of a value they refuse
 ///   is left out of errors and events. `Display`, `Serialize` and the value behind `*session.mail_token` stay what they are, for that is how
 ///   it is used: `{:?}` of `*session.mail_token`, and a `Debug` derived for the struct itself, show it.
-/// - **It costs** 40 bytes a cell, which count for the size limits, and one to two microseconds to read or to write; a session without one pays nothing.
+/// - **It costs** 40 bytes a cell, which count for the size limits, and about two microseconds to read or to write; a struct without one pays nothing.
 /// - **It hides, and vouches for little.** Somebody who can *write* to the store cannot read a value or make up a sealed one, but can put back an older value of
 ///   the same field, take it away, or put a plain value in its place: a field may become `secret` in a running application, so plain
 ///   cells are read, and sealed when the field is next written. The other way round, a field that is no longer `secret` is read, and written in the clear.
