@@ -60,9 +60,10 @@ use proc_macro::TokenStream;
 ///
 /// # Secret fields
 ///
-/// A `secret` field (cloakroom's feature `secret`, part of `cookie` and so of the default ones) is sealed with XChaCha20-Poly1305 before it goes
-/// to a store, under a key of that session which nothing but the token in the browser unwraps. Whoever has the database has not the
-/// values, nor does a cell that is copied to another session, or put in the place of another field, open there. Nobody manages a key.
+/// A `secret` field (cloakroom's feature `secret`, part of `cookie` and so of the default ones) is sealed with XChaCha20-Poly1305
+/// before it goes to a store, under a key of that session which nothing but the token in the browser unwraps. Whoever has the
+/// database has not the values, nor does a cell that is copied to another session, or put in the place of another field, open
+/// there. Nobody manages a key.
 ///
 /// ```
 /// use cloakroom::SessionData;
@@ -79,13 +80,15 @@ use proc_macro::TokenStream;
 /// assert_eq!(format!("{:?}", session.mail_token), "<secret>");
 /// ```
 ///
-/// - **It is not shown.** The field's `Debug` says `<secret>`. What a `validate` function or the type's own `Serialize` say of a value they refuse
-///   is left out of errors and events. `Display`, `Serialize` and the value behind `*session.mail_token` stay what they are, for that is how
-///   it is used: `{:?}` of `*session.mail_token`, and a `Debug` derived for the struct itself, show it.
-/// - **It costs** 40 bytes a cell, which count for the size limits, and about two microseconds to read or to write; a struct without one pays nothing.
-/// - **It hides, and vouches for little.** Somebody who can *write* to the store cannot read a value or make up a sealed one, but can put back an older value of
-///   the same field, take it away, or put a plain value in its place: a field may become `secret` in a running application, so plain
-///   cells are read, and sealed when the field is next written. The other way round, a field that is no longer `secret` is read, and written in the clear.
+/// - **It is not shown.** The field's `Debug` says `<secret>`. What a `validate` function or the type's own `Serialize` say of a value
+///   they refuse is left out of errors and events. `Display`, `Serialize` and the value behind `*session.mail_token` stay what they
+///   are, for that is how it is used: `{:?}` of `*session.mail_token`, and a `Debug` derived for the struct itself, show it.
+/// - **It costs** 40 bytes a cell, which count for the size limits, and about two microseconds to read or to write; a struct without
+///   a secret field pays nothing.
+/// - **It hides, and vouches for little.** Somebody who can *write* to the store cannot read a value or make up a sealed one, but can
+///   put back an older value of the same field, take it away, or put a plain value in its place: a field may become `secret` in a
+///   running application, so plain cells are read, and sealed when the field is next written. The other way round, a field that is
+///   no longer `secret` is read, and written in the clear.
 /// - `CookieStore` seals the whole session already, so nothing changes there.
 #[proc_macro_derive(SessionData, attributes(session))]
 pub fn session_data(input: TokenStream) -> TokenStream {

@@ -50,8 +50,8 @@
 //! }
 //! ```
 //!
-//! Attributes on the struct and its fields say the rest: a default, a rule for concurrent changes, a time to live, a check, a seal. They are
-//! listed at [`derive@SessionData`]. Structs and enums inside a field derive [`derive@SessionValue`] beside serde's two derives:
+//! Attributes on the struct and its fields say the rest: a default, a rule for concurrent changes, a time to live, a check, a seal.
+//! They are listed at [`derive@SessionData`]. Structs and enums inside a field derive [`derive@SessionValue`] beside serde's two derives:
 //!
 //! ```
 //! use cloakroom::{SessionData, SessionValue};

@@ -83,8 +83,8 @@ impl Access {
     }
 
     fn plan_create(&mut self, config: &Config, head: Head, now: Timestamp) -> Result<Plan, SessionError> {
-        let is_value = |pending: &&Pending| matches!(pending.write, Write::Value(_));
-        if !self.pending.iter().any(|pending| is_value(&pending)) {
+        let values = || self.pending.iter().filter(|pending| matches!(pending.write, Write::Value(_)));
+        if values().next().is_none() {
             return Ok(Plan::Nothing);
         }
         if head == Head::Sent {
@@ -94,7 +94,7 @@ impl Access {
         let wrapped_key = SessionKey::generate()?.wrap(&token.selector, &token.secret);
         let vault = Vault::new(&token, &wrapped_key);
         let vault = config.backend.seals_cells().then_some(&vault);
-        let puts = self.pending.iter().filter(is_value).flat_map(|pending| stored_puts(pending, vault, now));
+        let puts = values().flat_map(|pending| stored_puts(pending, vault, now));
         let cells: Cells = puts.map(|put| put.map(|put| Cell::new(put.key, 1, put.body))).collect::<Result<_, _>>()?;
         check_size(&cells, &[])?;
         let persistent = self.wishes.persistent.unwrap_or(config.policy.is_persistent());
