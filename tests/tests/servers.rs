@@ -5,9 +5,9 @@ use cloakroom_tests::{
     servers::{MySqlServer, PostgresServer, Proxy, RedisCluster, RedisSentinel, RedisServer},
 };
 use std::{
-    io::{Read as _, Write as _},
+    io::{BufRead as _, BufReader, Read as _, Write as _},
     net::{SocketAddr, TcpStream},
-    process::Command,
+    process::{Command, Stdio},
     time::{Duration, Instant},
 };
 
@@ -191,6 +191,54 @@ async fn mysql_speaks_only_tls_where_it_was_asked_to() {
     let mysql = needs!(MySqlServer::with_tls(&[]).await);
     assert!(mysql.sql("SHOW STATUS LIKE 'Ssl_version'").await.starts_with("Ssl_version\tTLSv1"));
     assert!(std::fs::read_to_string(mysql.ca_file()).unwrap().starts_with("-----BEGIN CERTIFICATE"));
+}
+
+/// Set where a test has started itself a second time, to see from outside how it ends.
+const INNER: &str = "CLOAKROOM_INNER_TEST";
+
+/// A test of this file as a process of its own.
+fn inner(test: &str) -> Command {
+    let mut command = Command::new(std::env::current_exe().unwrap());
+    command.args(["--exact", test, "--nocapture"]).env(INNER, "1");
+    command
+}
+
+#[tokio::test]
+async fn a_missing_server_skips_the_test_by_name() {
+    if std::env::var_os(INNER).is_some() {
+        let () = needs!(Err("there is no such server"));
+        panic!("the test went on");
+    }
+    let file = tempfile::NamedTempFile::new().unwrap();
+    let status = inner("a_missing_server_skips_the_test_by_name").env("CLOAKROOM_SKIPPED_TESTS", file.path()).status().unwrap();
+    assert!(status.success());
+    let expected = "servers::a_missing_server_skips_the_test_by_name: there is no such server\n";
+    assert_eq!(std::fs::read_to_string(file.path()).unwrap(), expected);
+}
+
+#[tokio::test]
+async fn the_servers_of_a_test_that_is_killed_go_with_it() {
+    let redis = needs!(RedisServer::start().await);
+    let postgres = needs!(PostgresServer::start().await);
+    let mysql = needs!(MySqlServer::start().await);
+    if std::env::var_os(INNER).is_some() {
+        postgres.pause();
+        println!("victim {} {} {}", redis.address(), postgres.address(), mysql.address());
+        std::future::pending::<()>().await;
+    }
+    drop((redis, postgres, mysql));
+    let mut victim = inner("the_servers_of_a_test_that_is_killed_go_with_it").stdout(Stdio::piped()).spawn().unwrap();
+    let lines = BufReader::new(victim.stdout.take().unwrap()).lines();
+    let line = lines.map_while(Result::ok).find_map(|line| line.split_once("victim ").map(|(_, it)| it.to_owned())).unwrap();
+    let addresses: Vec<SocketAddr> = line.split(' ').map(|it| it.parse().unwrap()).collect();
+    assert!(addresses.iter().all(|it| is_open(*it)));
+    victim.kill().unwrap();
+    victim.wait().unwrap();
+    let start = Instant::now();
+    while addresses.iter().any(|it| is_open(*it)) {
+        assert!(start.elapsed() < Duration::from_secs(10), "a server of {addresses:?} is left");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
 }
 
 /// One PING on a connection that there is.

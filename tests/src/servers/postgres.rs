@@ -11,7 +11,7 @@ use std::{
     fs,
     net::SocketAddr,
     path::{Path, PathBuf},
-    process::Command,
+    process::{Command, Stdio},
 };
 use tempfile::TempDir;
 
@@ -188,6 +188,18 @@ impl PostgresServer {
 
     fn data(&self) -> PathBuf {
         self.daemon.folder().join("data")
+    }
+}
+
+impl Drop for PostgresServer {
+    /// What was killed and not started again has left a piece of the kernel's shared memory, of which there are only so many.
+    fn drop(&mut self) {
+        if self.daemon.id().is_none()
+            && let Ok(state) = fs::read_to_string(self.data().join("postmaster.pid"))
+            && let Some(segment) = state.lines().nth(6).and_then(|line| line.split_whitespace().nth(1))
+        {
+            let _ = Command::new("ipcrm").args(["-m", segment]).stderr(Stdio::null()).status();
+        }
     }
 }
 

@@ -172,7 +172,7 @@ impl Daemon {
         if let Some(running) = &mut *self.running() {
             running.paused = freeze(pid(&running.child));
             // A stopped child does not notice that its parent is gone.
-            running._watchdog = Watchdog::over(&running.paused, Signal::KILL, self.folder.path());
+            running._watchdog = Watchdog::over(&running.paused, self.launch.end, self.folder.path());
         }
     }
 
@@ -231,6 +231,7 @@ impl Watchdog {
         signal=$1 folder=$2; shift 2
         read -r _
         kill "-$signal" "$@"
+        kill -CONT "$@"
         tries=0
         while kill -0 "$@" && [ $tries -lt 50 ]; do sleep 0.1; tries=$((tries + 1)); done
         kill -KILL "$@"

@@ -21,8 +21,8 @@ pub struct RedisServer {
     daemon: Daemon,
     port: Port,
     tls: Option<(Port, Identity)>,
-    // The bus of a cluster's node.
-    _bus: Option<Port>,
+    /// Where the nodes of a cluster talk to each other.
+    bus: Option<Port>,
 }
 
 impl RedisServer {
@@ -86,7 +86,7 @@ impl RedisServer {
         if kind != Kind::Sentinel {
             launch.push(options);
         }
-        Ok(Self { daemon: Daemon::start(launch, folder), port, tls, _bus: bus })
+        Ok(Self { daemon: Daemon::start(launch, folder), port, tls, bus })
     }
 
     async fn ready(&self) {
@@ -285,7 +285,7 @@ impl RedisCluster {
                 assert_eq!(node.command(&["CLUSTER", "ADDSLOTSRANGE", &from, &to]).await, "OK");
             }
             if i > 0 {
-                let (port, bus) = (first.port.to_string(), first.bus());
+                let [port, bus] = [Some(&first.port), first.bus.as_ref()].map(|it| it.map(Port::to_string).unwrap_or_default());
                 assert_eq!(node.command(&["CLUSTER", "MEET", "127.0.0.1", &port, &bus]).await, "OK");
             }
         }
@@ -355,12 +355,6 @@ impl RedisCluster {
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
         self.agreed(&living).await;
-    }
-}
-
-impl RedisServer {
-    fn bus(&self) -> String {
-        self._bus.as_ref().map_or_else(String::new, ToString::to_string)
     }
 }
 
