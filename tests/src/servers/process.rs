@@ -143,7 +143,7 @@ impl Daemon {
     /// SIGKILL to every process of the server at once, as a loss of power would.
     pub(super) fn kill(&self) {
         if let Some(mut running) = self.running().take() {
-            // Children that outlive the parent for a moment would notice, and tidy up.
+            // Children that outlive the parent for a moment would notice, and tidy up, or write into a folder that is being removed.
             let family = freeze(pid(&running.child));
             for pid in family.iter().rev() {
                 let _ = kill_process(*pid, Signal::KILL);
@@ -210,6 +210,9 @@ impl Daemon {
 
 impl Drop for Daemon {
     fn drop(&mut self) {
+        if self.launch.end == Signal::KILL {
+            return self.kill();
+        }
         self.resume();
         if let Some(mut running) = self.running().take() {
             let _ = kill_process(pid(&running.child), self.launch.end);
