@@ -25,8 +25,11 @@ pub(super) struct User {
 }
 
 impl User {
-    /// Somebody harmless, for servers that refuse to run as root; nobody where the tests do not run as root.
+    /// The first of these users that there is, for servers that refuse to run as root; nobody else where the tests do not run as root.
     pub(super) fn instead_of_root(names: &[&str]) -> Option<Self> {
+        if !rustix::process::geteuid().is_root() {
+            return None;
+        }
         let users = fs::read_to_string("/etc/passwd").unwrap_or_default();
         let find = |name: &str| {
             users.lines().find_map(|line| match line.split(':').collect::<Vec<_>>()[..] {
@@ -34,13 +37,9 @@ impl User {
                 _ => None,
             })
         };
-        if !rustix::process::geteuid().is_root() {
-            return None;
-        }
-        names
-            .iter()
-            .find_map(|name| find(name))
-            .or_else(|| panic!("postgres refuses to run as root, and there is no user {names:?}"))
+        let user = names.iter().find_map(|name| find(name));
+        assert!(user.is_some(), "the server refuses to run as root, and there is no user of these names: {names:?}");
+        user
     }
 
     /// Makes a file or folder this user's.
