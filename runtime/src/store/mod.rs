@@ -15,8 +15,12 @@ mod backend;
 mod cookie;
 #[cfg(feature = "memory")]
 mod memory;
+#[cfg(feature = "_server")]
+mod remote;
 #[cfg(feature = "sqlite")]
 mod sqlite;
+#[cfg(any(feature = "sqlite", feature = "_server"))]
+mod sweeping;
 #[cfg(all(test, feature = "memory"))]
 #[allow(clippy::unwrap_used, clippy::panic)]
 mod tests;

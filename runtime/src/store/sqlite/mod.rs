@@ -15,7 +15,7 @@ mod schema;
 mod writer;
 
 use self::writer::Writer;
-use super::{SessionStore, StoreError};
+use super::{SessionStore, StoreError, sweeping};
 use crate::record::{CommitOutcome, CreateOutcome, Header, OwnerHash, Patch, Presented, Record, Selector, Timestamp, Want};
 use async_trait::async_trait;
 use rusqlite::Connection;
@@ -195,9 +195,6 @@ impl Reads {
     }
 }
 
-/// How many records one transaction sweeps, so that commits between them do not wait long.
-const SWEPT_AT_ONCE: usize = 500;
-
 #[async_trait]
 impl SessionStore for SqliteStore {
     async fn load(&self, key: &Selector, presented: &Presented, want: &Want<'_>) -> Result<Option<Arc<Record>>, StoreError> {
@@ -234,7 +231,7 @@ impl SessionStore for SqliteStore {
     async fn sweep(&self, now: Timestamp, limit: usize) -> Result<usize, StoreError> {
         let mut swept = 0;
         loop {
-            let batch = SWEPT_AT_ONCE.min(limit - swept);
+            let batch = sweeping::AT_ONCE.min(limit - swept);
             let removed = self.0.writer.write(move |db| rows::sweep(db, now, batch)).await?;
             swept += removed;
             if removed < batch || swept == limit {

@@ -1,7 +1,13 @@
 //! The one thread that writes: what waits is committed together, and answered after the commit.
 
-use super::{Durability, Place, SWEPT_AT_ONCE, rows, schema};
-use crate::{record::Timestamp, store::StoreError};
+use super::{Durability, Place, rows, schema};
+use crate::{
+    record::Timestamp,
+    store::{
+        StoreError,
+        sweeping::{self, Left, Schedule},
+    },
+};
 use rusqlite::{Connection, TransactionBehavior};
 use std::{
     sync::{
@@ -10,22 +16,11 @@ use std::{
         mpsc::{self, RecvTimeoutError},
     },
     thread,
-    time::Duration,
 };
 use tokio::sync::oneshot;
 
 /// How many jobs share a transaction at most; bounds how long the first of them waits for the last.
 const GROUP: usize = 256;
-
-/// How far past its deadline the store's own sweep leaves a record alone: room for clocks that differ.
-const SLACK: Duration = Duration::from_secs(3600);
-
-/// How often the store sweeps on its own, and how long it waits after a failure; doubled with each further one.
-const SWEEP_EVERY: Duration = Duration::from_secs(60);
-const MOST_DOUBLINGS: u32 = 6;
-
-/// How long the writer waits for work before it sweeps on, when the last batch left something over.
-const SOON: Duration = Duration::from_millis(20);
 
 /// The async side of the thread. The thread ends when this is dropped and the queue is empty; nobody waits for it.
 pub(super) struct Writer {
@@ -116,9 +111,11 @@ impl<T: Send, W: Fn(&Connection) -> rusqlite::Result<T> + Send> Job for Task<T, 
 }
 
 fn work(connection: &Mutex<Connection>, queue: &mpsc::Receiver<Box<dyn Job>>, clock: &AtomicI64, place: &Place) {
-    let mut sweeper = Sweeper::default();
+    let mut schedule = Schedule::default();
     loop {
-        match queue.recv_timeout(sweeper.patience()) {
+        // Without a job, time does not move, so only an unfinished sweep is a reason to wake up.
+        let patience = if schedule.left() == Left::More { sweeping::PAUSE } else { sweeping::EVERY };
+        match queue.recv_timeout(patience) {
             Ok(first) => {
                 let group = std::iter::once(first).chain(queue.try_iter()).take(GROUP).collect();
                 settle(&mut lock(connection), group);
@@ -127,8 +124,10 @@ fn work(connection: &Mutex<Connection>, queue: &mpsc::Receiver<Box<dyn Job>>, cl
             Err(RecvTimeoutError::Disconnected) => return,
         }
         let now = clock.load(Ordering::Relaxed);
-        if now != UNKNOWN {
-            sweeper.turn(&mut lock(connection), Timestamp::from_millis(now), place);
+        if now != UNKNOWN && schedule.is_due(Timestamp::from_millis(now)) {
+            let now = Timestamp::from_millis(now);
+            let removed = sweep(&mut lock(connection), now.minus(sweeping::SLACK));
+            schedule.ran(now, removed, place);
         }
     }
 }
@@ -164,50 +163,10 @@ fn attempt(db: &mut Connection, group: &mut [Box<dyn Job>]) -> Result<(), Failur
     transaction.commit().map_err(Failure::OfAll)
 }
 
-/// Removes long expired records beside the jobs. A failure is an event and a longer wait, never the end.
-#[derive(Default)]
-struct Sweeper {
-    /// When it last ran, by the application's clock.
-    last: Option<Timestamp>,
-    failures: u32,
-    /// Whether the last batch was full.
-    more: bool,
-}
-
-impl Sweeper {
-    /// How long to wait for a job before looking.
-    fn patience(&self) -> Duration {
-        if self.more { SOON } else { SWEEP_EVERY }
-    }
-
-    fn turn(&mut self, db: &mut Connection, now: Timestamp, place: &Place) {
-        if !self.more && !self.last.is_none_or(|last| self.is_due(last, now)) {
-            return;
-        }
-        self.last = Some(now);
-        match sweep(db, now.minus(SLACK)) {
-            Ok(removed) => {
-                self.failures = 0;
-                self.more = removed == SWEPT_AT_ONCE;
-            }
-            Err(error) => {
-                // The growing wait between two attempts is what keeps these events few.
-                tracing::warn!(target: "cloakroom", %error, "expired records of {place} could not be removed; trying again later");
-                self.failures = (self.failures + 1).min(MOST_DOUBLINGS);
-                self.more = false;
-            }
-        }
-    }
-
-    fn is_due(&self, last: Timestamp, now: Timestamp) -> bool {
-        // A clock that was set back counts as a passed wait, or sweeping would pause until it has caught up.
-        now < last || last.until(now) >= SWEEP_EVERY * 2u32.pow(self.failures)
-    }
-}
-
+/// Removes a batch of long expired records, in a transaction of its own between those of the jobs.
 fn sweep(db: &mut Connection, past: Timestamp) -> rusqlite::Result<usize> {
     let transaction = db.transaction_with_behavior(TransactionBehavior::Immediate)?;
-    let removed = rows::sweep(&transaction, past, SWEPT_AT_ONCE)?;
+    let removed = rows::sweep(&transaction, past, sweeping::AT_ONCE)?;
     transaction.commit()?;
     Ok(removed)
 }

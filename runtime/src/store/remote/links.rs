@@ -1,0 +1,386 @@
+//! A few connections that many requests share, each opened when it is needed and replaced when it is lost.
+
+use super::{Breaker, CONNECT_LIMIT};
+use crate::store::StoreError;
+use async_trait::async_trait;
+use std::{
+    error::Error,
+    fmt::Display,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+use tokio::{
+    task::JoinSet,
+    time::{Instant, timeout, timeout_at},
+};
+
+/// A kind of server.
+#[async_trait]
+pub(in crate::store) trait Engine: Send + Sync + 'static {
+    /// A connection; its clones are one connection, which carries many requests at once.
+    type Connection: Clone + Send + Sync + 'static;
+    /// What its operations fail with.
+    type Error: Error + Send + Sync + 'static;
+
+    /// Opens a connection, ready for work. No error and no event may hold a credential.
+    async fn connect(&self) -> Result<Self::Connection, StoreError>;
+
+    /// Whether a connection is known to be dead before anything is sent.
+    fn is_closed(connection: &Self::Connection) -> bool;
+
+    fn verdict(error: &Self::Error) -> Verdict;
+}
+
+/// What an error says of the operation and of its connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::store) enum Verdict {
+    /// The server said no: nothing has happened, and the connection is good.
+    Refused,
+    /// The server said no, and will go on saying it here, as a replica or on its way down: nothing has happened, and another
+    /// connection may find a better one.
+    Unfit,
+    /// The answer was lost with the connection.
+    Broken,
+}
+
+/// What is left of an operation whose answer is lost.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::store) enum Effect {
+    /// Nothing: it may be made again.
+    Read,
+    /// Nobody knows.
+    Write,
+}
+
+impl Effect {
+    pub(in crate::store) fn lost(self, cause: impl Into<Box<dyn Error + Send + Sync>>) -> StoreError {
+        match self {
+            Self::Read => StoreError::unavailable(cause),
+            Self::Write => StoreError::outcome_unknown(cause),
+        }
+    }
+}
+
+/// A few connections to one server. Everything ends with it: connections, and attempts to open one.
+pub(in crate::store) struct Links<E: Engine> {
+    shared: Arc<Shared<E>>,
+    next: AtomicUsize,
+    limit: Duration,
+    /// Attempts under way, which go on if the request that began them does not, and end with this.
+    attempts: Mutex<JoinSet<()>>,
+}
+
+struct Shared<E: Engine> {
+    engine: E,
+    breaker: Breaker,
+    slots: Box<[Slot<E::Connection>]>,
+}
+
+struct Slot<C> {
+    open: Mutex<Option<Lease<C>>>,
+    /// Held by the one attempt to open this slot.
+    opening: Arc<tokio::sync::Mutex<()>>,
+}
+
+/// A connection, and how to tell it from the one that took its place.
+struct Lease<C> {
+    connection: C,
+    identity: Arc<()>,
+}
+
+impl<C: Clone> Clone for Lease<C> {
+    fn clone(&self) -> Self {
+        Self { connection: self.connection.clone(), identity: Arc::clone(&self.identity) }
+    }
+}
+
+impl<E: Engine> Links<E> {
+    /// Opens the first connection, so that whoever configured it wrongly is told; the others follow when they are needed.
+    pub(in crate::store) async fn open(engine: E, count: usize, limit: Duration) -> Result<Self, StoreError> {
+        let slots = (0..count.max(1)).map(|_| Slot { open: Mutex::default(), opening: Arc::default() }).collect();
+        let shared = Shared { engine, breaker: Breaker::default(), slots };
+        shared.open(0).await?;
+        Ok(Self { shared: Arc::new(shared), next: AtomicUsize::new(0), limit, attempts: Mutex::default() })
+    }
+
+    /// Runs an operation within the limit. One that only reads is made once more if its connection turns out to be dead.
+    pub(in crate::store) async fn run<T, F, Fut>(&self, effect: Effect, operation: F) -> Result<T, StoreError>
+    where
+        F: Fn(E::Connection) -> Fut + Send + Sync,
+        Fut: Future<Output = Result<T, E::Error>> + Send,
+    {
+        let deadline = Instant::now() + self.limit;
+        let mut tries = if effect == Effect::Read { 2 } else { 1 };
+        loop {
+            let slot = self.next.fetch_add(1, Ordering::Relaxed) % self.shared.slots.len();
+            let lease = timeout_at(deadline, self.lease(slot))
+                .await
+                .unwrap_or_else(|_| Err(StoreError::unavailable(format!("no connection within {:?}", self.limit))))?;
+            tries -= 1;
+            let error = match timeout_at(deadline, operation(lease.connection.clone())).await {
+                Ok(Ok(answer)) => return Ok(answer),
+                Ok(Err(error)) => error,
+                Err(_) => {
+                    // Others may still get their answers there, but nobody new should wait for it.
+                    self.shared.slots[slot].give_up(&lease);
+                    return Err(effect.lost(format!("no answer within {:?}", self.limit)));
+                }
+            };
+            let verdict = E::verdict(&error);
+            if verdict != Verdict::Refused {
+                self.shared.slots[slot].give_up(&lease);
+            }
+            match verdict {
+                Verdict::Broken if tries > 0 => {}
+                Verdict::Broken => return Err(effect.lost(error)),
+                Verdict::Refused | Verdict::Unfit => return Err(StoreError::unavailable(error)),
+            }
+        }
+    }
+
+    async fn lease(&self, slot: usize) -> Result<Lease<E::Connection>, StoreError> {
+        let place = &self.shared.slots[slot];
+        if let Some(lease) = place.current::<E>() {
+            return Ok(lease);
+        }
+        let pass = self.shared.breaker.pass()?;
+        let opening = Arc::clone(&place.opening).lock_owned().await;
+        if let Some(lease) = place.current::<E>() {
+            return Ok(lease);
+        }
+        self.shared.breaker.still(pass)?;
+        let shared = Arc::clone(&self.shared);
+        let (opened, answer) = tokio::sync::oneshot::channel();
+        self.attempts().spawn(async move {
+            // The request may be gone: then the next one finds what came of this.
+            drop(opened.send(shared.open(slot).await));
+            drop(opening);
+        });
+        answer.await.unwrap_or_else(|_| Err(StoreError::unavailable("opening a connection was given up")))
+    }
+
+    fn attempts(&self) -> MutexGuard<'_, JoinSet<()>> {
+        let mut attempts = self.attempts.lock().unwrap_or_else(PoisonError::into_inner);
+        while attempts.try_join_next().is_some() {}
+        attempts
+    }
+}
+
+impl<E: Engine> Shared<E> {
+    async fn open(&self, slot: usize) -> Result<Lease<E::Connection>, StoreError> {
+        let opened = timeout(CONNECT_LIMIT, self.engine.connect())
+            .await
+            .unwrap_or_else(|_| Err(StoreError::unavailable(format!("no connection within {CONNECT_LIMIT:?}"))));
+        match opened {
+            Ok(connection) => {
+                self.breaker.worked();
+                let lease = Lease { connection, identity: Arc::default() };
+                *self.slots[slot].state() = Some(lease.clone());
+                Ok(lease)
+            }
+            Err(error) => {
+                self.breaker.failed(&cause(&error));
+                Err(error)
+            }
+        }
+    }
+}
+
+/// What a store error says beyond being one.
+fn cause(error: &StoreError) -> &dyn Display {
+    match error {
+        StoreError::Unavailable(cause) | StoreError::OutcomeUnknown(cause) => cause,
+    }
+}
+
+impl<C: Clone> Slot<C> {
+    fn state(&self) -> MutexGuard<'_, Option<Lease<C>>> {
+        self.open.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn current<E: Engine<Connection = C>>(&self) -> Option<Lease<C>> {
+        self.state().take_if(|lease| E::is_closed(&lease.connection));
+        self.state().clone()
+    }
+
+    fn give_up(&self, lease: &Lease<C>) {
+        // Unless somebody has replaced it already.
+        self.state().take_if(|open| Arc::ptr_eq(&open.identity, &lease.identity));
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use std::{collections::VecDeque, fmt};
+
+    /// An engine whose connections are numbers, with a script of how opening them goes.
+    #[derive(Default)]
+    struct Fake {
+        script: Mutex<VecDeque<Opening>>,
+        opened: AtomicUsize,
+        dropped: Arc<()>,
+    }
+
+    enum Opening {
+        Refused,
+        Never,
+    }
+
+    #[derive(Debug)]
+    struct Failure(Verdict);
+
+    impl fmt::Display for Failure {
+        fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            write!(f, "{:?}", self.0)
+        }
+    }
+
+    impl Error for Failure {}
+
+    #[async_trait]
+    impl Engine for Fake {
+        type Connection = usize;
+        type Error = Failure;
+
+        async fn connect(&self) -> Result<usize, StoreError> {
+            let next = self.script.lock().unwrap().pop_front();
+            let _held = Arc::clone(&self.dropped);
+            match next {
+                Some(Opening::Refused) => Err(StoreError::unavailable("connection refused")),
+                Some(Opening::Never) => std::future::pending().await,
+                None => Ok(self.opened.fetch_add(1, Ordering::Relaxed)),
+            }
+        }
+
+        fn is_closed(_: &usize) -> bool {
+            false
+        }
+
+        fn verdict(error: &Failure) -> Verdict {
+            error.0
+        }
+    }
+
+    const LIMIT: Duration = Duration::from_millis(40);
+
+    async fn links(count: usize) -> Links<Fake> {
+        Links::open(Fake::default(), count, LIMIT).await.unwrap()
+    }
+
+    fn then(links: &Links<Fake>, script: impl IntoIterator<Item = Opening>) {
+        links.shared.engine.script.lock().unwrap().extend(script);
+    }
+
+    /// The connection of one read that works.
+    async fn read(links: &Links<Fake>) -> Result<usize, StoreError> {
+        links.run(Effect::Read, async |connection| Ok(connection)).await
+    }
+
+    /// One operation that fails this way on connection 0 and works on any other, and how often it was tried.
+    async fn fail_on_first(links: &Links<Fake>, effect: Effect, verdict: Verdict) -> (Result<usize, StoreError>, usize) {
+        let tried = AtomicUsize::new(0);
+        let operation = |connection| {
+            tried.fetch_add(1, Ordering::Relaxed);
+            async move { if connection == 0 { Err(Failure(verdict)) } else { Ok(connection) } }
+        };
+        let outcome = links.run(effect, operation).await;
+        (outcome, tried.into_inner())
+    }
+
+    #[tokio::test]
+    async fn requests_share_the_connections_in_turn() {
+        let links = links(2).await;
+        let mut used = Vec::new();
+        for _ in 0..4 {
+            used.push(read(&links).await.unwrap());
+        }
+        assert_eq!(used, [0, 1, 0, 1]);
+    }
+
+    #[tokio::test]
+    async fn a_read_over_a_dead_connection_is_made_again_over_a_new_one() {
+        let links = links(1).await;
+        let (outcome, tried) = fail_on_first(&links, Effect::Read, Verdict::Broken).await;
+        assert_eq!((outcome.unwrap(), tried), (1, 2));
+    }
+
+    #[tokio::test]
+    async fn a_write_whose_answer_is_lost_is_unknown_and_not_made_again() {
+        let links = links(1).await;
+        let (outcome, tried) = fail_on_first(&links, Effect::Write, Verdict::Broken).await;
+        assert!(matches!(outcome, Err(StoreError::OutcomeUnknown(_))));
+        assert_eq!((tried, read(&links).await.unwrap()), (1, 1), "the next request has a new connection");
+    }
+
+    #[tokio::test]
+    async fn what_the_server_refused_did_not_happen() {
+        let links = links(1).await;
+        let (outcome, _) = fail_on_first(&links, Effect::Write, Verdict::Refused).await;
+        assert!(matches!(outcome, Err(StoreError::Unavailable(_))));
+        assert_eq!(read(&links).await.unwrap(), 0, "the connection is good");
+        let (outcome, _) = fail_on_first(&links, Effect::Write, Verdict::Unfit).await;
+        assert!(matches!(outcome, Err(StoreError::Unavailable(_))));
+        assert_eq!(read(&links).await.unwrap(), 1, "and now it is not");
+    }
+
+    #[tokio::test]
+    async fn no_answer_within_the_limit_is_an_outage_for_a_read_and_unknown_for_a_write() {
+        let links = links(1).await;
+        let never = async |_| std::future::pending::<Result<(), Failure>>().await;
+        assert!(matches!(links.run(Effect::Read, never).await, Err(StoreError::Unavailable(_))));
+        assert!(matches!(links.run(Effect::Write, never).await, Err(StoreError::OutcomeUnknown(_))));
+        assert_eq!(read(&links).await.unwrap(), 2, "nobody waits behind them");
+    }
+
+    #[tokio::test]
+    async fn while_the_server_is_away_requests_fail_at_once_and_say_why() {
+        let links = links(1).await;
+        then(&links, [Opening::Refused]);
+        let (outcome, tried) = fail_on_first(&links, Effect::Read, Verdict::Broken).await;
+        assert!(outcome.unwrap_err().to_string().ends_with("connection refused"));
+        assert_eq!(tried, 1);
+        let asked = Instant::now();
+        assert!(read(&links).await.unwrap_err().to_string().ends_with("connection refused"));
+        assert!(asked.elapsed() < LIMIT / 2);
+    }
+
+    #[tokio::test]
+    async fn connections_come_back_when_the_server_does() {
+        let links = links(1).await;
+        then(&links, [Opening::Refused, Opening::Refused]);
+        drop(fail_on_first(&links, Effect::Write, Verdict::Broken).await);
+        let began = Instant::now();
+        while read(&links).await.is_err() {
+            assert!(began.elapsed() < Duration::from_secs(5));
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    }
+
+    #[tokio::test]
+    async fn a_connection_that_takes_longer_than_a_request_may_is_there_for_the_next() {
+        let links = links(1).await;
+        drop(fail_on_first(&links, Effect::Write, Verdict::Broken).await);
+        let gate = links.shared.slots[0].opening.clone().lock_owned().await;
+        assert!(read(&links).await.is_err(), "somebody is opening it");
+        drop(gate);
+        assert_eq!(read(&links).await.unwrap(), 1);
+    }
+
+    #[tokio::test]
+    async fn attempts_to_connect_end_with_the_last_handle() {
+        let links = links(1).await;
+        drop(fail_on_first(&links, Effect::Write, Verdict::Broken).await);
+        then(&links, [Opening::Never]);
+        assert!(read(&links).await.is_err());
+        let dropped = Arc::clone(&links.shared.engine.dropped);
+        drop(links);
+        while Arc::strong_count(&dropped) > 1 {
+            tokio::task::yield_now().await;
+        }
+    }
+}
