@@ -189,6 +189,12 @@ impl RedisServer {
         template::contents(self.daemon.folder())
     }
 
+    /// Waits until this replica has all that its primary has written by now. `WAIT` would know only of writes of its own connection.
+    pub async fn caught_up_with(&self, primary: &Self) {
+        let written = primary.counter("master_repl_offset").await;
+        self.daemon.until("it has caught up", async || self.counter("slave_repl_offset").await >= written).await;
+    }
+
     /// Makes a replica a server that takes writes.
     pub async fn promote(&self) {
         assert_eq!(self.command(&["REPLICAOF", "NO", "ONE"]).await, "OK");
@@ -337,6 +343,12 @@ impl RedisCluster {
             Some(address) => self.nodes.iter().find(|node| node.address().to_string() == address).expect("a node of ours"),
             None => node,
         }
+    }
+
+    /// The node that was made the replica of one of the first three.
+    pub fn replica_of(&self, primary: &RedisServer) -> &RedisServer {
+        let primary = self.nodes.iter().position(|node| node.address() == primary.address()).expect("a node of ours");
+        self.nodes.get(primary + Self::PRIMARIES).expect("the cluster was started with replicas")
     }
 
     /// SIGKILL to a primary, and no return before its replica has taken over and everybody knows.
