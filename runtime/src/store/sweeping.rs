@@ -1,5 +1,8 @@
 //! When a store removes expired records on its own: about once a minute by the application's clock, later after failures.
 
+// Redis expires its keys itself, and needs only the slack and the jitter.
+#![cfg_attr(not(any(feature = "sqlite", feature = "postgres", feature = "mysql")), allow(dead_code))]
+
 use crate::{random, record::Timestamp};
 use std::{fmt::Display, time::Duration};
 

@@ -23,10 +23,7 @@ pub(super) enum Client {
         limit: Duration,
     },
     #[cfg(feature = "redis-cluster")]
-    Cluster {
-        cluster: Cluster,
-        limit: Duration,
-    },
+    Cluster(Cluster),
 }
 
 impl Client {
@@ -35,16 +32,7 @@ impl Client {
             Self::Node(links) => links.run(effect, |mut link| async move { call.over(&mut link.connection).await }).await,
             Self::Given { connection, limit } => within(*limit, effect, || connection.call(call)).await,
             #[cfg(feature = "redis-cluster")]
-            Self::Cluster { cluster, limit } => within(*limit, effect, || cluster.call(call)).await,
-        }
-    }
-
-    /// The cluster, whose sessions and indexes lie on different nodes; everywhere else one script may write both.
-    #[cfg(feature = "redis-cluster")]
-    pub(super) fn cluster(&self) -> Option<&Cluster> {
-        match self {
-            Self::Cluster { cluster, .. } => Some(cluster),
-            _ => None,
+            Self::Cluster(cluster) => cluster.call(effect, call).await,
         }
     }
 }

@@ -45,7 +45,7 @@ pub(super) enum Target {
     #[cfg(feature = "redis-cluster")]
     Cluster(Vec<ConnectionInfo>),
     #[cfg(feature = "redis-cluster")]
-    GivenCluster(Cluster),
+    GivenCluster(redis::cluster_async::ClusterConnection),
 }
 
 impl RedisConnect {
@@ -101,11 +101,11 @@ impl RedisConnect {
             Target::Place(place) => Client::Node(Links::open(Node::new(place)?, CONNECTIONS, limit).await?),
             Target::Given(connection) => Client::Given { connection, limit },
             #[cfg(feature = "redis-cluster")]
-            Target::Cluster(nodes) => Client::Cluster { cluster: Cluster::open(nodes).await?, limit },
+            Target::Cluster(nodes) => Client::Cluster(Cluster::open(nodes, limit).await?),
             #[cfg(feature = "redis-cluster")]
-            Target::GivenCluster(cluster) => Client::Cluster { cluster, limit },
+            Target::GivenCluster(connection) => Client::Cluster(Cluster::over(connection, limit)),
         };
-        Ok(RedisStore(Arc::new(Inner { client, prefix, limit, server })))
+        Ok(RedisStore(Arc::new(Inner { client, prefix, server })))
     }
 }
 

@@ -18,23 +18,19 @@ mod fields;
 mod node;
 mod scripts;
 
-#[cfg(feature = "redis-cluster")]
-use self::cluster::Cluster;
 pub use self::connect::RedisConnect;
 use self::{
     client::Client,
     connect::Target,
+    fields::Answer,
     node::Place,
     scripts::{Call, Script},
 };
 use super::{IdleTouch, SessionStore, StoreError, remote::Effect};
-use crate::record::{
-    CommitOutcome, CreateOutcome, Deadlines, Header, OwnerChange, OwnerHash, Patch, Presented, Record, Selector, Timestamp,
-    Want,
-};
+use crate::record::{CommitOutcome, CreateOutcome, Header, OwnerHash, Patch, Presented, Record, Selector, Timestamp, Want};
 use async_trait::async_trait;
 use redis::{Value, aio::ConnectionLike};
-use std::{fmt, sync::Arc, time::Duration};
+use std::{fmt, sync::Arc};
 
 /// Sessions in Redis (feature `redis`): fast, shared by all instances of an application, expiring by themselves.
 ///
@@ -66,7 +62,6 @@ pub struct RedisStore(Arc<Inner>);
 struct Inner {
     client: Client,
     prefix: String,
-    limit: Duration,
     server: String,
 }
 
@@ -93,7 +88,7 @@ impl RedisStore {
     /// # Errors
     /// [`StoreError::Unavailable`], once awaited, if the address makes no sense or nobody answers there.
     pub fn connect(url: impl AsRef<str>) -> RedisConnect {
-        RedisConnect::to(connect::server(url.as_ref()).map(|info| Target::Place(Place::Server(info))))
+        RedisConnect::to(connect::server(url.as_ref()).map(|info| Target::Place(Place::Server(Box::new(info)))))
     }
 
     /// A store on the primary that Sentinel names for a service. The sentinels are asked again for every new connection, so a
@@ -179,7 +174,7 @@ impl RedisStore {
     /// ```
     #[cfg(feature = "redis-cluster")]
     pub fn from_cluster_connection(connection: redis::cluster_async::ClusterConnection) -> RedisConnect {
-        RedisConnect::to(Ok(Target::GivenCluster(Cluster::given(connection))))
+        RedisConnect::to(Ok(Target::GivenCluster(connection)))
     }
 
     fn key(&self, selector: &Selector) -> String {
@@ -239,7 +234,7 @@ impl SessionStore for RedisStore {
         let lasts = |deadline| fields::lasting(deadline, header.last_seen);
         let owner = header.owner.as_ref().map(|owner| owner.hash);
         #[cfg(feature = "redis-cluster")]
-        if let (Some(owner), Some(_)) = (&owner, self.0.client.cluster()) {
+        if let (Some(owner), Client::Cluster(_)) = (&owner, &self.0.client) {
             self.list(key, owner, lasts(header.absolute_until)).await?;
         }
         let mut call = Self::script(&scripts::CREATE, &self.key(key));
@@ -254,28 +249,13 @@ impl SessionStore for RedisStore {
     }
 
     async fn commit(&self, key: &Selector, patch: &Patch) -> Result<CommitOutcome, StoreError> {
-        let mut listed = String::new();
         #[cfg(feature = "redis-cluster")]
-        if let (Some(OwnerChange::Set(owner)), Some(_)) = (&patch.owner, self.0.client.cluster()) {
-            self.list(key, &owner.hash, listing(patch)).await?;
-            listed = fields::owner_name(&owner.hash);
+        if let Client::Cluster(_) = &self.0.client {
+            return self.commit_in_cluster(key, patch).await;
         }
-        loop {
-            let mut call = Self::script(&scripts::COMMIT, &self.key(key));
-            call.arg(patch.epoch).arg(patch.now.as_millis()).arg(self.here()).arg(&listed);
-            fields::put_patch(&mut call, patch);
-            let Value::Array(answer) = self.call(Effect::Write, &call).await? else {
-                return Err(fields::unexpected("commit"));
-            };
-            match fields::Answer::of(answer) {
-                Some(fields::Answer::Outcome(outcome)) => return Ok(outcome),
-                #[cfg(feature = "redis-cluster")]
-                Some(fields::Answer::ListFirst(owner)) if listed != fields::owner_name(&owner) => {
-                    self.list(key, &owner, listing(patch)).await?;
-                    listed = fields::owner_name(&owner);
-                }
-                _ => return Err(fields::unexpected("commit")),
-            }
+        match self.commit_listed(key, patch, "").await? {
+            Answer::Outcome(outcome) => Ok(outcome),
+            Answer::ListFirst(_) => Err(fields::unexpected("commit")),
         }
     }
 
@@ -285,8 +265,8 @@ impl SessionStore for RedisStore {
 
     async fn by_owner(&self, owner: &OwnerHash) -> Result<Vec<(Selector, Header)>, StoreError> {
         #[cfg(feature = "redis-cluster")]
-        if self.0.client.cluster().is_some() {
-            return self.listed(owner).await;
+        if let Client::Cluster(_) = &self.0.client {
+            return self.by_owner_in_cluster(owner).await;
         }
         let mut call = Self::script(&scripts::BY_OWNER, &self.index(owner));
         call.arg(&fields::HEADER);
@@ -306,8 +286,8 @@ impl SessionStore for RedisStore {
 
     async fn delete_by_owner(&self, owner: &OwnerHash, except: Option<&Selector>) -> Result<u64, StoreError> {
         #[cfg(feature = "redis-cluster")]
-        if self.0.client.cluster().is_some() {
-            return self.delete_listed(owner, except).await;
+        if let Client::Cluster(_) = &self.0.client {
+            return self.delete_by_owner_in_cluster(owner, except).await;
         }
         let mut call = Self::script(&scripts::DELETE_BY_OWNER, &self.index(owner));
         call.arg(except.map(fields::name).unwrap_or_default());
@@ -317,7 +297,7 @@ impl SessionStore for RedisStore {
     /// Redis expires keys by itself, so nobody has to call this: it goes through all keys of the database.
     async fn sweep(&self, now: Timestamp, limit: usize) -> Result<usize, StoreError> {
         #[cfg(feature = "redis-cluster")]
-        if let Some(cluster) = self.0.client.cluster() {
+        if let Client::Cluster(cluster) = &self.0.client {
             return self.sweep_cluster(cluster, now, limit).await;
         }
         let mut swept = 0;
@@ -337,6 +317,18 @@ impl SessionStore for RedisStore {
 }
 
 impl RedisStore {
+    /// Commits to a session that stands in the index of that owner already, if its index lies elsewhere.
+    async fn commit_listed(&self, key: &Selector, patch: &Patch, listed: &str) -> Result<Answer, StoreError> {
+        let mut call = Self::script(&scripts::COMMIT, &self.key(key));
+        call.arg(patch.epoch).arg(patch.now.as_millis()).arg(self.here()).arg(listed);
+        fields::put_patch(&mut call, patch);
+        let answer = match self.call(Effect::Write, &call).await? {
+            Value::Array(answer) => Answer::of(answer),
+            _ => None,
+        };
+        answer.ok_or_else(|| fields::unexpected("commit"))
+    }
+
     /// Deletes a session, if need be only that of an owner. Answers how many.
     async fn remove(&self, key: &Selector, owner: Option<&OwnerHash>) -> Result<u64, StoreError> {
         let mut call = Self::script(&scripts::DELETE, &self.key(key));
@@ -395,87 +387,5 @@ impl Cursor {
         let (cursor, keys): (Vec<u8>, Vec<Vec<u8>>) = redis::from_redis_value(answer).map_err(StoreError::unavailable)?;
         *self = if cursor == b"0" { Self::End } else { Self::At(cursor) };
         Ok(keys)
-    }
-}
-
-/// How long an entry must last for whatever a commit makes of the deadline.
-#[cfg(feature = "redis-cluster")]
-fn listing(patch: &Patch) -> u64 {
-    let latest = match patch.deadlines {
-        Some(Deadlines::Reset { absolute_until, .. }) => absolute_until,
-        _ => patch.now.plus(crate::Lifetime::MAX),
-    };
-    fields::lasting(latest, patch.now)
-}
-
-/// Owners in a cluster, whose index and sessions lie on different nodes.
-#[cfg(feature = "redis-cluster")]
-impl RedisStore {
-    async fn list(&self, key: &Selector, owner: &OwnerHash, lasts: u64) -> Result<(), StoreError> {
-        let mut call = Self::script(&scripts::LIST, &self.index(owner));
-        call.arg(fields::name(key)).arg(lasts);
-        match self.call(Effect::Write, &call).await {
-            // An entry too many does no harm, and the session itself is as it was.
-            Err(StoreError::OutcomeUnknown(cause)) => Err(StoreError::Unavailable(cause)),
-            answer => answer.map(drop),
-        }
-    }
-
-    /// The sessions that an index lists and that are really the owner's.
-    async fn listed(&self, owner: &OwnerHash) -> Result<Vec<(Selector, Header)>, StoreError> {
-        let index = self.index(owner);
-        let answer = self.call(Effect::Read, &Self::script(&scripts::LISTED, &index)).await?;
-        let (now, entries): (u64, Vec<String>) = redis::from_redis_value(answer).map_err(StoreError::unavailable)?;
-        let mut sessions: std::collections::BTreeMap<Selector, Header> = Default::default();
-        let mut dead = Vec::new();
-        for entry in entries {
-            let (name, since) = entry.split_once(':').unwrap_or((&entry, "0"));
-            let Some(key) = fields::selector(name.as_bytes()) else { continue };
-            let mut call = Call::command("HMGET");
-            call.arg(self.session(name)).arg(&fields::HEADER);
-            let Value::Array(header) = self.call(Effect::Read, &call).await? else { return Err(fields::unexpected("list")) };
-            let header = if header.iter().all(|field| *field == Value::Nil) { None } else { fields::header(&key, header) };
-            match header {
-                Some(header) if header.owner.as_ref().is_some_and(|theirs| theirs.hash == *owner) => {
-                    sessions.insert(key, header);
-                }
-                _ if since.parse::<u64>().is_ok_and(|since| now.saturating_sub(since) > cluster::YOUNG) => dead.push(entry),
-                _ => {}
-            }
-        }
-        if !dead.is_empty() {
-            let mut call = Call::command("ZREM");
-            call.arg(index).arg(dead);
-            // Whoever cannot do that now leaves it to the next.
-            let _ = self.call(Effect::Read, &call).await;
-        }
-        Ok(sessions.into_iter().collect())
-    }
-
-    async fn delete_listed(&self, owner: &OwnerHash, except: Option<&Selector>) -> Result<u64, StoreError> {
-        let mut deleted = 0;
-        for (key, _) in self.listed(owner).await? {
-            if Some(&key) != except {
-                deleted += self.remove(&key, Some(owner)).await?;
-            }
-        }
-        Ok(deleted)
-    }
-
-    async fn sweep_cluster(&self, cluster: &Cluster, now: Timestamp, limit: usize) -> Result<usize, StoreError> {
-        let mut swept = 0;
-        for primary in cluster.primaries(self.0.limit).await? {
-            let mut cursor = Cursor::default();
-            while swept < limit
-                && let Some(scan) = cursor.next(&self.0.prefix)
-            {
-                let answer = client::within(self.0.limit, Effect::Read, || cluster.call_at(&primary, &scan)).await?;
-                for key in cursor.advance(answer)? {
-                    // One by one, since each may be in another slot.
-                    swept += self.sweep_keys(&[key], now, limit - swept).await?;
-                }
-            }
-        }
-        Ok(swept)
     }
 }

@@ -22,7 +22,7 @@ use tokio_rustls::TlsConnector;
 
 /// Where the server is.
 pub(super) enum Place {
-    Server(ConnectionInfo),
+    Server(Box<ConnectionInfo>),
     /// Asked anew for every connection, so that a failover is followed.
     Sentinels {
         sentinels: Vec<ConnectionInfo>,
