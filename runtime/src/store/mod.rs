@@ -13,8 +13,12 @@ use std::{error::Error, fmt, sync::Arc};
 mod backend;
 #[cfg(feature = "cookie")]
 mod cookie;
+#[cfg(any(feature = "sqlite", feature = "_server"))]
+mod damage;
 #[cfg(feature = "memory")]
 mod memory;
+#[cfg(feature = "postgres")]
+mod postgres;
 #[cfg(feature = "_server")]
 mod remote;
 #[cfg(feature = "sqlite")]
@@ -31,6 +35,8 @@ pub use self::backend::{ClientSide, IntoBackend, ServerSide};
 pub use self::cookie::CookieStore;
 #[cfg(feature = "memory")]
 pub use self::memory::MemoryStore;
+#[cfg(feature = "postgres")]
+pub use self::postgres::{PostgresBuilder, PostgresStore};
 #[cfg(feature = "sqlite")]
 pub use self::sqlite::{Durability, SqliteStore};
 
