@@ -13,10 +13,14 @@ use std::{error::Error, fmt, sync::Arc};
 mod backend;
 #[cfg(feature = "cookie")]
 mod cookie;
+#[cfg(any(feature = "sqlite", feature = "_server"))]
+mod damage;
 #[cfg(feature = "memory")]
 mod memory;
 #[cfg(feature = "redis")]
 mod redis;
+#[cfg(feature = "postgres")]
+mod postgres;
 #[cfg(feature = "_server")]
 mod remote;
 #[cfg(feature = "sqlite")]
@@ -35,6 +39,8 @@ pub use self::cookie::CookieStore;
 pub use self::memory::MemoryStore;
 #[cfg(feature = "redis")]
 pub use self::redis::{RedisConnect, RedisStore};
+#[cfg(feature = "postgres")]
+pub use self::postgres::{PostgresBuilder, PostgresStore};
 #[cfg(feature = "sqlite")]
 pub use self::sqlite::{Durability, SqliteStore};
 

@@ -1,3 +1,5 @@
-//! Every store on a server, against a real server that the tests start themselves.
+//! Every store on a server, against real servers that the tests start for themselves.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod postgres;
 mod redis;
