@@ -1,5 +1,6 @@
-//! What the tests share: an application to talk to, and stores to run it on.
+//! What the tests share: an application to talk to, stores to run it on, and the servers behind them.
 
 pub mod events;
+pub mod servers;
 pub mod shop;
 pub mod site;

@@ -1,0 +1,411 @@
+//! Redis or Valkey servers of a test's own: one, one that follows another, Sentinel, and a cluster.
+
+use super::{
+    Missing, PATIENCE, Port,
+    process::{Daemon, Launch},
+    template,
+    tls::Identity,
+};
+use rustix::process::Signal;
+use std::{
+    collections::BTreeMap,
+    fs,
+    io::{self, BufRead, BufReader, Write as _},
+    net::{SocketAddr, TcpStream},
+    path::Path,
+    time::{Duration, Instant},
+};
+
+/// A running Redis, which keeps what it acknowledged when it is killed.
+pub struct RedisServer {
+    daemon: Daemon,
+    port: Port,
+    tls: Option<(Port, Identity)>,
+    // The bus of a cluster's node.
+    _bus: Option<Port>,
+}
+
+impl RedisServer {
+    pub async fn start() -> Result<Self, Missing> {
+        Self::with(&[]).await
+    }
+
+    /// A server with these options of its command line besides.
+    pub async fn with(options: &[&str]) -> Result<Self, Missing> {
+        let server = Self::launch(Kind::Plain, options)?;
+        server.ready().await;
+        Ok(server)
+    }
+
+    /// A server whose URL wants TLS. Its plain port serves only this module.
+    pub async fn with_tls(options: &[&str]) -> Result<Self, Missing> {
+        let server = Self::launch(Kind::Tls, options)?;
+        server.ready().await;
+        Ok(server)
+    }
+
+    /// A server that follows another one, and has caught up.
+    pub async fn replica_of(primary: &Self) -> Result<Self, Missing> {
+        let server = Self::with(&["--replicaof", "127.0.0.1", &primary.port.to_string()]).await?;
+        server.daemon.until("it follows its primary", async || server.info("master_link_status").await == "up").await;
+        Ok(server)
+    }
+
+    fn launch(kind: Kind, options: &[&str]) -> Result<Self, Missing> {
+        let missing = Missing { program: "redis-server", package: "redis-server" };
+        let program = super::find(&["redis-server", "valkey-server"]).ok_or(missing)?;
+        let folder = template::folder(None);
+        let port = Port::free();
+        let mut launch = Launch { program, args: Vec::new(), user: None, stop: Signal::TERM, end: Signal::KILL };
+        if kind == Kind::Sentinel {
+            let file = folder.path().join("sentinel.conf");
+            fs::write(&file, options.join("\n")).expect("the folder is ours");
+            launch.push([file.into_os_string(), "--sentinel".into()]);
+        }
+        launch.push(["--port", &port.to_string(), "--bind", "127.0.0.1"]);
+        launch.push(["--dir".into(), folder.path().as_os_str().to_owned()]);
+        if kind != Kind::Sentinel {
+            // A write reaches the log before its reply leaves. The kernel's memory survives the end of the process.
+            launch.push(["--appendonly", "yes", "--appendfsync", "no", "--save", "", "--auto-aof-rewrite-percentage", "0"]);
+            // What a test looks for in the file must be there as it is.
+            launch.push(["--rdbcompression", "no", "--repl-diskless-sync-delay", "0"]);
+        }
+        let tls = (kind == Kind::Tls).then(|| (Port::free(), Identity::new(folder.path(), None)));
+        if let Some((port, Identity { ca, certificate, key })) = &tls {
+            launch.push(["--tls-port", &port.to_string(), "--tls-auth-clients", "no"]);
+            for (option, file) in [("--tls-ca-cert-file", ca), ("--tls-cert-file", certificate), ("--tls-key-file", key)] {
+                launch.push([option.into(), file.as_os_str().to_owned()]);
+            }
+        }
+        let bus = (kind == Kind::Node).then(Port::free);
+        if let Some(bus) = &bus {
+            launch.push(["--cluster-enabled", "yes", "--cluster-port", &bus.to_string(), "--cluster-node-timeout", "1500"]);
+            // A replica takes over however long it has not heard of its primary.
+            launch.push(["--cluster-replica-validity-factor", "0"]);
+        }
+        if kind != Kind::Sentinel {
+            launch.push(options);
+        }
+        Ok(Self { daemon: Daemon::start(launch, folder), port, tls, _bus: bus })
+    }
+
+    async fn ready(&self) {
+        let answers = async || match self.call(&["PING"]).await {
+            Ok(answer) => answer == "PONG" || answer.starts_with("-NOAUTH"),
+            Err(_) => false,
+        };
+        self.daemon.until("it answers", answers).await;
+    }
+
+    /// `redis://127.0.0.1:port`, or `rediss://` with TLS.
+    pub fn url(&self) -> String {
+        let scheme = if self.tls.is_some() { "rediss" } else { "redis" };
+        format!("{scheme}://{}", self.address())
+    }
+
+    /// Where clients connect.
+    pub fn address(&self) -> SocketAddr {
+        self.tls.as_ref().map_or(&self.port, |(port, _)| port).address()
+    }
+
+    /// The certificate that clients of a server with TLS have to trust.
+    pub fn ca_file(&self) -> &Path {
+        &self.tls.as_ref().expect("the server was started with TLS").1.ca
+    }
+
+    /// SIGKILL, as when the machine loses power.
+    pub fn kill(&self) {
+        self.daemon.kill();
+    }
+
+    /// An orderly end.
+    pub async fn stop(&self) {
+        self.daemon.stop().await;
+    }
+
+    /// The same server again, on the same port with the same data, after it was killed or stopped.
+    pub async fn start_again(&self) {
+        self.daemon.start_again();
+        self.ready().await;
+    }
+
+    pub async fn restart(&self) {
+        self.stop().await;
+        self.start_again().await;
+    }
+
+    /// From now on it does not answer, though connections stay and new ones are accepted.
+    pub fn pause(&self) {
+        self.daemon.pause();
+    }
+
+    pub fn resume(&self) {
+        self.daemon.resume();
+    }
+
+    /// Runs a command on a connection of its own. Arrays are one line per element, an absent value is empty, and an error begins with
+    /// a minus.
+    pub async fn command(&self, command: &[&str]) -> String {
+        self.call(command).await.unwrap_or_else(|error| panic!("{command:?}: {error}"))
+    }
+
+    async fn call(&self, command: &[&str]) -> io::Result<String> {
+        let address = self.port.address();
+        let command: Vec<String> = command.iter().map(|it| (*it).to_owned()).collect();
+        tokio::task::spawn_blocking(move || call(address, &command)).await.map_err(io::Error::other)?
+    }
+
+    /// One line of `INFO everything`, such as `used_memory` or `total_net_input_bytes`; empty where there is none of that name.
+    pub async fn info(&self, name: &str) -> String {
+        let info = self.command(&["INFO", "everything"]).await;
+        let value = info.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
+        value.unwrap_or_default().trim_end().to_owned()
+    }
+
+    /// One number of `INFO everything`.
+    pub async fn counter(&self, name: &str) -> u64 {
+        let value = self.info(name).await;
+        value.parse().unwrap_or_else(|_| panic!("{name} is no number of this server: {value:?}"))
+    }
+
+    /// How often each command has run, by its name in lower case; those that scripts call count too.
+    pub async fn calls(&self) -> BTreeMap<String, u64> {
+        let stats = self.command(&["INFO", "commandstats"]).await;
+        let call = |line: &str| {
+            let (name, numbers) = line.strip_prefix("cmdstat_")?.split_once(":calls=")?;
+            Some((name.to_owned(), numbers.split(',').next()?.parse().ok()?))
+        };
+        stats.lines().filter_map(call).collect()
+    }
+
+    /// How many bytes of log there have been; the difference of two says what something cost.
+    pub async fn written_bytes(&self) -> u64 {
+        self.counter("aof_current_size").await
+    }
+
+    /// All that the engine has on disk, snapshot and log, after a snapshot was taken.
+    pub async fn raw_bytes(&self) -> Vec<u8> {
+        assert_eq!(self.command(&["SAVE"]).await, "OK");
+        template::contents(self.daemon.folder())
+    }
+
+    /// Makes a replica a server that takes writes.
+    pub async fn promote(&self) {
+        assert_eq!(self.command(&["REPLICAOF", "NO", "ONE"]).await, "OK");
+    }
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Plain,
+    Tls,
+    Node,
+    Sentinel,
+}
+
+/// A running Sentinel, which alone decides that a primary is down.
+pub struct RedisSentinel(RedisServer);
+
+impl RedisSentinel {
+    /// The name under which it knows the primary.
+    pub const SERVICE: &str = "cloakroom";
+
+    /// A Sentinel that watches a primary and knows its replicas.
+    pub async fn start(primary: &RedisServer) -> Result<Self, Missing> {
+        let service = Self::SERVICE;
+        let options = [
+            format!("sentinel monitor {service} 127.0.0.1 {} 1", primary.port),
+            format!("sentinel down-after-milliseconds {service} 500"),
+            format!("sentinel failover-timeout {service} 5000"),
+        ];
+        let server = RedisServer::launch(Kind::Sentinel, &options.each_ref().map(String::as_str))?;
+        server.ready().await;
+        let sentinel = Self(server);
+        let replicas = primary.counter("connected_slaves").await;
+        let known = format!("slaves={replicas},");
+        let is_known = async || sentinel.0.info("master0").await.contains(&known);
+        sentinel.0.daemon.until("it knows the replicas", is_known).await;
+        Ok(sentinel)
+    }
+
+    /// Its own URL, not the primary's.
+    pub fn url(&self) -> String {
+        self.0.url()
+    }
+
+    pub fn address(&self) -> SocketAddr {
+        self.0.address()
+    }
+
+    /// Where it says the primary is.
+    pub async fn primary(&self) -> SocketAddr {
+        let answer = self.0.command(&["SENTINEL", "GET-MASTER-ADDR-BY-NAME", Self::SERVICE]).await;
+        answer.replace('\n', ":").parse().unwrap_or_else(|_| panic!("no address of a primary: {answer:?}"))
+    }
+
+    /// Waits until it sends clients to another server than that.
+    pub async fn moved_from(&self, primary: &RedisServer) {
+        self.0.daemon.until("another primary", async || self.primary().await != primary.address()).await;
+    }
+
+    pub async fn command(&self, command: &[&str]) -> String {
+        self.0.command(command).await
+    }
+}
+
+/// A running cluster: three primaries, which share all slots, and perhaps a replica of each.
+pub struct RedisCluster {
+    nodes: Vec<RedisServer>,
+}
+
+impl RedisCluster {
+    const PRIMARIES: usize = 3;
+    const SLOTS: usize = 16_384;
+
+    pub async fn start() -> Result<Self, Missing> {
+        Self::of(Self::PRIMARIES).await
+    }
+
+    /// Three primaries with a replica each, which takes over within a few seconds.
+    pub async fn with_replicas() -> Result<Self, Missing> {
+        Self::of(2 * Self::PRIMARIES).await
+    }
+
+    async fn of(count: usize) -> Result<Self, Missing> {
+        let nodes = (0..count).map(|_| RedisServer::launch(Kind::Node, &[])).collect::<Result<Vec<_>, _>>()?;
+        let cluster = Self { nodes };
+        let first = &cluster.nodes[0];
+        for (i, node) in cluster.nodes.iter().enumerate() {
+            node.ready().await;
+            // Different from the start, so that nobody has to give way to somebody else.
+            assert_eq!(node.command(&["CLUSTER", "SET-CONFIG-EPOCH", &(i + 1).to_string()]).await, "OK");
+            if i < Self::PRIMARIES {
+                let slots = [i, i + 1].map(|i| i * Self::SLOTS / Self::PRIMARIES);
+                let (from, to) = (slots[0].to_string(), (slots[1] - 1).to_string());
+                assert_eq!(node.command(&["CLUSTER", "ADDSLOTSRANGE", &from, &to]).await, "OK");
+            }
+            if i > 0 {
+                let (port, bus) = (first.port.to_string(), first.bus());
+                assert_eq!(node.command(&["CLUSTER", "MEET", "127.0.0.1", &port, &bus]).await, "OK");
+            }
+        }
+        for (i, replica) in cluster.nodes.iter().enumerate().skip(Self::PRIMARIES) {
+            let primary = cluster.nodes[i - Self::PRIMARIES].command(&["CLUSTER", "MYID"]).await;
+            let follows = async || replica.command(&["CLUSTER", "REPLICATE", &primary]).await == "OK";
+            replica.daemon.until("it knows its primary", follows).await;
+        }
+        cluster.agreed(&cluster.nodes.iter().collect::<Vec<_>>()).await;
+        for replica in &cluster.nodes[Self::PRIMARIES..] {
+            replica.daemon.until("it follows its primary", async || replica.info("master_link_status").await == "up").await;
+        }
+        Ok(cluster)
+    }
+
+    /// Waits until these nodes take commands for all slots and tell clients the same about them.
+    async fn agreed(&self, nodes: &[&RedisServer]) {
+        let views = async || {
+            let mut first = None;
+            for node in nodes {
+                if !node.command(&["CLUSTER", "INFO"]).await.starts_with("cluster_state:ok") {
+                    return false;
+                }
+                let view = roles(&node.command(&["CLUSTER", "NODES"]).await);
+                if view.len() != self.nodes.len() || *first.get_or_insert_with(|| view.clone()) != view {
+                    return false;
+                }
+            }
+            true
+        };
+        nodes[0].daemon.until("the cluster agrees", views).await;
+    }
+
+    /// All nodes, the primaries first.
+    pub fn nodes(&self) -> &[RedisServer] {
+        &self.nodes
+    }
+
+    /// The URLs of all nodes, the primaries' first.
+    pub fn urls(&self) -> Vec<String> {
+        self.nodes.iter().map(RedisServer::url).collect()
+    }
+
+    /// The node that serves a key.
+    pub async fn owner_of(&self, key: &str) -> &RedisServer {
+        let node = self.nodes.iter().find(|node| node.daemon.id().is_some()).expect("a node runs");
+        let answer = node.command(&["GET", key]).await;
+        match answer.strip_prefix("-MOVED ").and_then(|moved| moved.split(' ').nth(1)) {
+            Some(address) => self.nodes.iter().find(|node| node.address().to_string() == address).expect("a node of ours"),
+            None => node,
+        }
+    }
+
+    /// SIGKILL to a primary, and no return before its replica has taken over and everybody knows.
+    pub async fn fail_over(&self, primary: &RedisServer) {
+        let id = primary.command(&["CLUSTER", "MYID"]).await;
+        primary.kill();
+        let living: Vec<&RedisServer> = self.nodes.iter().filter(|node| node.daemon.id().is_some()).collect();
+        let start = Instant::now();
+        loop {
+            let nodes = living[0].command(&["CLUSTER", "NODES"]).await;
+            // A primary that lost its slots has no more fields after the state of its link.
+            if nodes.lines().any(|line| line.starts_with(&id) && line.contains("fail") && line.split(' ').count() == 8) {
+                break;
+            }
+            assert!(start.elapsed() < PATIENCE, "nobody took over from {id}:\n{nodes}");
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        self.agreed(&living).await;
+    }
+}
+
+impl RedisServer {
+    fn bus(&self) -> String {
+        self._bus.as_ref().map_or_else(String::new, ToString::to_string)
+    }
+}
+
+/// Of every node in the answer to `CLUSTER NODES`: its id, its role, whom it follows, its slots.
+fn roles(nodes: &str) -> Vec<String> {
+    let role = |line: &str| {
+        let fields: Vec<&str> = line.split(' ').collect();
+        let role = fields[2].trim_start_matches("myself,");
+        format!("{} {role} {} {}", fields[0], fields[3], fields[8..].join(" "))
+    };
+    let mut roles: Vec<String> = nodes.lines().filter(|line| line.split(' ').count() >= 8).map(role).collect();
+    roles.sort();
+    roles
+}
+
+/// One command and its answer, by hand: the servers are tested with clients, not with themselves.
+fn call(address: SocketAddr, command: &[String]) -> io::Result<String> {
+    let patience = Duration::from_secs(5);
+    let mut stream = TcpStream::connect_timeout(&address, patience)?;
+    stream.set_read_timeout(Some(patience))?;
+    let mut request = format!("*{}\r\n", command.len());
+    for word in command {
+        request.push_str(&format!("${}\r\n{word}\r\n", word.len()));
+    }
+    stream.write_all(request.as_bytes())?;
+    answer(&mut BufReader::new(stream))
+}
+
+fn answer(from: &mut impl BufRead) -> io::Result<String> {
+    let mut line = String::new();
+    from.read_line(&mut line)?;
+    let line = line.trim_end();
+    let length =
+        || line.get(1..).and_then(|it| it.parse::<i64>().ok()).ok_or_else(|| io::Error::other(format!("no answer: {line:?}")));
+    match line.bytes().next() {
+        Some(b'+' | b':') => Ok(line[1..].to_owned()),
+        Some(b'-') => Ok(line.to_owned()),
+        Some(b'$') => {
+            let Ok(length) = usize::try_from(length()?) else { return Ok(String::new()) };
+            let mut value = vec![0; length + 2];
+            from.read_exact(&mut value)?;
+            value.truncate(length);
+            Ok(String::from_utf8_lossy(&value).into_owned())
+        }
+        Some(b'*') => (0..length()?).map(|_| answer(from)).collect::<io::Result<Vec<_>>>().map(|them| them.join("\n")),
+        _ => Err(io::Error::other(format!("no answer: {line:?}"))),
+    }
+}

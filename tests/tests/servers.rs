@@ -1,0 +1,284 @@
+//! The servers that other tests start: they answer, keep what they acknowledged through a kill, and leave nothing behind.
+
+use cloakroom_tests::{
+    needs,
+    servers::{MySqlServer, PostgresServer, Proxy, RedisCluster, RedisSentinel, RedisServer},
+};
+use std::{
+    io::{Read as _, Write as _},
+    net::{SocketAddr, TcpStream},
+    process::Command,
+    time::{Duration, Instant},
+};
+
+fn is_open(address: SocketAddr) -> bool {
+    TcpStream::connect(address).is_ok()
+}
+
+fn contains(haystack: &[u8], needle: &str) -> bool {
+    haystack.windows(needle.len()).any(|it| it == needle.as_bytes())
+}
+
+#[tokio::test]
+async fn redis_keeps_what_it_acknowledged_when_it_is_killed() {
+    let redis = needs!(RedisServer::start().await);
+    let before = redis.written_bytes().await;
+    assert_eq!(redis.command(&["SET", "coat", "a grey one"]).await, "OK");
+    redis.kill();
+    assert!(!is_open(redis.address()));
+    redis.start_again().await;
+    assert_eq!(redis.command(&["GET", "coat"]).await, "a grey one");
+    assert!(redis.written_bytes().await >= before + 10);
+    assert_eq!(redis.calls().await["get"], 1);
+    assert!(contains(&redis.raw_bytes().await, "a grey one"));
+    redis.restart().await;
+    assert_eq!(redis.command(&["GET", "coat"]).await, "a grey one");
+    let address = redis.address();
+    drop(redis);
+    assert!(!is_open(address));
+}
+
+#[tokio::test]
+async fn postgres_keeps_what_it_committed_when_it_is_killed() {
+    let postgres = needs!(PostgresServer::start().await);
+    postgres.sql("CREATE TABLE coat (colour text, size int); SET ROLE cloakroom; SELECT 1").await;
+    let before = postgres.written_bytes().await;
+    postgres.sql("INSERT INTO coat VALUES ('a grey one', 4)").await;
+    assert!(postgres.written_bytes().await > before);
+    postgres.kill();
+    assert!(!is_open(postgres.address()));
+    postgres.start_again().await;
+    assert_eq!(postgres.sql("SELECT * FROM coat").await, "a grey one\t4");
+    assert!(contains(&postgres.raw_bytes().await, "a grey one"));
+    postgres.restart().await;
+    assert_eq!(postgres.sql("SELECT count(*) FROM coat").await, "1");
+    let address = postgres.address();
+    drop(postgres);
+    assert!(!is_open(address));
+}
+
+#[tokio::test]
+async fn mysql_keeps_what_it_committed_when_it_is_killed() {
+    let mysql = needs!(MySqlServer::start().await);
+    mysql.sql("CREATE TABLE coat (colour text, size int)").await;
+    let before = mysql.written_bytes().await;
+    mysql.sql("INSERT INTO coat VALUES ('a grey one', 4)").await;
+    assert!(mysql.written_bytes().await > before);
+    mysql.kill();
+    assert!(!is_open(mysql.address()));
+    mysql.start_again().await;
+    assert_eq!(mysql.sql("SELECT * FROM coat").await, "a grey one\t4");
+    assert!(contains(&mysql.raw_bytes().await, "a grey one"));
+    mysql.restart().await;
+    assert_eq!(mysql.sql("SELECT count(*) FROM coat").await, "1");
+    let address = mysql.address();
+    drop(mysql);
+    assert!(!is_open(address));
+}
+
+#[tokio::test]
+async fn a_replica_of_redis_follows_until_it_is_promoted() {
+    let primary = needs!(RedisServer::start().await);
+    let replica = needs!(RedisServer::replica_of(&primary).await);
+    primary.command(&["SET", "coat", "grey"]).await;
+    assert_eq!(primary.command(&["WAIT", "1", "5000"]).await, "1");
+    assert_eq!(replica.command(&["GET", "coat"]).await, "grey");
+    assert!(replica.command(&["SET", "coat", "red"]).await.starts_with("-READONLY"));
+    replica.promote().await;
+    assert_eq!(replica.command(&["SET", "coat", "red"]).await, "OK");
+}
+
+#[tokio::test]
+async fn sentinel_says_where_the_primary_has_gone() {
+    let primary = needs!(RedisServer::start().await);
+    let replica = needs!(RedisServer::replica_of(&primary).await);
+    let sentinel = needs!(RedisSentinel::start(&primary).await);
+    assert_eq!(sentinel.primary().await, primary.address());
+    primary.kill();
+    sentinel.moved_from(&primary).await;
+    assert_eq!(sentinel.primary().await, replica.address());
+}
+
+#[tokio::test]
+async fn a_cluster_of_redis_takes_commands_for_every_slot() {
+    let cluster = needs!(RedisCluster::start().await);
+    assert_eq!(cluster.urls().len(), 3);
+    for key in ["a", "b", "c", "d", "e", "f", "g", "h"] {
+        assert_eq!(cluster.owner_of(key).await.command(&["SET", key, "1"]).await, "OK");
+    }
+    let moved = cluster.nodes()[0].command(&["GET", "a"]).await;
+    assert!(moved.starts_with("-MOVED"), "{moved}");
+}
+
+#[tokio::test]
+async fn a_replica_in_a_cluster_takes_over() {
+    let cluster = needs!(RedisCluster::with_replicas().await);
+    let owner = cluster.owner_of("coat").await;
+    owner.command(&["SET", "coat", "grey"]).await;
+    assert_eq!(owner.command(&["WAIT", "1", "5000"]).await, "1");
+    cluster.fail_over(owner).await;
+    let heir = cluster.owner_of("coat").await;
+    assert_ne!(heir.address(), owner.address());
+    assert_eq!(heir.command(&["GET", "coat"]).await, "grey");
+}
+
+#[tokio::test]
+async fn a_standby_of_postgres_reads_until_it_is_promoted() {
+    let primary = needs!(PostgresServer::start().await);
+    primary.sql("CREATE TABLE coat (colour text)").await;
+    let standby = needs!(PostgresServer::standby_of(&primary).await);
+    assert_eq!(standby.sql("SELECT count(*), pg_is_in_recovery() FROM coat").await, "0\tt");
+    primary.kill();
+    standby.promote().await;
+    standby.sql("INSERT INTO coat VALUES ('grey')").await;
+}
+
+#[tokio::test]
+async fn a_paused_server_is_silent_and_goes_on() {
+    let redis = needs!(RedisServer::start().await);
+    redis.pause();
+    let mut stream = TcpStream::connect(redis.address()).unwrap();
+    stream.set_read_timeout(Some(Duration::from_millis(200))).unwrap();
+    stream.write_all(b"PING\r\n").unwrap();
+    let mut answer = [0; 7];
+    stream.read_exact(&mut answer).unwrap_err();
+    redis.resume();
+    stream.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+    stream.read_exact(&mut answer).unwrap();
+    assert_eq!(&answer, b"+PONG\r\n");
+}
+
+#[tokio::test]
+async fn a_pause_stops_the_children_of_postgres_too() {
+    let postgres = needs!(PostgresServer::start().await);
+    let asking = postgres.sql("SELECT pg_sleep(0.5), 'awake'");
+    let meanwhile = async {
+        tokio::time::sleep(Duration::from_millis(200)).await;
+        let start = Instant::now();
+        postgres.pause();
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        postgres.resume();
+        start
+    };
+    let answer = async { (asking.await, Instant::now()) };
+    let ((answer, answered), paused) = tokio::join!(answer, meanwhile);
+    assert_eq!(answer, "\tawake");
+    assert!(answered - paused >= Duration::from_secs(1), "it answered while it was paused");
+}
+
+#[tokio::test]
+async fn redis_speaks_tls_under_a_certificate_of_its_authority() {
+    let redis = needs!(RedisServer::with_tls(&[]).await);
+    let cli = |ca: &std::path::Path| {
+        let mut cli = Command::new("redis-cli");
+        cli.args(["-u", &redis.url(), "--cacert"]).arg(ca).arg("PING");
+        String::from_utf8(cli.output().expect("redis-cli comes with redis-server").stdout).unwrap()
+    };
+    assert_eq!(cli(redis.ca_file()), "PONG\n");
+    let stranger = needs!(RedisServer::with_tls(&[]).await);
+    assert_eq!(cli(stranger.ca_file()), "");
+}
+
+#[tokio::test]
+async fn postgres_speaks_only_tls_where_it_was_asked_to() {
+    let postgres = needs!(PostgresServer::with_tls(&[]).await);
+    assert_eq!(postgres.sql("SELECT ssl FROM pg_stat_ssl WHERE pid = pg_backend_pid()").await, "t");
+    assert!(std::fs::read_to_string(postgres.ca_file()).unwrap().starts_with("-----BEGIN CERTIFICATE"));
+}
+
+#[tokio::test]
+async fn mysql_speaks_only_tls_where_it_was_asked_to() {
+    let mysql = needs!(MySqlServer::with_tls(&[]).await);
+    assert!(mysql.sql("SHOW STATUS LIKE 'Ssl_version'").await.starts_with("Ssl_version\tTLSv1"));
+    assert!(std::fs::read_to_string(mysql.ca_file()).unwrap().starts_with("-----BEGIN CERTIFICATE"));
+}
+
+/// One PING on a connection that there is.
+fn ping(stream: &mut TcpStream) -> std::io::Result<()> {
+    stream.write_all(b"PING\r\n")?;
+    stream.read_exact(&mut [0; 7])
+}
+
+/// Runs what blocks beside the proxy's tasks.
+async fn aside<T: Send + 'static>(run: impl FnOnce() -> T + Send + 'static) -> T {
+    tokio::task::spawn_blocking(run).await.unwrap()
+}
+
+async fn connect(proxy: &Proxy) -> std::io::Result<TcpStream> {
+    let address = proxy.address();
+    aside(move || {
+        let stream = TcpStream::connect(address)?;
+        stream.set_read_timeout(Some(Duration::from_millis(300)))?;
+        Ok(stream)
+    })
+    .await
+}
+
+#[tokio::test]
+async fn a_proxy_counts_bytes_and_round_trips() {
+    let redis = needs!(RedisServer::start().await);
+    let proxy = Proxy::before(redis.address()).await;
+    assert_eq!(proxy.url_like(&redis.url()), format!("redis://{}", proxy.address()));
+    let mut stream = connect(&proxy).await.unwrap();
+    let start = proxy.counts();
+    let mut stream = aside(move || {
+        ping(&mut stream).unwrap();
+        ping(&mut stream).unwrap();
+        stream
+    })
+    .await;
+    let cost = proxy.counts() - start;
+    assert_eq!((cost.sent, cost.received, cost.round_trips), (12, 14, 2));
+    aside(move || {
+        stream.write_all(b"PING\r\nPING\r\n").unwrap();
+        stream.read_exact(&mut [0; 14]).unwrap();
+    })
+    .await;
+    let cost = proxy.counts() - start;
+    assert_eq!((cost.sent, cost.received, cost.round_trips), (24, 28, 3), "a pipeline is one round trip");
+    assert_eq!(proxy.counts().connections, 1);
+}
+
+#[tokio::test]
+async fn a_proxy_cuts_refuses_and_stalls() {
+    let redis = needs!(RedisServer::start().await);
+    let proxy = Proxy::before(redis.address()).await;
+    let mut stream = connect(&proxy).await.unwrap();
+    stream = aside(move || ping(&mut stream).map(|()| stream)).await.unwrap();
+    proxy.refuse().await;
+    connect(&proxy).await.unwrap_err();
+    stream = aside(move || ping(&mut stream).map(|()| stream)).await.unwrap();
+    proxy.cut();
+    aside(move || ping(&mut stream)).await.unwrap_err();
+    proxy.allow().await;
+    proxy.stall();
+    let mut stream = connect(&proxy).await.unwrap();
+    let (mut stream, silence) = aside(move || (stream.try_clone().unwrap(), ping(&mut stream))).await;
+    assert_eq!(silence.unwrap_err().kind(), std::io::ErrorKind::WouldBlock);
+    proxy.flow();
+    aside(move || stream.read_exact(&mut [0; 7])).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_lost_reply_was_acted_on_and_a_lost_request_was_not() {
+    let redis = needs!(RedisServer::start().await);
+    let proxy = Proxy::before(redis.address()).await;
+    let incr = async |key: &'static str| {
+        let mut stream = connect(&proxy).await.unwrap();
+        aside(move || {
+            stream.write_all(format!("INCR {key}\r\n").as_bytes())?;
+            stream.read_exact(&mut [0; 4])
+        })
+        .await
+    };
+    proxy.drop_reply_of_next_request();
+    incr("applied").await.unwrap_err();
+    assert!(proxy.has_struck());
+    proxy.drop_next_request_with("unapplied");
+    incr("other").await.unwrap();
+    assert!(!proxy.has_struck());
+    incr("unapplied").await.unwrap_err();
+    assert!(proxy.has_struck());
+    incr("applied").await.unwrap();
+    assert_eq!(redis.command(&["MGET", "applied", "unapplied", "other"]).await, "2\n\n1");
+}
