@@ -15,6 +15,8 @@ mod backend;
 mod cookie;
 #[cfg(feature = "memory")]
 mod memory;
+#[cfg(feature = "mysql")]
+mod mysql;
 #[cfg(feature = "_server")]
 mod remote;
 #[cfg(feature = "sqlite")]
@@ -31,6 +33,8 @@ pub use self::backend::{ClientSide, IntoBackend, ServerSide};
 pub use self::cookie::CookieStore;
 #[cfg(feature = "memory")]
 pub use self::memory::MemoryStore;
+#[cfg(feature = "mysql")]
+pub use self::mysql::{ConnectMySql, MySqlStore};
 #[cfg(feature = "sqlite")]
 pub use self::sqlite::{Durability, SqliteStore};
 

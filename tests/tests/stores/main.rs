@@ -1,0 +1,3 @@
+//! Stores on real servers that the tests start for themselves.
+
+mod mysql;
