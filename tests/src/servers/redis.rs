@@ -21,8 +21,8 @@ pub struct RedisServer {
     daemon: Daemon,
     port: Port,
     tls: Option<(Port, Identity)>,
-    // The bus of a cluster's node.
-    _bus: Option<Port>,
+    /// Where the nodes of a cluster talk to each other.
+    bus: Option<Port>,
 }
 
 impl RedisServer {
@@ -86,7 +86,7 @@ impl RedisServer {
         if kind != Kind::Sentinel {
             launch.push(options);
         }
-        Ok(Self { daemon: Daemon::start(launch, folder), port, tls, _bus: bus })
+        Ok(Self { daemon: Daemon::start(launch, folder), port, tls, bus })
     }
 
     async fn ready(&self) {
@@ -189,6 +189,12 @@ impl RedisServer {
         template::contents(self.daemon.folder())
     }
 
+    /// Waits until this replica has all that its primary has written by now. `WAIT` would know only of writes of its own connection.
+    pub async fn caught_up_with(&self, primary: &Self) {
+        let written = primary.counter("master_repl_offset").await;
+        self.daemon.until("it has caught up", async || self.counter("slave_repl_offset").await >= written).await;
+    }
+
     /// Makes a replica a server that takes writes.
     pub async fn promote(&self) {
         assert_eq!(self.command(&["REPLICAOF", "NO", "ONE"]).await, "OK");
@@ -285,7 +291,7 @@ impl RedisCluster {
                 assert_eq!(node.command(&["CLUSTER", "ADDSLOTSRANGE", &from, &to]).await, "OK");
             }
             if i > 0 {
-                let (port, bus) = (first.port.to_string(), first.bus());
+                let [port, bus] = [Some(&first.port), first.bus.as_ref()].map(|it| it.map(Port::to_string).unwrap_or_default());
                 assert_eq!(node.command(&["CLUSTER", "MEET", "127.0.0.1", &port, &bus]).await, "OK");
             }
         }
@@ -339,6 +345,12 @@ impl RedisCluster {
         }
     }
 
+    /// The node that was made the replica of one of the first three.
+    pub fn replica_of(&self, primary: &RedisServer) -> &RedisServer {
+        let primary = self.nodes.iter().position(|node| node.address() == primary.address()).expect("a node of ours");
+        self.nodes.get(primary + Self::PRIMARIES).expect("the cluster was started with replicas")
+    }
+
     /// SIGKILL to a primary, and no return before its replica has taken over and everybody knows.
     pub async fn fail_over(&self, primary: &RedisServer) {
         let id = primary.command(&["CLUSTER", "MYID"]).await;
@@ -355,12 +367,6 @@ impl RedisCluster {
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
         self.agreed(&living).await;
-    }
-}
-
-impl RedisServer {
-    fn bus(&self) -> String {
-        self._bus.as_ref().map_or_else(String::new, ToString::to_string)
     }
 }
 
