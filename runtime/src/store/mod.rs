@@ -21,6 +21,8 @@ mod memory;
 mod redis;
 #[cfg(feature = "postgres")]
 mod postgres;
+#[cfg(feature = "mysql")]
+mod mysql;
 #[cfg(feature = "_server")]
 mod remote;
 #[cfg(feature = "sqlite")]
@@ -41,6 +43,8 @@ pub use self::memory::MemoryStore;
 pub use self::redis::{RedisConnect, RedisStore};
 #[cfg(feature = "postgres")]
 pub use self::postgres::{PostgresBuilder, PostgresStore};
+#[cfg(feature = "mysql")]
+pub use self::mysql::{ConnectMySql, MySqlStore};
 #[cfg(feature = "sqlite")]
 pub use self::sqlite::{Durability, SqliteStore};
 

@@ -1,5 +1,6 @@
 //! Every store on a server, against real servers that the tests start for themselves.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod mysql;
 mod postgres;
 mod redis;

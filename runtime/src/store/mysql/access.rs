@@ -1,0 +1,286 @@
+//! Connections of a pool, what became of a batch on one of them, and what a server's errors mean.
+
+use crate::store::{
+    StoreError,
+    remote::{Breaker, CONNECT_LIMIT, Effect},
+    sweeping::jittered,
+};
+use mysql_async::{Conn, Error, Pool, Row, ServerError, prelude::Queryable};
+use std::{
+    pin::pin,
+    sync::Arc,
+    task::{Context, Waker},
+    time::Duration,
+};
+use tokio::{
+    sync::{Semaphore, SemaphorePermit},
+    time::{Instant, timeout, timeout_at},
+};
+
+/// How long a transaction that lost a deadlock waits before it is made again.
+const AFTER_DEADLOCK: Duration = Duration::from_millis(4);
+
+/// The way to a server.
+pub(super) struct Access {
+    pool: Pool,
+    breaker: Arc<Breaker>,
+    limit: Duration,
+    /// As many as the pool has connections, if it is ours alone: whoever has one waits for nobody but the server.
+    turns: Option<Semaphore>,
+}
+
+/// What a server says of one statement.
+pub(super) struct Answer {
+    pub(super) rows: Vec<Row>,
+    /// What the statement has made of `LAST_INSERT_ID()`, if it did.
+    pub(super) insert_id: Option<u64>,
+}
+
+impl Access {
+    /// A pool that nobody else uses.
+    pub(super) fn own(pool: Pool, connections: usize, limit: Duration) -> Self {
+        Self { pool, breaker: Arc::default(), limit, turns: Some(Semaphore::new(connections)) }
+    }
+
+    pub(super) fn shared(pool: Pool, limit: Duration) -> Self {
+        Self { pool, breaker: Arc::default(), limit, turns: None }
+    }
+
+    /// Makes sure that there is a server, and that it lets us in.
+    pub(super) async fn check(&self) -> Result<(), StoreError> {
+        self.lease(Instant::now() + CONNECT_LIMIT).await.map(Lease::keep)
+    }
+
+    /// Sends a batch and answers what each statement said.
+    pub(super) async fn run(&self, effect: Effect, batch: &str) -> Result<Vec<Answer>, StoreError> {
+        self.attempt(effect, batch).await?.map_err(|refusal| StoreError::unavailable(explained(&refusal)))
+    }
+
+    /// The same; the inner error is a refusal that has left nothing behind.
+    pub(super) async fn attempt(&self, effect: Effect, batch: &str) -> Result<Result<Vec<Answer>, ServerError>, StoreError> {
+        let deadline = Instant::now() + self.limit;
+        let mut reads_left = if effect == Effect::Read { 2 } else { 1 };
+        loop {
+            let mut lease = self.lease(deadline).await?;
+            match lease.ask(effect, deadline, self.limit, batch).await {
+                Ok(answers) => {
+                    lease.keep();
+                    return Ok(Ok(answers));
+                }
+                Err(Failure::Refused(refusal)) => {
+                    lease.roll_back(deadline).await;
+                    if !is_worth_another_try(&refusal) {
+                        return Ok(Err(refusal));
+                    }
+                    let pause = jittered(AFTER_DEADLOCK);
+                    if Instant::now() + pause >= deadline {
+                        return Ok(Err(refusal));
+                    }
+                    tokio::time::sleep(pause).await;
+                }
+                Err(Failure::Broken(_)) if reads_left > 1 => reads_left -= 1,
+                Err(Failure::Broken(error) | Failure::Final(error)) => return Err(error),
+            }
+        }
+    }
+
+    /// A connection for several batches in a row.
+    pub(super) async fn lease(&self, deadline: Instant) -> Result<Lease<'_>, StoreError> {
+        let none = |why: String| StoreError::unavailable(why);
+        let pass = self.breaker.pass()?;
+        let turn = match &self.turns {
+            None => None,
+            Some(turns) => match timeout_at(deadline, turns.acquire()).await {
+                Ok(turn) => turn.ok(),
+                Err(_) => return Err(none(format!("all connections were busy for {:?}; see .connections(n)", self.limit))),
+            },
+        };
+        self.breaker.still(pass)?;
+        let mut getting = Box::pin(self.pool.get_conn());
+        match timeout_at(deadline, &mut getting).await {
+            Ok(got) => {
+                let mut conn = settled(&self.breaker, got)?;
+                // Nothing of what we do outlasts a transaction, so there is nothing to reset for whoever comes next.
+                conn.reset_connection(false);
+                Ok(Lease { conn: Some(conn), _turn: turn })
+            }
+            Err(_) => {
+                if turn.is_some() {
+                    // It is being opened, and the next request may as well find it open.
+                    let breaker = Arc::clone(&self.breaker);
+                    tokio::spawn(async move {
+                        match timeout(CONNECT_LIMIT, getting).await {
+                            Ok(got) => drop(settled(&breaker, got)),
+                            Err(_) => breaker.failed(&format!("no connection within {CONNECT_LIMIT:?}")),
+                        }
+                    });
+                }
+                Err(none(format!("no connection within {:?}", self.limit)))
+            }
+        }
+    }
+
+    pub(super) fn limit(&self) -> Duration {
+        self.limit
+    }
+}
+
+fn settled(breaker: &Breaker, got: Result<Conn, Error>) -> Result<Conn, StoreError> {
+    match got {
+        Ok(conn) => {
+            breaker.worked();
+            Ok(conn)
+        }
+        Err(error) => {
+            let why = explained_error(&error);
+            breaker.failed(&why);
+            Err(StoreError::unavailable(why))
+        }
+    }
+}
+
+/// A connection taken from the pool. Unless it is given back, it is closed, and the server undoes what was not committed.
+pub(super) struct Lease<'a> {
+    conn: Option<Conn>,
+    _turn: Option<SemaphorePermit<'a>>,
+}
+
+/// Why a batch was not answered.
+pub(super) enum Failure {
+    /// The server said no. The connection is good; a transaction may be open there.
+    Refused(ServerError),
+    /// The connection was lost.
+    Broken(StoreError),
+    /// Another try would end the same way, or come too late.
+    Final(StoreError),
+}
+
+impl Failure {
+    /// What it is where nobody tries again.
+    pub(super) fn into_error(self) -> StoreError {
+        match self {
+            Self::Refused(refusal) => StoreError::unavailable(explained(&refusal)),
+            Self::Broken(error) | Self::Final(error) => error,
+        }
+    }
+}
+
+impl Lease<'_> {
+    pub(super) async fn ask(
+        &mut self,
+        effect: Effect,
+        deadline: Instant,
+        limit: Duration,
+        batch: &str,
+    ) -> Result<Vec<Answer>, Failure> {
+        let Some(conn) = &mut self.conn else {
+            return Err(Failure::Final(StoreError::unavailable("the connection was given back")));
+        };
+        let error = match timeout_at(deadline, answers(conn, batch)).await {
+            Ok(Ok(answers)) => return Ok(answers),
+            Ok(Err(Error::Server(refusal))) if is_unfit(&refusal) => {
+                self.conn.take().into_iter().for_each(close);
+                return Err(Failure::Final(StoreError::unavailable(explained(&refusal))));
+            }
+            Ok(Err(Error::Server(refusal))) => return Err(Failure::Refused(refusal)),
+            Ok(Err(error)) => error,
+            Err(_) => return Err(Failure::Final(effect.lost(format!("no answer within {limit:?}")))),
+        };
+        let why = explained_error(&error);
+        // The client has refused to send it.
+        if why.contains(TOO_LARGE) {
+            Err(Failure::Final(StoreError::unavailable(why)))
+        } else {
+            Err(Failure::Broken(effect.lost(why)))
+        }
+    }
+
+    /// Gives the connection back without a transaction, or not at all.
+    async fn roll_back(mut self, deadline: Instant) {
+        if let Some(conn) = &mut self.conn
+            && let Ok(Ok(())) = timeout_at(deadline, conn.query_drop("ROLLBACK")).await
+        {
+            self.keep();
+        }
+    }
+
+    pub(super) fn keep(mut self) {
+        drop(self.conn.take());
+    }
+}
+
+impl Drop for Lease<'_> {
+    fn drop(&mut self) {
+        if let Some(conn) = self.conn.take() {
+            close(conn);
+        }
+    }
+}
+
+/// Closes a connection without waiting for anything, whatever goes on there. Dropped as it is, the pool would wait for the rest of
+/// the answers and then hand it out with an open transaction.
+fn close(conn: Conn) {
+    // The first step marks it as closed. What is left of it, a farewell to the server, may be lost.
+    let _ = pin!(conn.disconnect()).as_mut().poll(&mut Context::from_waker(Waker::noop()));
+}
+
+async fn answers(conn: &mut Conn, batch: &str) -> Result<Vec<Answer>, Error> {
+    let mut result = conn.query_iter(batch).await?;
+    let mut answers = Vec::new();
+    while result.columns().is_some() {
+        let insert_id = result.last_insert_id();
+        answers.push(Answer { rows: result.collect().await?, insert_id });
+    }
+    // Says if a statement has failed; those after it were not run.
+    result.drop_result().await?;
+    Ok(answers)
+}
+
+/// What the client says of a statement that is too large.
+const TOO_LARGE: &str = "max_allowed_packet";
+
+/// Deadlocks, lock waits that took too long, and the conflicts of a cluster that commits optimistically: it was undone, and may go
+/// well now.
+fn is_worth_another_try(refusal: &ServerError) -> bool {
+    matches!(refusal.code, 1020 | 1205 | 1213)
+}
+
+pub(super) fn is_duplicate(refusal: &ServerError) -> bool {
+    refusal.code == 1062
+}
+
+pub(super) fn is_missing_table(refusal: &ServerError) -> bool {
+    refusal.code == 1146
+}
+
+/// The server will go on saying no, as a replica, on its way down or outside its cluster; another connection may find a better one.
+fn is_unfit(refusal: &ServerError) -> bool {
+    matches!(refusal.code, 1047 | 1053 | 1290 | 1792 | 1836 | 1927 | 3100)
+}
+
+/// A server's error and what to do about it.
+pub(super) fn explained(refusal: &ServerError) -> String {
+    let advice = match refusal.code {
+        1040 | 1203 | 1226 => "; lower .connections(n), or raise the server's max_connections",
+        1044 | 1142 => "; grant SELECT, INSERT, UPDATE and DELETE on the session tables to this user, and CREATE to migrate()",
+        1045 | 1698 => "; check user and password in the URL, where special characters are percent-encoded",
+        1049 => "; create the database first, or give another one in the URL",
+        1054 | 1146 => "; call MySqlStore::migrate() once, or run the SQL that MySqlStore::schema() gives",
+        1153 => "; set the server's max_allowed_packet to 16M or more",
+        1665 => "; set the server's binlog_format to ROW or MIXED",
+        _ => "",
+    };
+    format!("{} (error {}){advice}", refusal.message, refusal.code)
+}
+
+fn explained_error(error: &Error) -> String {
+    match error {
+        Error::Server(refusal) => explained(refusal),
+        // What it holds besides its text may be what somebody stored.
+        other => {
+            let text = other.to_string();
+            let advice = if text.contains(TOO_LARGE) { "; set the server's max_allowed_packet to 16M or more" } else { "" };
+            format!("{text}{advice}")
+        }
+    }
+}

@@ -1,0 +1,195 @@
+//! Connecting: what may be configured, and what a connection is told before its first use.
+
+use super::{MySqlStore, access::Access, statements::Tables};
+use crate::store::{StoreError, remote::LIMIT};
+use mysql_async::{Opts, OptsBuilder, Pool, PoolConstraints, SslOpts};
+use std::{
+    fmt,
+    future::{Future, IntoFuture},
+    pin::Pin,
+    time::Duration,
+};
+
+/// How many connections are opened at most.
+const CONNECTIONS: usize = 8;
+
+/// What [`MySqlStore::connect`] answers: await it, or configure it first.
+///
+/// ```no_run
+/// use cloakroom::store::MySqlStore;
+/// use std::time::Duration;
+///
+/// # async fn example() -> Result<(), cloakroom::store::StoreError> {
+/// let store = MySqlStore::connect("mysql://shop:secret@db.internal/shop")
+///     .timeout(Duration::from_millis(300))
+///     .connections(16)
+///     .await?;
+/// # let _ = store;
+/// # Ok(())
+/// # }
+/// ```
+#[must_use = "nothing is connected before this is awaited"]
+pub struct ConnectMySql {
+    url: String,
+    limit: Duration,
+    connections: usize,
+    tables: Result<Tables, String>,
+}
+
+impl ConnectMySql {
+    pub(super) fn new(url: &str) -> Self {
+        Self { url: url.to_owned(), limit: LIMIT, connections: CONNECTIONS, tables: Ok(Tables::default()) }
+    }
+
+    /// How long one operation may take, waiting for a connection included, before the request is answered 503. *Default*: 800 ms.
+    /// Raise it where the server is far away.
+    ///
+    /// ```no_run
+    /// # use cloakroom::store::MySqlStore;
+    /// # async fn example() -> Result<(), cloakroom::store::StoreError> {
+    /// let store = MySqlStore::connect("mysql://localhost/shop").timeout(std::time::Duration::from_secs(2)).await?;
+    /// # let _ = store;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn timeout(mut self, limit: Duration) -> Self {
+        self.limit = limit;
+        self
+    }
+
+    /// How many connections there are at most; each is opened when it is first needed. *Default*: 8. A connection carries one
+    /// request at a time, about a millisecond each, so raise it where requests are told that all were busy, and lower it
+    /// where many processes share a server: `max_connections` counts them all.
+    ///
+    /// ```no_run
+    /// # use cloakroom::store::MySqlStore;
+    /// # async fn example() -> Result<(), cloakroom::store::StoreError> {
+    /// let store = MySqlStore::connect("mysql://localhost/shop").connections(32).await?;
+    /// # let _ = store;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn connections(mut self, most: usize) -> Self {
+        self.connections = most.max(1);
+        self
+    }
+
+    /// What the tables' names begin with. *Default*: `cloakroom_`. Set it to keep the sessions of two applications apart in one
+    /// database.
+    ///
+    /// ```no_run
+    /// # use cloakroom::store::MySqlStore;
+    /// # async fn example() -> Result<(), cloakroom::store::StoreError> {
+    /// let store = MySqlStore::connect("mysql://localhost/shop").table_prefix("admin_sessions_").await?;
+    /// # let _ = store;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn table_prefix(mut self, prefix: &str) -> Self {
+        self.tables = Tables::with_prefix(prefix);
+        self
+    }
+}
+
+impl fmt::Debug for ConnectMySql {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // Without the URL, which holds a password.
+        f.debug_struct("ConnectMySql")
+            .field("timeout", &self.limit)
+            .field("connections", &self.connections)
+            .finish_non_exhaustive()
+    }
+}
+
+impl IntoFuture for ConnectMySql {
+    type Output = Result<MySqlStore, StoreError>;
+    type IntoFuture = Pin<Box<dyn Future<Output = Self::Output> + Send>>;
+
+    fn into_future(self) -> Self::IntoFuture {
+        Box::pin(async move {
+            let tables = self.tables.map_err(StoreError::unavailable)?;
+            let opts = options(&self.url, self.connections, self.limit).await?;
+            let place = format!("{}:{}", opts.ip_or_hostname(), opts.tcp_port());
+            let access = Access::own(Pool::new(opts), self.connections, self.limit);
+            access.check().await?;
+            Ok(MySqlStore::new(access, tables, place))
+        })
+    }
+}
+
+/// The parameter of a URL that names a file of trusted certificates, called as in the clients of the server itself.
+const CA: &str = "ssl-ca";
+
+async fn options(url: &str, connections: usize, limit: Duration) -> Result<Opts, StoreError> {
+    let (url, ca) = without_ca(url);
+    let refuse = |what: String| StoreError::unavailable(format!("{what}; give mysql://user:password@host:3306/database"));
+    let opts = Opts::from_url(&url).map_err(|error| refuse(error.to_string()))?;
+    if opts.db_name().is_none() {
+        return Err(refuse("the URL names no database".to_owned()));
+    }
+    let pool = opts.pool_opts().clone().with_reset_connection(false);
+    let pool = match PoolConstraints::new(connections, connections) {
+        Some(all) => pool.with_constraints(all),
+        None => pool,
+    };
+    let ssl = match (opts.ssl_opts().cloned(), ca) {
+        (None, None) => None,
+        (ssl, ca) => Some(trusting(ssl.unwrap_or_default(), ca).await?),
+    };
+    let mut builder =
+        OptsBuilder::from_opts(opts).pool_opts(pool).ssl_opts(ssl).stmt_cache_size(0).setup(vec![settings(limit)]);
+    // By default, a server that looks local is asked for its socket, and whatever listens there is used instead.
+    if !url.contains("prefer_socket=") {
+        builder = builder.prefer_socket(false);
+    }
+    Ok(builder.into())
+}
+
+/// What each connection is told. The server gives up a wait for a lock about when we do, though not before a second. READ COMMITTED
+/// locks rows and no gaps between them, so that sessions do not get into each other's way.
+fn settings(limit: Duration) -> String {
+    format!(
+        "SET SESSION autocommit = 1, sql_mode = 'STRICT_ALL_TABLES,NO_ENGINE_SUBSTITUTION', innodb_lock_wait_timeout = {}; \
+         SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED",
+        limit.as_secs().max(1)
+    )
+}
+
+/// A URL without our own parameter, which the client does not know.
+fn without_ca(url: &str) -> (String, Option<String>) {
+    let Some((place, query)) = url.split_once('?') else { return (url.to_owned(), None) };
+    let (mut ca, mut rest) = (None, Vec::new());
+    for parameter in query.split('&') {
+        match parameter.split_once('=') {
+            Some((CA, path)) => ca = Some(path.to_owned()),
+            _ => rest.push(parameter),
+        }
+    }
+    let url = if rest.is_empty() { place.to_owned() } else { format!("{place}?{}", rest.join("&")) };
+    (url, ca)
+}
+
+/// TLS that trusts a file's certificates, or else those of the operating system.
+async fn trusting(ssl: SslOpts, ca: Option<String>) -> Result<SslOpts, StoreError> {
+    // Where the program's other crates want several providers, rustls has no default and would panic.
+    if rustls::crypto::CryptoProvider::get_default().is_none() {
+        // An error says that somebody else was first.
+        drop(rustls::crypto::ring::default_provider().install_default());
+    }
+    let roots = match ca {
+        Some(path) => {
+            let pem = tokio::task::spawn_blocking({
+                let path = path.clone();
+                move || std::fs::read(path)
+            });
+            let pem = pem.await.map_err(std::io::Error::other).and_then(|read| read);
+            vec![pem.map_err(|error| StoreError::unavailable(format!("{CA}: {path} cannot be read: {error}")))?.into()]
+        }
+        None => {
+            let found =
+                tokio::task::spawn_blocking(rustls_native_certs::load_native_certs).await.map_err(StoreError::unavailable)?;
+            found.certs.into_iter().map(|root| root.to_vec().into()).collect()
+        }
+    };
+    Ok(ssl.with_root_certs(roots).with_disable_built_in_roots(true))
+}

@@ -1,0 +1,196 @@
+//! Sessions in MySQL or MariaDB: a row for the header, a row for each cell, and every operation one batch of statements.
+mod access;
+mod connect;
+mod rows;
+mod statements;
+
+pub use self::connect::ConnectMySql;
+
+use self::{
+    access::{Access, Answer},
+    statements::{Batch, Tables},
+};
+use super::{
+    SessionStore, StoreError,
+    remote::{Effect, LIMIT, Sweeper},
+};
+use crate::record::{CommitOutcome, CreateOutcome, Header, OwnerHash, Patch, Presented, Record, Selector, Timestamp, Want};
+use async_trait::async_trait;
+use mysql_async::Pool;
+use std::{fmt, sync::Arc, time::Duration};
+use tokio::time::Instant;
+
+/// The version of the tables that this build reads and writes.
+const VERSION: u64 = 1;
+
+/// How long a step of a sweep or a migration may take: nobody waits for it.
+const UNHURRIED: Duration = Duration::from_secs(30);
+
+/// Sessions in MySQL or MariaDB (feature `mysql`).
+///
+/// ```no_run
+/// use cloakroom::{SessionLayer, store::MySqlStore};
+///
+/// # async fn example() -> Result<(), cloakroom::store::StoreError> {
+/// let store = MySqlStore::connect("mysql://shop:secret@db.internal/shop").await?;
+/// store.migrate().await?;
+/// let sessions = SessionLayer::new(store);
+/// # let _ = sessions;
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone)]
+pub struct MySqlStore(Arc<Inner>);
+
+struct Inner {
+    shared: Arc<Shared>,
+    sweeper: Sweeper,
+}
+
+struct Shared {
+    access: Access,
+    tables: Tables,
+    place: String,
+}
+
+impl MySqlStore {
+    /// Connects.
+    pub fn connect(url: &str) -> ConnectMySql {
+        ConnectMySql::new(url)
+    }
+
+    /// Uses a pool.
+    pub fn from_pool(pool: Pool) -> Self {
+        Self::new(Access::shared(pool, LIMIT), Tables::default(), "a pool of the application".to_owned())
+    }
+
+    fn new(access: Access, tables: Tables, place: String) -> Self {
+        let shared = Arc::new(Shared { access, tables, place });
+        let sweeping = Arc::clone(&shared);
+        let sweeper = Sweeper::start(format!("{}", shared.place), move |before, limit| {
+            let shared = Arc::clone(&sweeping);
+            async move { shared.sweep(before, limit).await }
+        });
+        Self(Arc::new(Inner { shared, sweeper }))
+    }
+
+    /// Creates the tables where they are not.
+    pub async fn migrate(&self) -> Result<(), StoreError> {
+        let Shared { access, tables, .. } = &*self.0.shared;
+        let newest = match access.attempt(Effect::Read, &tables.version()).await? {
+            Ok(answers) => answers.into_iter().next().and_then(|answer| rows::number::<u64>(answer.rows)),
+            Err(refusal) if access::is_missing_table(&refusal) => None,
+            Err(refusal) => return Err(StoreError::unavailable(access::explained(&refusal))),
+        };
+        match newest {
+            Some(found) if found > VERSION => {
+                return Err(StoreError::unavailable(format!(
+                    "the session tables have version {found} and this build of cloakroom knows version {VERSION}; upgrade cloakroom, \
+                     or give another table prefix"
+                )));
+            }
+            Some(VERSION) => return Ok(()),
+            Some(_) | None => {}
+        }
+        let deadline = Instant::now() + UNHURRIED;
+        let mut lease = access.lease(deadline).await?;
+        lease.ask(Effect::Write, deadline, UNHURRIED, &tables.create_all()).await.map_err(access::Failure::into_error)?;
+        lease.keep();
+        Ok(())
+    }
+}
+
+impl fmt::Debug for MySqlStore {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("MySqlStore").field("place", &self.0.shared.place).finish_non_exhaustive()
+    }
+}
+
+impl Shared {
+    async fn write(&self, batch: &Batch) -> Result<Vec<Answer>, StoreError> {
+        self.access.run(Effect::Write, batch.text()).await
+    }
+
+    async fn sweep(&self, now: Timestamp, limit: usize) -> Result<usize, StoreError> {
+        self.delete_all(&self.tables.lock_expired(now, limit), UNHURRIED).await
+    }
+
+    /// Deletes the records that a batch locks; two round trips.
+    async fn delete_all(&self, lock: &Batch, limit: Duration) -> Result<usize, StoreError> {
+        let deadline = Instant::now() + limit;
+        let mut lease = self.access.lease(deadline).await?;
+        // What is not committed when the connection is lost is undone.
+        let locked = lease.ask(Effect::Read, deadline, limit, lock.text()).await.map_err(access::Failure::into_error)?;
+        let keys = rows::selectors(locked.into_iter().next_back().map(|answer| answer.rows).unwrap_or_default())?;
+        let delete = self.tables.delete_locked(&keys);
+        lease.ask(Effect::Write, deadline, limit, delete.text()).await.map_err(access::Failure::into_error)?;
+        lease.keep();
+        Ok(keys.len())
+    }
+}
+
+#[async_trait]
+impl SessionStore for MySqlStore {
+    async fn load(&self, key: &Selector, presented: &Presented, want: &Want<'_>) -> Result<Option<Arc<Record>>, StoreError> {
+        self.0.sweeper.note(presented.now);
+        let shared = &self.0.shared;
+        let answers = shared.access.run(Effect::Read, &shared.tables.load(key, want)).await?;
+        Ok(answers.into_iter().next().and_then(|answer| rows::record(key, answer.rows)).map(Arc::new))
+    }
+
+    async fn create(&self, key: &Selector, record: Record) -> Result<CreateOutcome, StoreError> {
+        self.0.sweeper.note(record.header.last_seen);
+        let shared = &self.0.shared;
+        match shared.access.attempt(Effect::Write, shared.tables.create(key, &record).text()).await? {
+            Ok(_) => Ok(CreateOutcome::Created),
+            Err(refusal) if access::is_duplicate(&refusal) => Ok(CreateOutcome::Exists),
+            Err(refusal) => Err(StoreError::unavailable(access::explained(&refusal))),
+        }
+    }
+
+    async fn commit(&self, key: &Selector, patch: &Patch) -> Result<CommitOutcome, StoreError> {
+        self.0.sweeper.note(patch.now);
+        let shared = &self.0.shared;
+        let commit = shared.tables.commit(key, patch);
+        let mut answers = shared.write(&commit.batch).await?;
+        let mut rows = |at: usize| answers.get_mut(at).map(|answer| std::mem::take(&mut answer.rows)).unwrap_or_default();
+        let lives = commit.locked.map(|at| rows::number::<u8>(rows(at)));
+        let cells = commit.guarded.map(|at| rows::cells(rows(at)));
+        Ok(match (answers.get(commit.updated).and_then(|answer| answer.insert_id), lives, cells) {
+            (Some(revision), renews, _) => CommitOutcome::Committed {
+                revision,
+                rotated: patch.rotation.is_some() && renews.is_none_or(|it| it == Some(1)),
+            },
+            (None, Some(Some(_)), Some(cells)) => CommitOutcome::Conflict { cells },
+            (None, ..) => CommitOutcome::Gone,
+        })
+    }
+
+    async fn delete(&self, key: &Selector) -> Result<(), StoreError> {
+        self.0.shared.write(&self.0.shared.tables.delete(key)).await.map(drop)
+    }
+
+    async fn by_owner(&self, owner: &OwnerHash) -> Result<Vec<(Selector, Header)>, StoreError> {
+        let shared = &self.0.shared;
+        let answers = shared.access.run(Effect::Read, &shared.tables.by_owner(owner)).await?;
+        Ok(answers.into_iter().next().map(|answer| rows::headers(answer.rows)).unwrap_or_default())
+    }
+
+    async fn delete_by_owner(&self, owner: &OwnerHash, except: Option<&Selector>) -> Result<u64, StoreError> {
+        let shared = &self.0.shared;
+        let deleted = shared.delete_all(&shared.tables.lock_owned(owner, except), shared.access.limit()).await?;
+        Ok(deleted as u64)
+    }
+
+    async fn sweep(&self, now: Timestamp, limit: usize) -> Result<usize, StoreError> {
+        let mut swept = 0;
+        loop {
+            let batch = super::sweeping::AT_ONCE.min(limit - swept);
+            let removed = self.0.shared.sweep(now, batch).await?;
+            swept += removed;
+            if removed < batch || swept == limit {
+                return Ok(swept);
+            }
+        }
+    }
+}

@@ -1,0 +1,161 @@
+//! What rows say, whatever is in them.
+
+use super::statements::state;
+use crate::{
+    record::{
+        Cell, CellBody, CellKey, CodecId, Content, Header, Owner, OwnerHash, Payload, Previous, PreviousState, Record,
+        SecretHash, Selector, Shape, Timestamp, WrappedKey,
+    },
+    store::StoreError,
+};
+use mysql_async::{Row, Value};
+use std::{fmt, str::FromStr};
+
+/// The record of a load's rows: one with a header, which has no name, and one for each cell.
+pub(super) fn record(key: &Selector, rows: Vec<Row>) -> Option<Record> {
+    let (mut header, mut cells) = (None, Vec::with_capacity(rows.len()));
+    for row in rows {
+        let mut columns = Columns::of(row);
+        match (columns.bytes(), columns.bytes()) {
+            (Some(name), Some(body)) => cells.extend(columns.number().ok().flatten().map(|stamp| cell(&name, stamp, &body))),
+            _ => header = readable(key, columns.header()),
+        }
+    }
+    Some(Record::new(header?, cells.into_iter().collect()))
+}
+
+/// The cells of rows of name, stamp and body.
+pub(super) fn cells(rows: Vec<Row>) -> Vec<Cell> {
+    let read = |row| {
+        let mut columns = Columns::of(row);
+        let name = columns.bytes()?;
+        let stamp = columns.number().ok()??;
+        Some(cell(&name, stamp, &columns.bytes()?))
+    };
+    rows.into_iter().filter_map(read).collect()
+}
+
+/// The headers of rows that begin with the selector.
+pub(super) fn headers(rows: Vec<Row>) -> Vec<(Selector, Header)> {
+    let read = |row| {
+        let mut columns = Columns::of(row);
+        let key = Selector::from_bytes(columns.array().ok()??);
+        Some((key, readable(&key, columns.header())?))
+    };
+    rows.into_iter().filter_map(read).collect()
+}
+
+/// The selectors of rows that have nothing else.
+pub(super) fn selectors(rows: Vec<Row>) -> Result<Vec<Selector>, StoreError> {
+    let read = |row| Columns::of(row).required(Columns::array).map(Selector::from_bytes);
+    rows.into_iter().map(read).collect::<Result<_, _>>().map_err(|error| StoreError::unavailable(error.to_string()))
+}
+
+/// The number that is all of an answer.
+pub(super) fn number<T: FromStr>(rows: Vec<Row>) -> Option<T> {
+    Columns::of(rows.into_iter().next()?).number().ok().flatten()
+}
+
+/// A header nobody can read opens no session, so it counts as absent; its row stays until its deadline.
+fn readable(key: &Selector, header: Result<Header, Unreadable>) -> Option<Header> {
+    header
+        .inspect_err(|error| {
+            tracing::warn!(target: "cloakroom", session = %key.handle(), %error, "the stored header of a session is unreadable; it counts as absent");
+        })
+        .ok()
+}
+
+/// A body nobody can read becomes a value of codec 0, which does not exist: whoever decodes the field finds it undecodable and
+/// resets its schema, as for any other damage, and the bytes stay where they are.
+fn cell(name: &[u8], stamp: u64, body: &[u8]) -> Cell {
+    let body = CellBody::decode(body).unwrap_or_else(|_| {
+        let payload = Payload::from(body);
+        CellBody::new(Content::Value { codec: CodecId::from_u8(0), shape: Shape::OPAQUE, sealed: false, payload })
+    });
+    Cell::new(CellKey::from(&*String::from_utf8_lossy(name)), stamp, body)
+}
+
+/// A column that does not hold what it should.
+#[derive(Debug)]
+struct Unreadable(&'static str);
+
+impl fmt::Display for Unreadable {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "the session's row holds {}", self.0)
+    }
+}
+
+/// The columns of a row, from the first to the last. In text, which is how a batch is answered, all values are bytes.
+struct Columns(std::vec::IntoIter<Option<Value>>);
+
+impl Columns {
+    fn of(row: Row) -> Self {
+        Self(row.unwrap_raw().into_iter())
+    }
+
+    fn bytes(&mut self) -> Option<Vec<u8>> {
+        match self.0.next().flatten() {
+            Some(Value::Bytes(bytes)) => Some(bytes),
+            _ => None,
+        }
+    }
+
+    fn number<T: FromStr>(&mut self) -> Result<Option<T>, Unreadable> {
+        let Some(bytes) = self.bytes() else { return Ok(None) };
+        let number = std::str::from_utf8(&bytes).ok().and_then(|text| text.parse().ok());
+        number.map(Some).ok_or(Unreadable("a number out of its range"))
+    }
+
+    fn array<const N: usize>(&mut self) -> Result<Option<[u8; N]>, Unreadable> {
+        let Some(bytes) = self.bytes() else { return Ok(None) };
+        bytes.try_into().map(Some).map_err(|_| Unreadable("bytes of another length than they have to have"))
+    }
+
+    fn text(&mut self) -> Result<Option<String>, Unreadable> {
+        let Some(bytes) = self.bytes() else { return Ok(None) };
+        String::from_utf8(bytes).map(Some).map_err(|_| Unreadable("a text that is not UTF-8"))
+    }
+
+    fn instant(&mut self) -> Result<Option<Timestamp>, Unreadable> {
+        Ok(self.number()?.map(Timestamp::from_millis))
+    }
+
+    fn required<T>(&mut self, read: impl FnOnce(&mut Self) -> Result<Option<T>, Unreadable>) -> Result<T, Unreadable> {
+        read(self)?.ok_or(Unreadable("NULL where there has to be a value"))
+    }
+
+    fn header(&mut self) -> Result<Header, Unreadable> {
+        let revision = self.required(Self::number)?;
+        let epoch = self.required(Self::number)?;
+        let created = self.required(Self::instant)?;
+        let last_seen = self.required(Self::instant)?;
+        let idle_until = self.required(Self::instant)?;
+        let absolute_until = self.required(Self::instant)?;
+        let secret_hash = SecretHash::from_bytes(self.required(Self::array)?);
+        let wrapped_key = WrappedKey::from_bytes(self.required(Self::array)?);
+        let mut header = Header::new(secret_hash, wrapped_key, created, idle_until, absolute_until);
+        (header.revision, header.epoch, header.last_seen) = (revision, epoch, last_seen);
+        header.previous = match (self.array()?, self.array()?, self.number::<u8>()?, self.instant()?) {
+            (None, None, None, None) => None,
+            (Some(secret), Some(key), Some(stored), Some(since)) => Some(Previous {
+                secret_hash: SecretHash::from_bytes(secret),
+                wrapped_key: WrappedKey::from_bytes(key),
+                state: [PreviousState::Pending, PreviousState::Superseded, PreviousState::Revoked]
+                    .into_iter()
+                    .find(|known| state(*known) == stored)
+                    .ok_or(Unreadable("an unknown state of the previous secret"))?,
+                since,
+            }),
+            _ => return Err(Unreadable("half a previous secret")),
+        };
+        header.owner = match (self.array()?, self.text()?) {
+            (None, None) => None,
+            (Some(hash), Some(schema)) => Some(Owner { schema: schema.into(), hash: OwnerHash::from_bytes(hash) }),
+            _ => return Err(Unreadable("half an owner")),
+        };
+        header.authenticated_at = self.instant()?;
+        header.persistent = self.required(Self::number::<u8>)? != 0;
+        header.label = self.text()?.map(Into::into);
+        Ok(header)
+    }
+}
