@@ -5,7 +5,13 @@ use crate::{
     shop::House,
 };
 use cloakroom::store::{MemoryStore, MySqlStore, PostgresStore, RedisStore, SessionStore, SqliteStore};
-use std::{str::FromStr, sync::Arc};
+use std::{str::FromStr, sync::Arc, time::Duration};
+
+/// How long a store waits for an answer unless it is told otherwise.
+pub const USUAL: Duration = Duration::from_millis(800);
+
+/// For tests that are about something else than time, and may share their machine.
+pub const PATIENT: Duration = Duration::from_secs(20);
 
 /// What the records of a store lie in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,10 +32,10 @@ impl Engine {
     pub async fn start(self) -> Result<Running, Missing> {
         let server = Server::start(self).await?;
         let addresses = server.addresses();
-        Ok(Running { engine: self, store: self.open(&addresses).await, addresses, server, proxy: None })
+        Ok(Running { engine: self, store: self.open(&addresses, PATIENT).await, addresses, server, proxy: None })
     }
 
-    /// The same with a [`Proxy`] between the store and its server.
+    /// The same with a [`Proxy`] between the store and its server, and the store's usual limit for an answer.
     ///
     /// # Errors
     /// If this machine lacks the server.
@@ -42,25 +48,25 @@ impl Engine {
             _ => panic!("{self:?} is not reached over one address"),
         };
         let proxy = Proxy::before(address).await;
-        let store = self.open(&[proxy.url_like(&direct)]).await;
+        let store = self.open(&[proxy.url_like(&direct)], USUAL).await;
         Ok(Running { engine: self, store, addresses: vec![direct], server, proxy: Some(proxy) })
     }
 
     /// A store over connections of its own.
-    pub async fn open(self, addresses: &[String]) -> Arc<dyn SessionStore> {
+    pub async fn open(self, addresses: &[String], limit: Duration) -> Arc<dyn SessionStore> {
         let first = || addresses.first().expect("an address").as_str();
         match self {
             Self::Memory => Arc::new(MemoryStore::new()),
             Self::Sqlite => Arc::new(SqliteStore::open(first()).await.expect("the database opens")),
-            Self::Redis => Arc::new(RedisStore::connect(first()).await.expect("redis answers")),
-            Self::RedisCluster => Arc::new(RedisStore::cluster(addresses).await.expect("the cluster answers")),
+            Self::Redis => Arc::new(RedisStore::connect(first()).timeout(limit).await.expect("redis answers")),
+            Self::RedisCluster => Arc::new(RedisStore::cluster(addresses).timeout(limit).await.expect("the cluster answers")),
             Self::Postgres => {
-                let store = PostgresStore::connect(first()).await.expect("postgres answers");
+                let store = PostgresStore::connect(first()).timeout(limit).await.expect("postgres answers");
                 store.migrate().await.expect("the tables are made");
                 Arc::new(store)
             }
             Self::MySql => {
-                let store = MySqlStore::connect(first()).await.expect("mysql answers");
+                let store = MySqlStore::connect(first()).timeout(limit).await.expect("mysql answers");
                 store.migrate().await.expect("the tables are made");
                 Arc::new(store)
             }
@@ -187,7 +193,7 @@ impl Running {
     pub async fn another(&self) -> Arc<dyn SessionStore> {
         match self.engine {
             Engine::Memory => Arc::clone(&self.store),
-            engine => engine.open(&self.addresses).await,
+            engine => engine.open(&self.addresses, PATIENT).await,
         }
     }
 }

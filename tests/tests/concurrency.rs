@@ -192,6 +192,13 @@ async fn at_its_commit<S: SessionStore + Clone>(
     (gate, request)
 }
 
+/// Opens a gate once so many requests stand before it.
+async fn opens_for(requests: usize, gate: &Gate) {
+    let all = tokio::time::timeout(Duration::from_secs(60), gate.reached_by(requests)).await;
+    all.unwrap_or_else(|_| panic!("fewer than {requests} requests came to their commit"));
+    gate.open();
+}
+
 async fn all_at_once(browser: &Browser, uris: impl Iterator<Item = String>) -> Vec<TestResponse> {
     let mut requests = JoinSet::new();
     for uri in uris {
@@ -207,10 +214,7 @@ async fn sixteen_requests_that_each_change_another_field_all_survive(running: Ru
     // A barrier after the loads: every request has loaded revision 1 before the first one commits.
     let gate = Gate::new();
     house.faults().always(Operation::Commit, Fault::HoldBefore(gate.clone()));
-    let opener = async {
-        gate.reached_by(16).await;
-        gate.open();
-    };
+    let opener = opens_for(16, &gate);
     let (responses, ()) = tokio::join!(all_at_once(&browser, (0..16).map(|at| format!("/field/{at}"))), opener);
     assert!(responses.iter().all(|response| response.status() == 200 && effect(response) == Effect::Nothing));
     assert_eq!(browser.get("/fields").await.text(), "[1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16]");
@@ -223,10 +227,7 @@ async fn sixteen_increments_add_up_exactly(running: Running) {
     let browser = begun(&house).await;
     let gate = Gate::new();
     house.faults().always(Operation::Commit, Fault::HoldBefore(gate.clone()));
-    let opener = async {
-        gate.reached_by(16).await;
-        gate.open();
-    };
+    let opener = opens_for(16, &gate);
     let (responses, ()) = tokio::join!(all_at_once(&browser, (1..=16).map(|by| format!("/views/{by}"))), opener);
     assert!(responses.iter().all(|response| response.status() == 200));
     assert_eq!(browser.get("/").await.text(), r#"146 0 0 0 {"x"} "#);
@@ -386,10 +387,7 @@ async fn r8_of_two_rotations_exactly_one_wins(running: Running) {
     let browser = begun(&house).await;
     let gate = Gate::new();
     house.faults().always(Operation::Commit, Fault::HoldBefore(gate.clone()));
-    let opener = async {
-        gate.reached_by(2).await;
-        gate.open();
-    };
+    let opener = opens_for(2, &gate);
     let (a, b, ()) = tokio::join!(spawn(&browser, "/rotate/1"), spawn(&browser, "/rotate/2"), opener);
     let (a, b) = (a.unwrap(), b.unwrap());
     let (winner, loser, value) = if a.status() == 200 { (a, b, 1) } else { (b, a, 2) };

@@ -50,11 +50,11 @@ struct Visited {
     ballast: String,
 }
 
-fn latest(_: &BTreeMap<u32, u64>, mine: &BTreeMap<u32, u64>, theirs: &BTreeMap<u32, u64>) -> BTreeMap<u32, u64> {
-    let mut all = theirs.clone();
+fn latest(_: BTreeMap<u32, u64>, mine: BTreeMap<u32, u64>, theirs: BTreeMap<u32, u64>) -> BTreeMap<u32, u64> {
+    let mut all = theirs;
     for (client, number) in mine {
-        let known = all.entry(*client).or_default();
-        *known = (*known).max(*number);
+        let known = all.entry(client).or_default();
+        *known = (*known).max(number);
     }
     all
 }

@@ -17,12 +17,12 @@ mod cookie;
 mod damage;
 #[cfg(feature = "memory")]
 mod memory;
-#[cfg(feature = "redis")]
-mod redis;
-#[cfg(feature = "postgres")]
-mod postgres;
 #[cfg(feature = "mysql")]
 mod mysql;
+#[cfg(feature = "postgres")]
+mod postgres;
+#[cfg(feature = "redis")]
+mod redis;
 #[cfg(feature = "_server")]
 mod remote;
 #[cfg(feature = "sqlite")]
@@ -39,12 +39,12 @@ pub use self::backend::{ClientSide, IntoBackend, ServerSide};
 pub use self::cookie::CookieStore;
 #[cfg(feature = "memory")]
 pub use self::memory::MemoryStore;
-#[cfg(feature = "redis")]
-pub use self::redis::{RedisConnect, RedisStore};
-#[cfg(feature = "postgres")]
-pub use self::postgres::{PostgresBuilder, PostgresStore};
 #[cfg(feature = "mysql")]
 pub use self::mysql::{ConnectMySql, MySqlStore};
+#[cfg(feature = "postgres")]
+pub use self::postgres::{PostgresBuilder, PostgresStore};
+#[cfg(feature = "redis")]
+pub use self::redis::{RedisConnect, RedisStore};
 #[cfg(feature = "sqlite")]
 pub use self::sqlite::{Durability, SqliteStore};
 

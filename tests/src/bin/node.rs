@@ -12,7 +12,7 @@ use cloakroom::{
     SessionData, SessionLayer, TypedSession,
     testing::{Fault, FaultStore, Gate, Operation},
 };
-use cloakroom_tests::engines::Engine;
+use cloakroom_tests::engines::{Engine, PATIENT};
 use std::error::Error;
 
 #[derive(SessionData)]
@@ -27,7 +27,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let mut arguments = std::env::args().skip(1);
     let manner = arguments.next().ok_or("keep or hold?")?;
     let engine: Engine = arguments.next().ok_or("which engine?")?.parse()?;
-    let store = FaultStore::new(engine.open(&arguments.collect::<Vec<_>>()).await);
+    let store = FaultStore::new(engine.open(&arguments.collect::<Vec<_>>(), PATIENT).await);
     if manner == "hold" {
         let gate = Gate::new();
         for operation in [Operation::Create, Operation::Commit, Operation::Delete] {
