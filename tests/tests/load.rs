@@ -5,6 +5,7 @@
 use axum::{
     Router,
     extract::Path,
+    response::IntoResponse,
     routing::{get, post},
 };
 use cloakroom::{SessionData, SessionLayer, TypedSession, testing::TestClient};
@@ -88,6 +89,7 @@ fn routes() -> Router {
 /// What one client was told.
 #[derive(Default)]
 struct Told {
+    client: u32,
     requests: u64,
     failed: u64,
     /// Acknowledged increments per session, and those whose outcome nobody knows.
@@ -98,7 +100,11 @@ struct Told {
 
 async fn every_acknowledged_write_of_sixty_four_clients_is_in_the_store_afterwards(running: Running) {
     let _alone = ALONE.lock().await;
-    let app = routes().layer(SessionLayer::new(Arc::clone(&running.store)));
+    let sessions = SessionLayer::new(Arc::clone(&running.store)).on_error(|error, _| {
+        println!("failed: {error}");
+        error.status().into_response()
+    });
+    let app = routes().layer(sessions);
     let mut begun = JoinSet::new();
     for _ in 0..8 {
         let app = app.clone();
@@ -136,8 +142,9 @@ async fn every_acknowledged_write_of_sixty_four_clients_is_in_the_store_afterwar
         let (sure, perhaps) =
             told.iter().filter_map(|told| told.views.get(&at)).fold((0, 0), |sum, of| (sum.0 + of.0, sum.1 + of.1));
         assert!((sure..=sure + perhaps).contains(&views), "session {at}: {sure} increments acknowledged, {views} stored");
-        for (client, told) in told.iter().enumerate() {
-            let stored = seen.get(&(client as u32)).copied().unwrap_or(0);
+        for told in &told {
+            let client = told.client;
+            let stored = seen.get(&client).copied().unwrap_or(0);
             let acknowledged = told.seen.get(&at).copied().unwrap_or(0);
             assert!(stored >= acknowledged, "session {at}, client {client}: {acknowledged} acknowledged, {stored} stored");
         }
@@ -146,7 +153,7 @@ async fn every_acknowledged_write_of_sixty_four_clients_is_in_the_store_afterwar
 
 async fn client(number: u32, app: Router, tokens: Arc<[String]>, until: Instant) -> Told {
     let mut dice = Dice::new(&format!("client {number}"));
-    let mut told = Told::default();
+    let mut told = Told { client: number, ..Told::default() };
     while Instant::now() < until {
         let range = if dice.below(4) == 0 { POPULAR } else { tokens.len() as u64 };
         let at = dice.below(range) as usize;
