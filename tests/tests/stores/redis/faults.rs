@@ -44,6 +44,9 @@ async fn a_server_that_was_killed_and_came_back_serves_on_and_nothing_acknowledg
     for round in 0..3u8 {
         let revision = committed(store.commit(&key(1), &patch(&[put("shop/a", &[round])])).await.unwrap());
         server.kill();
+        // The end of the connection may not have come in yet, and then nobody knows what became of this.
+        let first = store.commit(&key(1), &patch(&[put("shop/b", b"lost")])).await;
+        assert!(first.is_err());
         for _ in 0..20 {
             let start = Instant::now();
             let lost = store.commit(&key(1), &patch(&[put("shop/b", b"lost")])).await;
@@ -169,10 +172,8 @@ async fn a_server_that_cannot_save_refuses_writes_and_lets_everybody_read() {
     let store = store(&server).await;
     store.create(&key(1), record(&[put("shop/a", b"1")])).await.unwrap();
     // A folder in the place of the snapshot's file.
-    let folder = tempfile::tempdir().unwrap();
-    std::fs::create_dir(folder.path().join("dump.rdb")).unwrap();
-    std::fs::write(folder.path().join("dump.rdb/full"), "").unwrap();
-    server.command(&["CONFIG", "SET", "dir", folder.path().to_str().unwrap()]).await;
+    let folder = server.command(&["CONFIG", "GET", "dir"]).await.lines().nth(1).unwrap().to_owned();
+    std::fs::create_dir_all(format!("{folder}/dump.rdb/full")).unwrap();
     server.command(&["BGSAVE"]).await;
     eventually(async || (server.info("rdb_last_bgsave_status").await == "err").then_some(())).await;
     let refused = store.commit(&key(1), &patch(&[put("shop/a", b"2")])).await;

@@ -92,7 +92,8 @@ async fn what_lies_in_the_server_holds_no_token() {
     let server = needs!(RedisServer::start().await);
     let store = store(&server).await;
     let site = Site::on(store);
-    site.send("/visit", &[]).await;
+    let response = site.browser.post("/visit").await;
+    assert_eq!(response.status(), 200, "{}", response.text());
     let token = site.token();
     let raw = server.raw_bytes().await;
     let holds = |part: &[u8]| raw.windows(part.len()).any(|it| it == part);
