@@ -5,9 +5,9 @@ use cloakroom_tests::{
     servers::{MySqlServer, PostgresServer, Proxy, RedisCluster, RedisSentinel, RedisServer},
 };
 use std::{
-    io::{Read as _, Write as _},
+    io::{BufRead as _, BufReader, Read as _, Write as _},
     net::{SocketAddr, TcpStream},
-    process::Command,
+    process::{Command, Stdio},
     time::{Duration, Instant},
 };
 
@@ -41,7 +41,7 @@ async fn redis_keeps_what_it_acknowledged_when_it_is_killed() {
 #[tokio::test]
 async fn postgres_keeps_what_it_committed_when_it_is_killed() {
     let postgres = needs!(PostgresServer::start().await);
-    postgres.sql("CREATE TABLE coat (colour text, size int); SET ROLE cloakroom; SELECT 1").await;
+    postgres.sql("CREATE TABLE coat (colour text, size int)").await;
     let before = postgres.written_bytes().await;
     postgres.sql("INSERT INTO coat VALUES ('a grey one', 4)").await;
     assert!(postgres.written_bytes().await > before);
@@ -81,7 +81,7 @@ async fn a_replica_of_redis_follows_until_it_is_promoted() {
     let primary = needs!(RedisServer::start().await);
     let replica = needs!(RedisServer::replica_of(&primary).await);
     primary.command(&["SET", "coat", "grey"]).await;
-    assert_eq!(primary.command(&["WAIT", "1", "5000"]).await, "1");
+    replica.caught_up_with(&primary).await;
     assert_eq!(replica.command(&["GET", "coat"]).await, "grey");
     assert!(replica.command(&["SET", "coat", "red"]).await.starts_with("-READONLY"));
     replica.promote().await;
@@ -115,10 +115,10 @@ async fn a_replica_in_a_cluster_takes_over() {
     let cluster = needs!(RedisCluster::with_replicas().await);
     let owner = cluster.owner_of("coat").await;
     owner.command(&["SET", "coat", "grey"]).await;
-    assert_eq!(owner.command(&["WAIT", "1", "5000"]).await, "1");
+    cluster.replica_of(owner).caught_up_with(owner).await;
     cluster.fail_over(owner).await;
     let heir = cluster.owner_of("coat").await;
-    assert_ne!(heir.address(), owner.address());
+    assert_eq!(heir.address(), cluster.replica_of(owner).address());
     assert_eq!(heir.command(&["GET", "coat"]).await, "grey");
 }
 
@@ -182,6 +182,7 @@ async fn redis_speaks_tls_under_a_certificate_of_its_authority() {
 #[tokio::test]
 async fn postgres_speaks_only_tls_where_it_was_asked_to() {
     let postgres = needs!(PostgresServer::with_tls(&[]).await);
+    assert_eq!(postgres.sql("SELECT DISTINCT type FROM pg_hba_file_rules").await, "hostssl");
     assert_eq!(postgres.sql("SELECT ssl FROM pg_stat_ssl WHERE pid = pg_backend_pid()").await, "t");
     assert!(std::fs::read_to_string(postgres.ca_file()).unwrap().starts_with("-----BEGIN CERTIFICATE"));
 }
@@ -189,8 +190,57 @@ async fn postgres_speaks_only_tls_where_it_was_asked_to() {
 #[tokio::test]
 async fn mysql_speaks_only_tls_where_it_was_asked_to() {
     let mysql = needs!(MySqlServer::with_tls(&[]).await);
+    assert_eq!(mysql.sql("SELECT @@require_secure_transport").await, "1");
     assert!(mysql.sql("SHOW STATUS LIKE 'Ssl_version'").await.starts_with("Ssl_version\tTLSv1"));
     assert!(std::fs::read_to_string(mysql.ca_file()).unwrap().starts_with("-----BEGIN CERTIFICATE"));
+}
+
+/// Set where a test has started itself a second time, to see from outside how it ends.
+const INNER: &str = "CLOAKROOM_INNER_TEST";
+
+/// A test of this file as a process of its own.
+fn inner(test: &str) -> Command {
+    let mut command = Command::new(std::env::current_exe().unwrap());
+    command.args(["--exact", test, "--nocapture"]).env(INNER, "1");
+    command
+}
+
+#[tokio::test]
+async fn a_missing_server_skips_the_test_by_name() {
+    if std::env::var_os(INNER).is_some() {
+        let () = needs!(Err("there is no such server"));
+        panic!("the test went on");
+    }
+    let file = tempfile::NamedTempFile::new().unwrap();
+    let status = inner("a_missing_server_skips_the_test_by_name").env("CLOAKROOM_SKIPPED_TESTS", file.path()).status().unwrap();
+    assert!(status.success());
+    let expected = "servers::a_missing_server_skips_the_test_by_name: there is no such server\n";
+    assert_eq!(std::fs::read_to_string(file.path()).unwrap(), expected);
+}
+
+#[tokio::test]
+async fn the_servers_of_a_test_that_is_killed_go_with_it() {
+    let redis = needs!(RedisServer::start().await);
+    let postgres = needs!(PostgresServer::start().await);
+    let mysql = needs!(MySqlServer::start().await);
+    if std::env::var_os(INNER).is_some() {
+        postgres.pause();
+        println!("victim {} {} {}", redis.address(), postgres.address(), mysql.address());
+        std::future::pending::<()>().await;
+    }
+    drop((redis, postgres, mysql));
+    let mut victim = inner("the_servers_of_a_test_that_is_killed_go_with_it").stdout(Stdio::piped()).spawn().unwrap();
+    let lines = BufReader::new(victim.stdout.take().unwrap()).lines();
+    let line = lines.map_while(Result::ok).find_map(|line| line.split_once("victim ").map(|(_, it)| it.to_owned())).unwrap();
+    let addresses: Vec<SocketAddr> = line.split(' ').map(|it| it.parse().unwrap()).collect();
+    assert!(addresses.iter().all(|it| is_open(*it)));
+    victim.kill().unwrap();
+    victim.wait().unwrap();
+    let start = Instant::now();
+    while addresses.iter().any(|it| is_open(*it)) {
+        assert!(start.elapsed() < Duration::from_secs(10), "a server of {addresses:?} is left");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
 }
 
 /// One PING on a connection that there is.
@@ -230,12 +280,16 @@ async fn a_proxy_counts_bytes_and_round_trips() {
     let cost = proxy.counts() - start;
     assert_eq!((cost.sent, cost.received, cost.round_trips), (12, 14, 2));
     aside(move || {
-        stream.write_all(b"PING\r\nPING\r\n").unwrap();
+        stream.set_nodelay(true).unwrap();
+        stream.write_all(b"PI").unwrap();
+        std::thread::sleep(Duration::from_millis(50));
+        stream.write_all(b"NG\r\nPING\r\n").unwrap();
         stream.read_exact(&mut [0; 14]).unwrap();
     })
     .await;
     let cost = proxy.counts() - start;
-    assert_eq!((cost.sent, cost.received, cost.round_trips), (24, 28, 3), "a pipeline is one round trip");
+    let expected = (24, 28, 3);
+    assert_eq!((cost.sent, cost.received, cost.round_trips), expected, "a pipeline in pieces is one round trip");
     assert_eq!(proxy.counts().connections, 1);
 }
 

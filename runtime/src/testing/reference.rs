@@ -7,7 +7,7 @@ use crate::{
 };
 use async_trait::async_trait;
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, HashMap, HashSet},
     sync::{Arc, Mutex},
 };
 
@@ -29,6 +29,7 @@ pub(crate) enum Quirk {
     SweepsWithoutLimit,
     ForgetsOwners,
     KeepsOwnersOfTheDeleted,
+    UnlistsWhatItDidNotRevoke,
     ShowsOnDemandCells,
     IgnoresEpochs,
 }
@@ -45,6 +46,8 @@ struct State {
     records: HashMap<Selector, Record>,
     /// Only for the quirk that forgets to clean up; a sound store derives the index from the records.
     owners_of_the_deleted: Vec<(Selector, Header)>,
+    /// Only for the quirk whose revocation is not one step.
+    unlisted: HashSet<Selector>,
 }
 
 impl Default for Reference {
@@ -168,10 +171,21 @@ impl SessionStore for Reference {
         let state = lock(&self.state);
         let living = state.records.iter().map(|(key, record)| (*key, record.header.clone()));
         let dead = state.owners_of_the_deleted.iter().cloned();
+        let living = living.filter(|(key, _)| !state.unlisted.contains(key));
         Ok(living.chain(dead).filter(|(_, header)| belongs(header, owner)).collect())
     }
 
     async fn delete_by_owner(&self, owner: &OwnerHash, except: Option<&Selector>) -> Result<u64, StoreError> {
+        if self.quirk == Quirk::UnlistsWhatItDidNotRevoke {
+            let seen = self.by_owner(owner).await?;
+            yield_now().await;
+            let mut state = lock(&self.state);
+            seen.iter().for_each(|(key, _)| drop(state.records.remove(key)));
+            let late: Vec<Selector> =
+                state.records.iter().filter(|(_, record)| belongs(&record.header, owner)).map(|(key, _)| *key).collect();
+            state.unlisted.extend(late);
+            return Ok(seen.len() as u64);
+        }
         let mut state = lock(&self.state);
         let before = state.records.len();
         state.records.retain(|key, record| !belongs(&record.header, owner) || Some(key) == except);

@@ -82,7 +82,7 @@ impl MySqlServer {
 
     async fn ready(&self) {
         let address = self.address();
-        let greets = async || {
+        let greets = || async {
             let greeting = move || {
                 let mut stream = TcpStream::connect_timeout(&address, Duration::from_secs(1)).ok()?;
                 stream.set_read_timeout(Some(Duration::from_secs(1))).ok()?;
@@ -224,8 +224,11 @@ impl Tools {
 
     /// A folder with an empty database for one server.
     async fn new_folder(&self) -> TempDir {
+        // Before the first line an empty server has not read its users, and refuses to change them. Half of the files are those of sys.
         let users = format!(
-            "CREATE DATABASE {NAME};\n\
+            "FLUSH PRIVILEGES;\n\
+             DROP DATABASE IF EXISTS sys;\n\
+             CREATE DATABASE {NAME};\n\
              CREATE USER {NAME}@'%' IDENTIFIED BY '{PASSWORD}';\n\
              GRANT ALL ON {NAME}.* TO {NAME}@'%';\n\
              CREATE USER {ADMINISTRATOR}@'%' IDENTIFIED BY '{PASSWORD}';\n\
@@ -246,8 +249,7 @@ impl Tools {
                 template::run(&mut install, "");
                 let mut bootstrap = User::command(tools.user, &tools.server);
                 bootstrap.args(tools.always(data)).arg("--bootstrap").current_dir("/");
-                // Without the first line the server has not read its users, and refuses to change them.
-                template::run(&mut bootstrap, &format!("FLUSH PRIVILEGES;\n{users}"));
+                template::run(&mut bootstrap, &users);
             }
             Flavour::MySql => {
                 let script = data.with_file_name("users.sql");

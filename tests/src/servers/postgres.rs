@@ -11,7 +11,7 @@ use std::{
     fs,
     net::SocketAddr,
     path::{Path, PathBuf},
-    process::Command,
+    process::{Command, Stdio},
 };
 use tempfile::TempDir;
 
@@ -104,7 +104,7 @@ impl PostgresServer {
     /// Waits for what the server itself says to its own tools in its lock file: that it takes connections.
     async fn ready(&self) {
         let state = self.data().join("postmaster.pid");
-        let is_ready = async || {
+        let is_ready = || async {
             let state = fs::read_to_string(&state).unwrap_or_default();
             let mut lines = state.lines();
             lines.next() == self.daemon.id().map(|id| id.to_string()).as_deref() && lines.nth(6).map(str::trim) == Some("ready")
@@ -191,6 +191,18 @@ impl PostgresServer {
     }
 }
 
+impl Drop for PostgresServer {
+    /// What was killed and not started again has left a piece of the kernel's shared memory, of which there are only so many.
+    fn drop(&mut self) {
+        if self.daemon.id().is_none()
+            && let Ok(state) = fs::read_to_string(self.data().join("postmaster.pid"))
+            && let Some(segment) = state.lines().nth(6).and_then(|line| line.split_whitespace().nth(1))
+        {
+            let _ = Command::new("ipcrm").args(["-m", segment]).stderr(Stdio::null()).status();
+        }
+    }
+}
+
 /// The programs of one installation.
 #[derive(Clone)]
 struct Tools {
@@ -217,14 +229,23 @@ impl Tools {
 
     /// A folder with an empty database for one server.
     async fn new_folder(&self) -> TempDir {
-        let users = format!(
-            "ALTER DATABASE postgres RENAME TO {NAME};\n\
-             CREATE ROLE {NAME} LOGIN PASSWORD '{PASSWORD}';\n\
-             ALTER DATABASE {NAME} OWNER TO {NAME};\n"
-        );
+        // Each step by the database to connect to. Two thirds of the files are templates for further databases, which nobody makes.
+        let steps = [
+            ("template1", format!("ALTER DATABASE postgres RENAME TO {NAME};\n")),
+            (
+                NAME,
+                format!(
+                    "UPDATE pg_database SET datistemplate = false;\n\
+                     DROP DATABASE template0;\n\
+                     DROP DATABASE template1;\n\
+                     CREATE ROLE {NAME} LOGIN PASSWORD '{PASSWORD}';\n\
+                     ALTER DATABASE {NAME} OWNER TO {NAME};\n"
+                ),
+            ),
+        ];
         let tools = self.clone();
         let version = template::run(self.command("postgres").arg("--version"), "");
-        let recipe = format!("{version} {} {users}", self.folder.display());
+        let recipe = format!("{version} {} {steps:?}", self.folder.display());
         let make = move |data: &Path| {
             let password = data.with_file_name("password");
             fs::write(&password, PASSWORD).expect("the folder is ours");
@@ -244,12 +265,13 @@ impl Tools {
                 .arg("--pgdata")
                 .arg(data);
             template::run(&mut initdb, "");
-            let mut postgres = tools.command("postgres");
-            postgres
-                .args(["--single", "-c", "fsync=off", "-c", "password_encryption=scram-sha-256", "-D"])
-                .arg(data)
-                .arg("template1");
-            template::run(&mut postgres, &users);
+            for (database, sql) in steps {
+                let mut postgres = tools.command("postgres");
+                postgres.args(["--single", "-c", "fsync=off", "-c", "password_encryption=scram-sha-256"]);
+                postgres.arg("-D").arg(data).arg(database);
+                let said = template::run(&mut postgres, &sql);
+                assert!(!said.contains("ERROR"), "{sql}{said}");
+            }
         };
         template::copied("postgres", recipe, self.user, make).await
     }

@@ -56,11 +56,10 @@ fn template(engine: &str, recipe: &str, user: Option<User>, make: impl FnOnce(&P
     Ok(template)
 }
 
-/// Where templates are kept: in the build folder, so that cleaning it cleans them.
+/// Where templates are kept: in the build folder, beside the folder of the tests' programs, so that cleaning it cleans them.
 fn home() -> PathBuf {
-    let program = std::env::current_exe().unwrap_or_default();
-    let build = program.ancestors().find(|folder| folder.join("CACHEDIR.TAG").is_file());
-    build.map_or_else(|| std::env::temp_dir().join("cloakroom-tests"), |folder| folder.join("tmp/servers"))
+    let program = std::env::current_exe().expect("a program knows where it is");
+    program.ancestors().nth(2).expect("tests do not run in the root folder").join("servers")
 }
 
 fn copy(from: &Path, to: &Path, user: Option<User>) -> io::Result<()> {
@@ -80,7 +79,7 @@ fn copy(from: &Path, to: &Path, user: Option<User>) -> io::Result<()> {
     Ok(())
 }
 
-/// Runs a tool to its end and answers what it printed.
+/// Runs a tool to its end and answers what it said.
 pub(super) fn run(command: &mut Command, input: &str) -> String {
     use std::io::Write as _;
     let name = command.get_program().to_string_lossy().into_owned();
@@ -97,7 +96,7 @@ pub(super) fn run(command: &mut Command, input: &str) -> String {
     let output = child.wait_with_output().expect("a child can be waited for");
     let (out, err) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
     assert!(output.status.success(), "{name} failed: {}\n{out}{err}", output.status);
-    out.into_owned()
+    format!("{out}{err}")
 }
 
 /// The contents of every file under a folder, one after the other.

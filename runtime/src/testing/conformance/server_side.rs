@@ -141,6 +141,8 @@ cases! {
         a_delete_among_commits_leaves_nothing,
         one_of_many_privilege_rotations_wins,
         one_of_many_renewals_wins,
+        parallel_sign_ins_of_one_owner_are_all_listed,
+        a_sign_in_among_revocations_is_listed_or_gone,
     }
     oracle {
         random_histories_agree_with_the_reference,
@@ -249,6 +251,8 @@ mod tests {
             (Quirk::SweepsWithoutLimit, "a_sweep_keeps_to_its_limit"),
             (Quirk::ForgetsOwners, "the_owner_index_follows_the_owner"),
             (Quirk::KeepsOwnersOfTheDeleted, "the_owner_index_follows_the_owner"),
+            (Quirk::ForgetsOwners, "parallel_sign_ins_of_one_owner_are_all_listed"),
+            (Quirk::UnlistsWhatItDidNotRevoke, "a_sign_in_among_revocations_is_listed_or_gone"),
             (Quirk::ShowsOnDemandCells, "on_demand_cells_come_when_named_and_commit_like_any_other"),
             (Quirk::IgnoresEpochs, "a_commit_of_another_epoch_is_gone"),
             (Quirk::IgnoresEpochs, "random_histories_agree_with_the_reference"),

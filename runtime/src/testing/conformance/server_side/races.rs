@@ -187,3 +187,73 @@ pub(super) async fn one_of_many_renewals_wins<S: SessionStore>(store: S) {
     assert!(stored.header.previous.is_some_and(|previous| previous.secret_hash.matches(&secret(1))), "the old one is kept");
     assert_eq!(stored.cells.len(), usize::from(WRITERS), "the losers' cells are written all the same");
 }
+
+pub(super) async fn parallel_sign_ins_of_one_owner_are_all_listed<S: SessionStore>(store: S) {
+    let store = &store;
+    for n in 1..=WRITERS / 2 {
+        create(store, &key(n), &new_record(&[])).await;
+    }
+    race(1..=WRITERS, |n| async move {
+        yield_now().await;
+        sign_in(store, n).await;
+    })
+    .await;
+    let all = (1..=WRITERS).map(key).collect();
+    assert_eq!(sessions_of(store, &owner(1)).await, all, "every sign-in is a session of the owner");
+    // What `revoke_others` from the first of them does.
+    let deleted = store.delete_by_owner(&owner(1).hash, Some(&key(1))).await;
+    assert_eq!(deleted.unwrap_or_else(|error| panic!("delete_by_owner failed: {error}")), u64::from(WRITERS) - 1);
+    assert_eq!(sessions_of(store, &owner(1)).await, [key(1)].into());
+    for n in 2..=WRITERS {
+        assert_absent(store, &key(n), "after it was revoked").await;
+    }
+}
+
+pub(super) async fn a_sign_in_among_revocations_is_listed_or_gone<S: SessionStore>(store: S) {
+    let store = &store;
+    for n in 1..=WRITERS / 2 {
+        create(store, &key(n), &new_record(&[])).await;
+    }
+    race(1..=WRITERS + 4, |n| async move {
+        // The revocations begin in the middle of the sign-ins.
+        for _ in 0..n % 5 {
+            yield_now().await;
+        }
+        if n <= WRITERS {
+            sign_in(store, n).await;
+        } else if let Err(error) = store.delete_by_owner(&owner(1).hash, None).await {
+            panic!("delete_by_owner failed: {error}");
+        }
+    })
+    .await;
+    let listed = sessions_of(store, &owner(1)).await;
+    for n in 1..=WRITERS {
+        let alive = peek(store, &key(n)).await.is_some();
+        assert_eq!(alive, listed.contains(&key(n)), "session {n} of the owner is alive: {alive}, listed: {}", !alive);
+    }
+    for n in (1..=WRITERS).filter(|n| !listed.contains(&key(*n))) {
+        let mut late = puts(1, &[put("shop/views", b"2")]);
+        late.epoch = 1;
+        assert_eq!(commit(store, &key(n), &late).await, CommitOutcome::Gone, "a late write to revoked session {n}");
+        assert_absent(store, &key(n), "after a late write to a revoked session").await;
+    }
+    let deleted = store.delete_by_owner(&owner(1).hash, None).await;
+    assert_eq!(deleted.unwrap_or_else(|error| panic!("delete_by_owner failed: {error}")), listed.len() as u64);
+    for n in 1..=WRITERS {
+        assert_absent(store, &key(n), "after the last revocation").await;
+    }
+}
+
+/// Signs the owner in: the lower half of the numbers have a session already, the others begin one.
+async fn sign_in(store: &impl SessionStore, n: u8) {
+    if n <= WRITERS / 2 {
+        let mut patch = privilege(0, 1, n);
+        patch.owner = Some(OwnerChange::Set(owner(1)));
+        let outcome = commit(store, &key(n), &patch).await;
+        assert!(matches!(outcome, CommitOutcome::Committed { rotated: true, .. }), "sign-in of session {n}: {outcome:?}");
+    } else {
+        let mut record = new_record(&[]);
+        record.header.owner = Some(owner(1));
+        create(store, &key(n), &record).await;
+    }
+}
