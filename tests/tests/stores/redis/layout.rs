@@ -88,6 +88,49 @@ async fn revisions_beyond_what_a_double_holds_are_exact() {
 }
 
 #[tokio::test]
+async fn a_session_lies_in_the_server_as_the_wire_format_says() {
+    let server = needs!(RedisServer::start().await);
+    let store = store(&server).await;
+    let mut whole = record(&[put("shop/a", b"one")]);
+    whole.header.persistent = true;
+    whole.header.label = Some("a phone".into());
+    whole.header.authenticated_at = Some(NOW);
+    whole.header.owner = Some(owner(1));
+    whole.header.secret_hash = SecretHash::from_bytes([b's'; 32]);
+    whole.header.wrapped_key = WrappedKey::from_bytes([b'k'; 32]);
+    store.create(&key(1), whole).await.unwrap();
+    let mut rotate = patch(&[Put::new(CellKey::from("~shop/b"), CellBody::new(Content::Tombstone))]);
+    let (to, wrapped_key) = (SecretHash::from_bytes([b't'; 32]), WrappedKey::from_bytes([b'l'; 32]));
+    rotate.rotation = Some(Rotation::Privilege { to, wrapped_key });
+    committed(store.commit(&key(1), &rotate).await.unwrap());
+
+    let secrets = |letters: [&str; 2]| letters.map(|it| it.repeat(32)).concat();
+    for (field, expected) in [
+        ("__rev", "2"),
+        ("__epoch", "1"),
+        ("__created", "4102444800000"),
+        ("__seen", "4102444800000"),
+        ("__idle", "4102448400000"),
+        ("__absolute", "4102531200000"),
+        ("__key", &*secrets(["t", "l"])),
+        ("__previous", &*"s".repeat(32)),
+        ("__phase", "revoked"),
+        ("__since", "4102444800000"),
+        ("__owner", "AQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEshop"),
+        ("__proven", "4102444800000"),
+        ("__persistent", "1"),
+        ("__label", "a phone"),
+        ("__on_demand", "1"),
+        ("~shop/b", "2:\0"),
+    ] {
+        assert_eq!(server.command(&["HGET", FIRST, field]).await, expected, "{field}");
+    }
+    assert_eq!(server.command(&["HLEN", FIRST]).await, "17");
+    let index = "cloakroom:owner:AQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQE";
+    assert_eq!(server.command(&["ZRANGE", index, "0", "-1"]).await, "AQEBAQEBAQEBAQEBAQEBAQ");
+}
+
+#[tokio::test]
 async fn what_lies_in_the_server_holds_no_token() {
     let server = needs!(RedisServer::start().await);
     let store = store(&server).await;
@@ -126,7 +169,8 @@ async fn an_unreadable_header_counts_as_absent() {
         assert!(load(&store, 1).await.is_none(), "{field} = {garbage:?}");
         let outcome = store.commit(&key(1), &patch(&[put("shop/a", b"2")])).await;
         let refused = !matches!(outcome, Ok(CommitOutcome::Committed { .. }));
-        assert!(refused || ["__phase", "__owner"].contains(&field), "{field} = {garbage:?}: {outcome:?}");
+        // A script looks at what it needs, and writes nothing to a header that lacks it.
+        assert!(refused || ["__phase", "__owner", "__created"].contains(&field), "{field} = {garbage:?}: {outcome:?}");
         assert!(store.by_owner(&owner(1).hash).await.unwrap().is_empty());
         // It is still there to be deleted, and to expire.
         assert_eq!(store.create(&key(1), heavy(1, 1)).await.unwrap(), CreateOutcome::Exists);
