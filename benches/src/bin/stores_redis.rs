@@ -54,7 +54,7 @@ impl Sizes {
         let whole = vec![7u8; self.count * self.size];
         store.delete(&key).await?;
         store.create(&key, self.record()).await?;
-        let _: () = server.pset_ex(BY_HAND, &whole, 7_200_000).await?;
+        write_by_hand(server.clone(), &whole).await?;
         let name = "bench:{BwcHBwcHBwcHBwcHBwcHBw}";
         let at_rest: [u64; 2] = [memory(server, name).await?, memory(server, BY_HAND).await?];
 
@@ -67,16 +67,14 @@ impl Sizes {
             let loaded = if count { counters(server).await? } else { (0, 0) };
             times[1].push(timed(commit(store, &key, round)).await?);
             let committed = if count { counters(server).await? } else { (0, 0) };
-            times[2].push(timed(async { Ok(drop(server.clone().get::<_, Vec<u8>>(BY_HAND).await?)) }).await?);
+            times[2].push(timed(read_by_hand(server.clone())).await?);
             let read = if count { counters(server).await? } else { (0, 0) };
-            times[3].push(timed(async { Ok(server.clone().pset_ex::<_, _, ()>(BY_HAND, &whole, 7_200_000).await?) }).await?);
+            times[3].push(timed(write_by_hand(server.clone(), &whole)).await?);
             let written = if count { counters(server).await? } else { (0, 0) };
             if count {
                 // Asking costs the same bytes each time.
-                let question = {
-                    let first = counters(server).await?;
-                    counters(server).await?.0 - first.0
-                };
+                let asked = counters(server).await?.0;
+                let question = counters(server).await?.0 - asked;
                 sent = [committed.0 - loaded.0 - question, written.0 - read.0 - question];
                 logged = [committed.1 - loaded.1, written.1 - read.1, loaded.1 - before.1];
             }
@@ -125,6 +123,15 @@ async fn commit(store: &RedisStore, key: &Selector, round: usize) -> Outcome<()>
         CommitOutcome::Committed { .. } => Ok(()),
         refused => Err(format!("{refused:?}").into()),
     }
+}
+
+async fn read_by_hand(mut server: MultiplexedConnection) -> Outcome<()> {
+    let _: Vec<u8> = server.get(BY_HAND).await?;
+    Ok(())
+}
+
+async fn write_by_hand(mut server: MultiplexedConnection, whole: &[u8]) -> Outcome<()> {
+    Ok(server.pset_ex(BY_HAND, whole, 7_200_000).await?)
 }
 
 async fn timed(operation: impl Future<Output = Outcome<()>>) -> Outcome<f64> {

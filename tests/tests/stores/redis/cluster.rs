@@ -16,7 +16,7 @@ use std::{
         Arc, Mutex,
         atomic::{AtomicBool, Ordering},
     },
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 async fn open(cluster: &RedisCluster) -> RedisStore {
@@ -165,6 +165,26 @@ async fn an_answer_that_a_cluster_lost_is_unknown_and_nothing_is_sent_twice() {
     assert!(proxy.has_struck());
     let there = eventually(async || store.load(&key(1), &presented(), &Want::default()).await.ok().flatten()).await;
     assert_eq!(there.header.revision, 3, "applied once");
+}
+
+#[tokio::test]
+async fn a_cluster_that_was_away_as_a_whole_serves_on_when_it_is_back() {
+    let cluster = needs!(RedisCluster::start().await);
+    let store = open(&cluster).await;
+    store.create(&key(1), record(&[])).await.unwrap();
+    for node in cluster.nodes() {
+        node.kill();
+    }
+    for _ in 0..5 {
+        let start = Instant::now();
+        assert!(store.load(&key(1), &presented(), &Want::default()).await.is_err());
+        assert!(start.elapsed() < Duration::from_secs(1), "it fails fast");
+    }
+    for node in cluster.nodes() {
+        node.start_again().await;
+    }
+    eventually(async || store.load(&key(1), &presented(), &Want::default()).await.ok().flatten()).await;
+    committed(eventually(async || store.commit(&key(1), &patch(&[put("shop/a", b"1")])).await.ok()).await);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]

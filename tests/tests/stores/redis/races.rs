@@ -133,7 +133,9 @@ async fn whoever_signs_in_during_a_revocation_is_ended_or_listed() {
             });
         }
         let store = stores[0].clone();
-        busy.spawn(async move { drop(store.delete_by_owner(&owner(1).hash, None).await.unwrap()) });
+        busy.spawn(async move {
+            store.delete_by_owner(&owner(1).hash, None).await.unwrap();
+        });
         busy.join_all().await;
         let listed = stores[0].by_owner(&owner(1).hash).await.unwrap();
         let mut alive = 0;
