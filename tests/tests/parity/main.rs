@@ -5,6 +5,7 @@ mod cookies;
 mod endings;
 mod lifetimes;
 mod loading;
+mod redis;
 mod sealed;
 mod stores;
 mod tokens;

@@ -168,7 +168,8 @@ impl RedisStore {
             headers.spawn(async move { (store.header_of(&entry).await, entry) });
         }
         let (mut sessions, mut dead) = (BTreeMap::new(), Vec::new());
-        while let Some(Ok((header, entry))) = headers.join_next().await {
+        while let Some(answer) = headers.join_next().await {
+            let (header, entry) = answer.map_err(StoreError::unavailable)?;
             match header? {
                 Some((key, header)) if header.owner.as_ref().is_some_and(|theirs| theirs.hash == *owner) => {
                     sessions.insert(key, header);

@@ -102,7 +102,10 @@ async fn start<S: AsyncRead + AsyncWrite + Send + Unpin + 'static>(info: &Connec
     // Deadlines are kept where the connections are.
     let config = AsyncConnectionConfig::new().set_response_timeout(None).set_connection_timeout(None);
     let (connection, driver) = MultiplexedConnection::new_with_config(info.redis_settings(), stream, config).await?;
-    Ok(Link { connection, driver: Arc::new(Driver(tokio::spawn(driver))) })
+    let mut link = Link { connection, driver: Arc::new(Driver(tokio::spawn(driver))) };
+    // A server that wants a password, or is still loading, says so only when it is asked for something.
+    redis::cmd("PING").query_async::<()>(&mut link.connection).await?;
+    Ok(link)
 }
 
 #[async_trait]

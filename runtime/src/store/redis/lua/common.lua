@@ -21,20 +21,28 @@ local function lasting(deadline, now)
   return string.format('%.0f', math.min(math.max(deadline - now, 0) + SLACK, LONGEST))
 end
 
--- The header of a session, by its fields' names; nothing where there is no session, or none that anybody can read.
-local function header(session)
-  local names = { '__key', '__rev', '__epoch', '__created', '__seen', '__idle', '__absolute', '__proven', '__persistent',
-    '__previous', '__phase', '__since', '__owner', '__on_demand' }
-  local found = redis.call('HMGET', session, unpack(names))
-  if not found[1] or #found[1] ~= 64 then return nil end
-  local fields = {}
-  for i, name in ipairs(names) do
-    local number = i > 1 and i < 9 or name == '__since'
-    if number and not (found[i] and string.find(found[i], '^%-?%d+$')) and (found[i] or i < 8) then return nil end
-    fields[name] = found[i] or nil
+local NUMBERS = { '__rev', '__epoch', '__created', '__seen', '__idle', '__absolute' }
+local NAMES = { '__rev', '__epoch', '__created', '__seen', '__idle', '__absolute', '__key', '__proven', '__since', '__phase',
+  '__previous', '__persistent', '__owner' }
+
+local function is_number(text)
+  local number = tonumber(text)
+  return number and number == number
+end
+
+-- The header among these fields, by their names; nothing where there is no session, or none that anybody can read.
+local function readable(fields)
+  for _, field in ipairs(NUMBERS) do
+    if not is_number(fields[field]) then return nil end
   end
-  if fields.__phase and not fields.__since then return nil end
-  return fields
+  if fields.__proven and not is_number(fields.__proven) or fields.__phase and not is_number(fields.__since) then return nil end
+  return fields.__key and #fields.__key == 64 and fields or nil
+end
+
+local function header(session)
+  local fields, found = {}, redis.call('HMGET', session, unpack(NAMES))
+  for i, field in ipairs(NAMES) do fields[field] = found[i] or nil end
+  return readable(fields)
 end
 
 local function secret(fields)

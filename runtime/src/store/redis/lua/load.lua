@@ -1,30 +1,26 @@
 -- Answers a session as it is; then notes that it was used, if whoever asks may do that.
--- ARGV: secret, now, grace, whether indexes are here; idle, absolute and the new idle deadline for a browser-session cookie, the same for a persistent one; the
--- on-demand cells to answer.
-
--- What this session is answered with: all fields, but of those on demand only the ones that are named.
-local function answer(session)
-  if not (session and session.__on_demand) then return redis.call('HGETALL', key) end
-  local wanted, names = {}, {}
-  for i = at + 1, #ARGV do wanted[ARGV[i]] = true end
-  for _, field in ipairs(redis.call('HKEYS', key)) do
-    if string.sub(field, 1, 1) ~= '~' or wanted[field] then names[#names + 1] = field end
-  end
-  local found = {}
-  for _, field in ipairs(names) do
-    found[#found + 1] = field
-    found[#found + 1] = redis.call('HGET', key, field)
-  end
-  return found
-end
-
+-- ARGV: secret, now, grace, whether indexes are here; idle, absolute and the new idle deadline for a cookie of the browser session, the
+-- same for a persistent one; the on-demand cells to answer.
 local presented, now, grace, here = take(), take(), take(), take_here()
 local instant = tonumber(now)
 local lifetimes = {}
 for i = 1, 2 do lifetimes[i] = { idle = take(), absolute = take(), rolled = take() } end
 
-local session = header(key)
-local found = answer(session)
+local found, fields = redis.call('HGETALL', key), {}
+for i = 1, #found, 2 do fields[found[i]] = found[i + 1] end
+if fields.__on_demand then
+  local wanted = {}
+  for i = at + 1, #ARGV do wanted[ARGV[i]] = true end
+  found = {}
+  for field, value in pairs(fields) do
+    if string.sub(field, 1, 1) ~= '~' or wanted[field] then
+      found[#found + 1] = field
+      found[#found + 1] = value
+    end
+  end
+end
+
+local session = readable(fields)
 if not session then return found end
 
 local lifetime = lifetimes[session.__persistent and 2 or 1]

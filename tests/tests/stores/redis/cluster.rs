@@ -1,0 +1,244 @@
+//! What only a cluster can get wrong: owners on other nodes, slots that move, primaries that die.
+
+use super::{assert_all_expire, fixture::*};
+use cloakroom::{
+    record::*,
+    store::{RedisStore, SessionStore, StoreError},
+};
+use cloakroom_tests::{
+    needs,
+    servers::{Proxy, RedisCluster},
+};
+use redis::cluster::{ClusterClientBuilder, NodeAddress};
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+async fn open(cluster: &RedisCluster) -> RedisStore {
+    RedisStore::cluster(cluster.urls()).await.unwrap()
+}
+
+async fn scripts_run(cluster: &RedisCluster) -> u64 {
+    let mut count = 0;
+    for node in cluster.nodes() {
+        let calls = node.calls().await;
+        count += ["evalsha", "eval"].iter().filter_map(|name| calls.get(*name)).sum::<u64>();
+    }
+    count
+}
+
+#[tokio::test]
+async fn everything_is_one_round_trip_but_a_change_of_owner_which_is_two() {
+    let cluster = needs!(RedisCluster::start().await);
+    let store = open(&cluster).await;
+    let all = async |count: bool| {
+        let mut before = scripts_run(&cluster).await;
+        let mut expect = async |what: &str, expected: u64| {
+            let now = scripts_run(&cluster).await;
+            assert!(!count || now - before == expected, "{what} ran {} scripts", now - before);
+            before = now;
+        };
+        store.create(&key(1), record(&[])).await.unwrap();
+        expect("create", 1).await;
+        load(&store, 1).await.unwrap();
+        expect("load", 1).await;
+        committed(store.commit(&key(1), &patch(&[put("shop/a", b"1")])).await.unwrap());
+        expect("commit", 1).await;
+        committed(store.commit(&key(1), &sign_in(1)).await.unwrap());
+        expect("signing in", 2).await;
+        committed(store.commit(&key(1), &patch(&[put("shop/a", b"2")])).await.unwrap());
+        expect("a commit of an owner's session", 1).await;
+        let mut leave = patch(&[]);
+        leave.owner = Some(OwnerChange::Clear);
+        committed(store.commit(&key(1), &leave).await.unwrap());
+        expect("signing out", 1).await;
+        store.delete(&key(1)).await.unwrap();
+        expect("delete", 1).await;
+    };
+    // Every node learns the scripts when it first needs them.
+    all(false).await;
+    all(true).await;
+}
+
+#[tokio::test]
+async fn a_session_whose_deadlines_start_anew_is_listed_for_as_long_before_it_is_prolonged() {
+    let cluster = needs!(RedisCluster::start().await);
+    let store = open(&cluster).await;
+    store.create(&key(1), record(&[])).await.unwrap();
+    let (created, last_seen) = (NOW, NOW);
+    let reset = |days: u32| Deadlines::Reset {
+        created,
+        last_seen,
+        idle_until: NOW.plus(days * 24 * HOUR),
+        absolute_until: NOW.plus(days * 24 * HOUR),
+    };
+    let mut patch = sign_in(1);
+    patch.deadlines = Some(reset(1));
+    committed(store.commit(&key(1), &patch).await.unwrap());
+    let index = format!("cloakroom:owner:{}", "AQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQE");
+    let lasts = async || -> u64 { cluster.owner_of(&index).await.command(&["PTTL", &index]).await.parse().unwrap() };
+    let day = 24 * 3_600_000;
+    assert!(lasts().await < 2 * day);
+    patch.owner = None;
+    patch.deadlines = Some(reset(20));
+    committed(store.commit(&key(1), &patch).await.unwrap());
+    assert!(lasts().await > 20 * day);
+    assert_eq!(store.by_owner(&owner(1).hash).await.unwrap().len(), 1, "two entries of one session are one session");
+}
+
+#[tokio::test]
+async fn a_sign_in_that_is_interrupted_leaves_an_entry_that_nobody_sees() {
+    let cluster = needs!(RedisCluster::start().await);
+    let store = open(&cluster).await;
+    // The entry is written, the session is not: it does not exist.
+    assert_eq!(store.commit(&key(1), &sign_in(1)).await.unwrap(), CommitOutcome::Gone);
+    assert!(store.by_owner(&owner(1).hash).await.unwrap().is_empty());
+    assert_eq!(store.delete_by_owner(&owner(1).hash, None).await.unwrap(), 0);
+    // The entry is young, so a commit that was still under way would be listed.
+    store.create(&key(1), record(&[])).await.unwrap();
+    committed(store.commit(&key(1), &sign_in(1)).await.unwrap());
+    assert_eq!(store.by_owner(&owner(1).hash).await.unwrap().len(), 1);
+}
+
+#[tokio::test]
+async fn entries_without_a_session_are_dropped_once_they_are_old() {
+    let cluster = needs!(RedisCluster::start().await);
+    let store = open(&cluster).await;
+    let index = format!("cloakroom:owner:{}", "AQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQE");
+    let node = cluster.owner_of(&index).await;
+    let second: u64 = node.command(&["TIME"]).await.lines().next().unwrap().parse().unwrap();
+    for (n, age) in [("A", 1_000), ("B", 10)] {
+        let entry = format!("{}:{}", n.repeat(21) + "A", second - age);
+        assert_eq!(node.command(&["ZADD", &index, "9999999999999", &entry]).await, "1");
+    }
+    assert!(store.by_owner(&owner(1).hash).await.unwrap().is_empty());
+    assert!(node.command(&["ZRANGE", &index, "0", "-1"]).await.starts_with("BBBB"));
+}
+
+#[tokio::test]
+async fn sessions_are_served_while_their_slot_moves_and_after() {
+    let cluster = needs!(RedisCluster::start().await);
+    let store = open(&cluster).await;
+    store.create(&key(1), record(&[put("shop/a", b"1")])).await.unwrap();
+    let from = cluster.owner_of(FIRST).await;
+    let to = cluster.nodes().iter().find(|node| node.address() != from.address()).unwrap();
+    let slot = from.command(&["CLUSTER", "KEYSLOT", FIRST]).await;
+    let (from_id, to_id) = (from.command(&["CLUSTER", "MYID"]).await, to.command(&["CLUSTER", "MYID"]).await);
+    assert_eq!(to.command(&["CLUSTER", "SETSLOT", &slot, "IMPORTING", &from_id]).await, "OK");
+    assert_eq!(from.command(&["CLUSTER", "SETSLOT", &slot, "MIGRATING", &to_id]).await, "OK");
+    committed(store.commit(&key(1), &patch(&[put("shop/a", b"2")])).await.unwrap());
+    let port = to.address().port().to_string();
+    assert_eq!(from.command(&["MIGRATE", "127.0.0.1", &port, FIRST, "0", "5000"]).await, "OK");
+    // The old node answers ASK now.
+    assert_eq!(load(&store, 1).await.unwrap().cells.get("shop/a").unwrap().body, value(b"2"));
+    committed(store.commit(&key(1), &patch(&[put("shop/a", b"3")])).await.unwrap());
+    for node in cluster.nodes() {
+        assert_eq!(node.command(&["CLUSTER", "SETSLOT", &slot, "NODE", &to_id]).await, "OK");
+    }
+    // And MOVED now.
+    committed(store.commit(&key(1), &patch(&[put("shop/a", b"4")])).await.unwrap());
+    assert_eq!(load(&store, 1).await.unwrap().header.revision, 4);
+    assert_all_expire(to).await;
+}
+
+#[tokio::test]
+async fn an_answer_that_a_cluster_lost_is_unknown_and_nothing_is_sent_twice() {
+    let cluster = needs!(RedisCluster::start().await);
+    let node = cluster.owner_of(FIRST).await.address();
+    let proxy = Proxy::before(node).await;
+    let at = |address: std::net::SocketAddr| NodeAddress::new(address.ip().to_string(), address.port());
+    let by_proxy = [(at(node), at(proxy.address()))].into();
+    let client = ClusterClientBuilder::new(cluster.urls()).retries(0).node_address_map(by_proxy).build().unwrap();
+    let store = RedisStore::from_cluster_connection(client.get_async_connection().await.unwrap()).await.unwrap();
+    store.create(&key(1), record(&[])).await.unwrap();
+    // Now the node knows the script.
+    committed(store.commit(&key(1), &patch(&[put("shop/a", b"0")])).await.unwrap());
+
+    proxy.drop_reply_of_next_request_with("shop/a");
+    let lost = store.commit(&key(1), &patch(&[put("shop/a", b"1")])).await;
+    assert!(matches!(lost, Err(StoreError::OutcomeUnknown(_))), "{lost:?}");
+    assert!(proxy.has_struck());
+    let there = eventually(async || store.load(&key(1), &presented(), &Want::default()).await.ok().flatten()).await;
+    assert_eq!(there.header.revision, 3, "applied once");
+}
+
+#[tokio::test]
+async fn a_cluster_that_was_away_as_a_whole_serves_on_when_it_is_back() {
+    let cluster = needs!(RedisCluster::start().await);
+    let store = open(&cluster).await;
+    store.create(&key(1), record(&[])).await.unwrap();
+    for node in cluster.nodes() {
+        node.kill();
+    }
+    for _ in 0..5 {
+        let start = Instant::now();
+        assert!(store.load(&key(1), &presented(), &Want::default()).await.is_err());
+        assert!(start.elapsed() < Duration::from_secs(1), "it fails fast");
+    }
+    for node in cluster.nodes() {
+        node.start_again().await;
+    }
+    eventually(async || store.load(&key(1), &presented(), &Want::default()).await.ok().flatten()).await;
+    committed(eventually(async || store.commit(&key(1), &patch(&[put("shop/a", b"1")])).await.ok()).await);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_primary_that_dies_under_load_is_followed_and_no_session_is_torn() {
+    let cluster = needs!(RedisCluster::with_replicas().await);
+    let store = open(&cluster).await;
+    let sessions: Vec<u8> = (1..=40).collect();
+    for n in &sessions {
+        store.create(&key(*n), record(&[])).await.unwrap();
+    }
+    let stop = Arc::new(AtomicBool::new(false));
+    let acknowledged = Arc::new(Mutex::new(BTreeMap::<u8, Vec<u64>>::new()));
+    let mut writers = tokio::task::JoinSet::new();
+    for chunk in sessions.chunks(5) {
+        let (store, stop, acknowledged, chunk) = (store.clone(), Arc::clone(&stop), Arc::clone(&acknowledged), chunk.to_vec());
+        writers.spawn(async move {
+            let mut failures = 0;
+            for round in (0u32..).take_while(|_| !stop.load(Ordering::Relaxed)) {
+                for n in &chunk {
+                    let bytes = round.to_le_bytes();
+                    match store.commit(&key(*n), &patch(&[put("shop/a", &bytes), put("shop/b", &bytes)])).await {
+                        Ok(outcome) => acknowledged.lock().unwrap().entry(*n).or_default().push(committed(outcome)),
+                        Err(_) => {
+                            failures += 1;
+                            tokio::time::sleep(Duration::from_millis(10)).await;
+                        }
+                    }
+                }
+            }
+            failures
+        });
+    }
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    let primary = cluster.owner_of(FIRST).await;
+    cluster.fail_over(primary).await;
+    eventually(async || store.commit(&key(1), &patch(&[put("shop/c", b"1")])).await.ok()).await;
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    stop.store(true, Ordering::Relaxed);
+    let failures: usize = writers.join_all().await.into_iter().sum();
+    assert!(failures > 0, "the primary died while it was written to");
+    for n in &sessions {
+        let there = eventually(async || store.load(&key(*n), &presented(), &Want::default()).await.ok())
+            .await
+            .expect("no session is lost");
+        let body = |name| there.cells.get(name).map(|cell| cell.body.clone());
+        assert_eq!(body("shop/a"), body("shop/b"), "no half patch");
+        // What a failover may lose is the last that the dead primary acknowledged, in the milliseconds before its replica had it.
+        let revisions = &acknowledged.lock().unwrap()[n];
+        let lost = revisions.iter().filter(|revision| **revision > there.header.revision).count();
+        assert!(lost <= 5, "session {n} lost {lost} of {} commits", revisions.len());
+    }
+    for node in cluster.nodes().iter().filter(|node| node.address() != primary.address()) {
+        if node.info("role").await == "master" {
+            assert_all_expire(node).await;
+        }
+    }
+}
