@@ -165,8 +165,8 @@ fn header(key: &Selector, row: &Row) -> Result<Option<Header>, Failure> {
     let number = |column| row.try_get::<_, i64>(column);
     let instant = |column| number(column).map(Timestamp::from_millis);
     let secrets: (&[u8], &[u8]) = (row.try_get(8)?, row.try_get(9)?);
-    let previous: (Option<&[u8]>, Option<&[u8]>, Option<i16>, Option<i64>) =
-        (row.try_get(10)?, row.try_get(11)?, row.try_get(12)?, row.try_get(13)?);
+    let previous_secrets: (Option<&[u8]>, Option<&[u8]>) = (row.try_get(10)?, row.try_get(11)?);
+    let previous_state: (Option<i16>, Option<i64>) = (row.try_get(12)?, row.try_get(13)?);
     let owner: (Option<&[u8]>, Option<&str>) = (row.try_get(14)?, row.try_get(15)?);
     let (revision, epoch) = (number(0)?.cast_unsigned(), number(1)?);
     let (created, last_seen, idle_until, absolute_until) = (instant(2)?, instant(3)?, instant(4)?, instant(5)?);
@@ -187,9 +187,9 @@ fn header(key: &Selector, row: &Row) -> Result<Option<Header>, Failure> {
         header.authenticated_at = authenticated_at;
         header.persistent = persistent;
         header.label = label;
-        header.previous = match previous {
-            (None, None, None, None) => None,
-            (Some(hash), Some(wrapped), Some(state), Some(since)) => Some(Previous {
+        header.previous = match (previous_secrets, previous_state) {
+            ((None, None), (None, None)) => None,
+            ((Some(hash), Some(wrapped)), (Some(state), Some(since))) => Some(Previous {
                 secret_hash: SecretHash::from_bytes(exactly(hash)?),
                 wrapped_key: WrappedKey::from_bytes(exactly(wrapped)?),
                 state: state_of(state)?,

@@ -1,7 +1,5 @@
 //! What every store on a server has in common: connections that come back, deadlines, and a sweep beside the requests.
 
-#![allow(dead_code, unused_imports)] // until the stores that are written beside it are here
-
 mod breaker;
 mod links;
 mod sweeper;
