@@ -16,6 +16,13 @@ async fn rows(server: &PostgresServer, table: &str) -> String {
     server.sql(&format!("SELECT count(*) FROM cloakroom_{table}")).await
 }
 
+async fn somebody_waits(server: &PostgresServer) {
+    eventually("somebody waits for a lock", async || {
+        server.sql("SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'").await == "1"
+    })
+    .await;
+}
+
 /// Adds one to a number, as a request with a merge rule does, until its guard holds.
 async fn add_one(store: &PostgresStore, key: &Selector) -> u32 {
     let mut attempts = 0;
@@ -88,14 +95,71 @@ async fn a_commit_that_waited_for_another_sees_what_that_one_wrote() {
         let store = store.clone();
         async move { store.commit(&key(1), &guarded).await }
     });
-    eventually("the second waits", async || {
-        server.sql("SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'").await == "1"
-    })
-    .await;
+    somebody_waits(&server).await;
     other.batch_execute("COMMIT").await.unwrap();
     let CommitOutcome::Conflict { cells } = waiting.await.unwrap().unwrap() else { panic!("the guard no longer holds") };
     assert_eq!(cells[0].stamp, 2);
     assert_eq!(load(&store, &key(1)).await.unwrap().unwrap().header.revision, 2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_deletion_that_waited_for_a_commit_takes_what_that_one_added() {
+    let server = needs!(PostgresServer::start().await);
+    let store = store(&server).await;
+    create(&store, &key(1), &record(&[put("shop/a", b"1")])).await;
+    let other = client(&server.url()).await;
+    let adding = "BEGIN; UPDATE cloakroom_record SET revision = 2;
+         INSERT INTO cloakroom_cell SELECT selector, 'shop/new', 2, body FROM cloakroom_cell";
+    other.batch_execute(adding).await.unwrap();
+    let waiting = tokio::spawn({
+        let store = store.clone();
+        async move { store.delete(&key(1)).await }
+    });
+    somebody_waits(&server).await;
+    other.batch_execute("COMMIT").await.unwrap();
+    waiting.await.unwrap().unwrap();
+    assert_eq!((&*rows(&server, "record").await, &*rows(&server, "cell").await), ("0", "0"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_revocation_spares_a_session_that_changed_hands_while_it_waited() {
+    let server = needs!(PostgresServer::start().await);
+    let store = store(&server).await;
+    let owner = Owner { schema: "shop".into(), hash: OwnerHash::from_bytes([9; 32]) };
+    for n in 1..=2 {
+        let mut owned = record(&[]);
+        owned.header.owner = Some(owner.clone());
+        create(&store, &key(n), &owned).await;
+    }
+    let other = client(&server.url()).await;
+    let key_1 = "'\\x00000000000000010000000000000000'";
+    let signing_out = format!("BEGIN; UPDATE cloakroom_record SET owner_hash = NULL, owner_schema = NULL WHERE selector = {key_1}");
+    other.batch_execute(&signing_out).await.unwrap();
+    let waiting = tokio::spawn({
+        let store = store.clone();
+        async move { store.delete_by_owner(&owner.hash, None).await }
+    });
+    somebody_waits(&server).await;
+    other.batch_execute("COMMIT").await.unwrap();
+    assert_eq!(waiting.await.unwrap().unwrap(), 1);
+    assert!(load(&store, &key(1)).await.unwrap().is_some() && load(&store, &key(2)).await.unwrap().is_none());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_sweep_waits_for_nobody_and_spares_what_is_being_used() {
+    let server = needs!(PostgresServer::start().await);
+    let store = store(&server).await;
+    for n in 1..=3 {
+        create(&store, &key(n), &record(&[put("shop/a", b"1")])).await;
+    }
+    let other = client(&server.url()).await;
+    let key_1 = "'\\x00000000000000010000000000000000'";
+    let rolling = format!("BEGIN; UPDATE cloakroom_record SET idle_until = 9e15, absolute_until = 9e15 WHERE selector = {key_1}");
+    other.batch_execute(&rolling).await.unwrap();
+    assert_eq!(store.sweep(at(24 * HOUR), 10).await.unwrap(), 2);
+    other.batch_execute("COMMIT").await.unwrap();
+    assert_eq!(store.sweep(at(24 * HOUR), 10).await.unwrap(), 0);
+    assert_eq!(load(&store, &key(1)).await.unwrap().unwrap().cells.len(), 1);
 }
 
 #[tokio::test(flavor = "multi_thread")]
