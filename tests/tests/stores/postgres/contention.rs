@@ -133,7 +133,8 @@ async fn a_revocation_spares_a_session_that_changed_hands_while_it_waited() {
     }
     let other = client(&server.url()).await;
     let key_1 = "'\\x00000000000000010000000000000000'";
-    let signing_out = format!("BEGIN; UPDATE cloakroom_record SET owner_hash = NULL, owner_schema = NULL WHERE selector = {key_1}");
+    let signing_out =
+        format!("BEGIN; UPDATE cloakroom_record SET owner_hash = NULL, owner_schema = NULL WHERE selector = {key_1}");
     other.batch_execute(&signing_out).await.unwrap();
     let waiting = tokio::spawn({
         let store = store.clone();
@@ -154,7 +155,8 @@ async fn a_sweep_waits_for_nobody_and_spares_what_is_being_used() {
     }
     let other = client(&server.url()).await;
     let key_1 = "'\\x00000000000000010000000000000000'";
-    let rolling = format!("BEGIN; UPDATE cloakroom_record SET idle_until = 9e15, absolute_until = 9e15 WHERE selector = {key_1}");
+    let rolling =
+        format!("BEGIN; UPDATE cloakroom_record SET idle_until = 9e15, absolute_until = 9e15 WHERE selector = {key_1}");
     other.batch_execute(&rolling).await.unwrap();
     assert_eq!(store.sweep(at(24 * HOUR), 10).await.unwrap(), 2);
     other.batch_execute("COMMIT").await.unwrap();

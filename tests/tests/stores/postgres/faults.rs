@@ -129,7 +129,7 @@ async fn a_server_that_does_not_answer_costs_a_request_its_limit_and_no_more() {
 #[tokio::test]
 async fn a_commit_that_waits_too_long_for_a_lock_has_certainly_not_happened() {
     let server = needs!(PostgresServer::start().await);
-    let store = made(PostgresStore::connect(server.url()).timeout(Duration::from_secs(1))).await;
+    let store = made(PostgresStore::connect(server.url()).timeout(Duration::from_secs(4))).await;
     eventually("there is a record", async || store.create(&key(1), record(&[])).await.is_ok()).await;
     let other = client(&server.url()).await;
     other.batch_execute("BEGIN; UPDATE cloakroom_record SET revision = revision").await.unwrap();

@@ -1,7 +1,8 @@
 //! The tables: making them, finding them, what lies in them, and what becomes of damage and of the expired.
 
 use super::*;
-use cloakroom_tests::events::Events;
+use base64ct::{Base64UrlUnpadded, Encoding as _};
+use cloakroom_tests::{events::Events, site::Site};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_tables_are_made_once_whoever_asks_how_often() {
@@ -76,6 +77,24 @@ async fn damage_to_a_row_stays_where_it_is() {
         assert!(said.iter().any(|line| line.contains("unreadable; it counts as absent")), "{damage}: {said:?}");
     }
     assert_eq!(store.by_owner(&OwnerHash::from_bytes([0; 32])).await.unwrap().len(), 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_servers_files_hold_no_token() {
+    let server = needs!(PostgresServer::start().await);
+    let site = Site::on(store(&server).await);
+    site.browser.post("/name/Ada-Lovelace").await;
+    let mut tokens = vec![site.token()];
+    site.browser.post("/rotate").await;
+    tokens.push(site.token());
+    let raw = server.raw_bytes().await;
+    let holds = |bytes: &[u8]| raw.windows(bytes.len()).any(|it| it == bytes);
+    assert!(holds(b"Ada-Lovelace"), "these are the files");
+    for token in tokens {
+        let bytes = Base64UrlUnpadded::decode_vec(&token).unwrap();
+        assert!(holds(&bytes[..16]), "the selector is no secret");
+        assert!(!holds(&bytes[16..]) && !holds(token.as_bytes()) && !holds(&token.as_bytes()[22..]));
+    }
 }
 
 #[tokio::test]
