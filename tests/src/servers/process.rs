@@ -25,8 +25,11 @@ pub(super) struct User {
 }
 
 impl User {
-    /// Somebody harmless, for servers that refuse to run as root; nobody where the tests do not run as root.
+    /// The first of these users that there is, for servers that refuse to run as root; nobody else where the tests do not run as root.
     pub(super) fn instead_of_root(names: &[&str]) -> Option<Self> {
+        if !rustix::process::geteuid().is_root() {
+            return None;
+        }
         let users = fs::read_to_string("/etc/passwd").unwrap_or_default();
         let find = |name: &str| {
             users.lines().find_map(|line| match line.split(':').collect::<Vec<_>>()[..] {
@@ -34,13 +37,9 @@ impl User {
                 _ => None,
             })
         };
-        if !rustix::process::geteuid().is_root() {
-            return None;
-        }
-        names
-            .iter()
-            .find_map(|name| find(name))
-            .or_else(|| panic!("postgres refuses to run as root, and there is no user {names:?}"))
+        let user = names.iter().find_map(|name| find(name));
+        assert!(user.is_some(), "the server refuses to run as root, and there is no user of these names: {names:?}");
+        user
     }
 
     /// Makes a file or folder this user's.
@@ -122,7 +121,7 @@ impl Daemon {
     }
 
     /// Waits until something about the running server holds.
-    pub(super) async fn until(&self, what: &str, holds: impl AsyncFn() -> bool) {
+    pub(super) async fn until<F: Future<Output = bool> + Send>(&self, what: &str, holds: impl Fn() -> F) {
         let start = Instant::now();
         while !holds().await {
             if let Some(status) = self.ended() {
@@ -143,7 +142,7 @@ impl Daemon {
     /// SIGKILL to every process of the server at once, as a loss of power would.
     pub(super) fn kill(&self) {
         if let Some(mut running) = self.running().take() {
-            // Children that outlive the parent for a moment would notice, and tidy up.
+            // Children that outlive the parent for a moment would notice, and tidy up, or write into a folder that is being removed.
             let family = freeze(pid(&running.child));
             for pid in family.iter().rev() {
                 let _ = kill_process(*pid, Signal::KILL);
@@ -210,6 +209,9 @@ impl Daemon {
 
 impl Drop for Daemon {
     fn drop(&mut self) {
+        if self.launch.end == Signal::KILL {
+            return self.kill();
+        }
         self.resume();
         if let Some(mut running) = self.running().take() {
             let _ = kill_process(pid(&running.child), self.launch.end);
