@@ -159,7 +159,7 @@ fn pooled(url: String) -> PostgresBuilder {
 async fn a_store_with_connections_of_its_own_keeps_the_rules() {
     let server = needs!(PostgresServer::start().await);
     conformance::server_side(async || {
-        made(patient(PostgresStore::connect(server.url()).schema("auth")).table_prefix(fresh_prefix())).await
+        made(patient(PostgresStore::connect(server.url()).schema("auth").connections(2)).table_prefix(fresh_prefix())).await
     })
     .await;
 }
