@@ -80,6 +80,7 @@
 //! |---|---|---|
 //! | `store::MemoryStore` | `memory` | tests, development, sessions that may end with the process |
 //! | `store::SqliteStore` | `sqlite` | one machine: durable, nothing to operate |
+//! | `store::PostgresStore` | `postgres` | several machines, on the PostgreSQL you operate |
 //! | `store::CookieStore` | `cookie` | a few small fields and no database; read at the type what it cannot do |
 //!
 //! Handlers do not name the store. [`store::SessionStore`] is the trait for another one.
@@ -94,6 +95,7 @@
 //! | `memory`, `cookie` | yes | their stores |
 //! | `secret` | with `cookie` | `#[session(secret)]`: fields sealed at rest |
 //! | `sqlite` | | its store; needs a C compiler |
+//! | `postgres` | | its store, with TLS |
 //! | `uuid`, `chrono`, `time` | | these crates' types as fields |
 //! | `testing` | | spy store, fault store, manual clock, test client, conformance suites |
 //!

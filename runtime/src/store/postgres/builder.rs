@@ -3,7 +3,7 @@
 use super::{
     Inner, PostgresStore,
     address::Address,
-    clients::{Clients, Given, Pool, Pooled},
+    clients::{Clients, Given, Own, Pool, Pooled},
     link::Server,
     names::Names,
     rows::Statements,
@@ -132,7 +132,7 @@ impl PostgresBuilder {
                 let address = Address::parse(&text)?;
                 let server = || Server::new(address.clone(), Arc::clone(&statements), limit);
                 let links = Links::open(server(), self.connections.unwrap_or(CONNECTIONS), limit).await?;
-                Clients::Own(links, server())
+                Clients::Own(Box::new(Own { links, server: server() }))
             }
             Source::Given(_) if self.connections.is_some() => {
                 return Err(StoreError::unavailable(

@@ -62,8 +62,14 @@ pub(super) enum Given {
 }
 
 pub(super) enum Clients {
-    Own(Links<Server>, Server),
+    Own(Box<Own>),
     Given { given: Given, breaker: Breaker, limit: Duration },
+}
+
+pub(super) struct Own {
+    pub(super) links: Links<Server>,
+    /// For connections beside those that requests share.
+    pub(super) server: Server,
 }
 
 /// How often an operation is made that the server keeps undoing because others were quicker, as only a stricter isolation than
@@ -80,7 +86,7 @@ impl Clients {
     {
         let persistent = |lent| insist(lent, &operation);
         match self {
-            Self::Own(links, _) => links.run(effect, persistent).await,
+            Self::Own(own) => own.links.run(effect, persistent).await,
             Self::Given { given, breaker, limit } => lend(given, breaker, *limit, effect, persistent).await,
         }
     }
@@ -88,7 +94,7 @@ impl Clients {
     /// A client for what may take longer than a request.
     pub(super) async fn patient(&self) -> Result<Lent, StoreError> {
         match self {
-            Self::Own(_, server) => Ok(Lent::Own(server.plain().await?)),
+            Self::Own(own) => Ok(Lent::Own(own.server.plain().await?)),
             Self::Given { given, .. } => take(given).await,
         }
     }

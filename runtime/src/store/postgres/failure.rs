@@ -12,7 +12,7 @@ pub(super) struct Failure(Kind);
 enum Kind {
     Server {
         code: SqlState,
-        fatal: bool,
+        severity: Option<Severity>,
         message: String,
     },
     /// Nobody knows what the server made of the request, if it arrived.
@@ -30,7 +30,7 @@ impl From<tokio_postgres::Error> for Failure {
         Self(match error.as_db_error() {
             Some(db) => Kind::Server {
                 code: db.code().clone(),
-                fatal: !matches!(db.parsed_severity(), Some(Severity::Error)),
+                severity: db.parsed_severity(),
                 // Not the detail, which repeats values.
                 message: db.message().to_owned(),
             },
@@ -85,11 +85,11 @@ impl Failure {
         match &self.0 {
             Kind::Connection(_) => Verdict::Broken,
             Kind::Client(_) => Verdict::Refused,
-            Kind::Server { code, fatal, .. } => {
-                if *code == SqlState::CRASH_SHUTDOWN {
+            Kind::Server { code, severity, .. } => {
+                if *code == SqlState::CRASH_SHUTDOWN || *severity == Some(Severity::Panic) {
                     // Told from wherever the server just was, a commit's last step included.
                     Verdict::Broken
-                } else if *fatal || code.code().starts_with("08") || ELSEWHERE.contains(code) {
+                } else if *severity == Some(Severity::Fatal) || code.code().starts_with("08") || ELSEWHERE.contains(code) {
                     Verdict::Unfit
                 } else {
                     Verdict::Refused
@@ -138,3 +138,43 @@ impl fmt::Display for Failure {
 }
 
 impl Error for Failure {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn said(code: &str, severity: Severity) -> Failure {
+        Failure(Kind::Server { code: SqlState::from_code(code), severity: Some(severity), message: "no".to_owned() })
+    }
+
+    #[test]
+    fn what_the_server_says_decides_between_refused_elsewhere_and_unknown() {
+        for (code, severity, verdict) in [
+            ("57014", Severity::Error, Verdict::Refused),
+            ("55P03", Severity::Error, Verdict::Refused),
+            ("53100", Severity::Error, Verdict::Refused),
+            ("40001", Severity::Error, Verdict::Refused),
+            ("40P01", Severity::Error, Verdict::Refused),
+            ("42P01", Severity::Error, Verdict::Refused),
+            ("25006", Severity::Error, Verdict::Unfit),
+            ("57P01", Severity::Fatal, Verdict::Unfit),
+            ("57P03", Severity::Fatal, Verdict::Unfit),
+            ("57P05", Severity::Fatal, Verdict::Unfit),
+            ("53300", Severity::Fatal, Verdict::Unfit),
+            ("08006", Severity::Error, Verdict::Unfit),
+            ("26000", Severity::Error, Verdict::Unfit),
+            ("57P02", Severity::Warning, Verdict::Broken),
+            ("XX000", Severity::Panic, Verdict::Broken),
+        ] {
+            assert_eq!(said(code, severity).verdict(), verdict, "{code}");
+        }
+        assert_eq!(Failure(Kind::Connection("connection closed".to_owned())).verdict(), Verdict::Broken);
+    }
+
+    #[test]
+    fn a_failure_says_what_to_do_where_something_can_be_done() {
+        assert!(said("42883", Severity::Error).to_string().starts_with("no (SQLSTATE 42883); call PostgresStore::migrate()"));
+        assert!(said("42501", Severity::Error).to_string().contains("grant SELECT"));
+        assert_eq!(said("53100", Severity::Error).to_string(), "no (SQLSTATE 53100)");
+    }
+}

@@ -62,7 +62,7 @@ pub(super) struct Server {
 
 impl Server {
     pub(super) fn new(address: Address, statements: Arc<Statements>, limit: Duration) -> Self {
-        Self { address, statements, patience: limit * 7 / 8 }
+        Self { address, statements, patience: limit * 3 / 4 }
     }
 
     /// The settings that a connection begins with; those of the connection string come later and so prevail.

@@ -8,9 +8,11 @@ use crate::{
     },
     store::damage::{self, unreadable_header},
 };
+use bytes::BytesMut;
+use std::{error::Error, fmt};
 use tokio_postgres::{
     Client, Row, Statement,
-    types::{ToSql, Type},
+    types::{IsNull, ToSql, Type},
 };
 
 /// The columns of a header, in the order in which [`header`] reads them.
@@ -121,9 +123,36 @@ impl<'a> Call<'a> {
     async fn row(self, client: &Client) -> Result<Row, Failure> {
         let arguments: Vec<(&(dyn ToSql + Sync), Type)> =
             self.arguments.iter().map(|(argument, kind)| (&**argument as &(dyn ToSql + Sync), kind.clone())).collect();
-        let sql = format!("{})", self.sql);
-        Ok(client.query_typed_one(&sql, &arguments).await?)
+        Ok(client.query_typed_one(&format!("{})", self.sql), &arguments).await?)
     }
+}
+
+/// An argument that the client's own log does not repeat, as it does all others of prepared statements.
+struct Quiet<'a>(&'a (dyn ToSql + Sync));
+
+impl fmt::Debug for Quiet<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("..")
+    }
+}
+
+impl ToSql for Quiet<'_> {
+    fn to_sql(&self, kind: &Type, out: &mut BytesMut) -> Result<IsNull, Box<dyn Error + Sync + Send>> {
+        self.0.to_sql_checked(kind, out)
+    }
+
+    fn accepts(_: &Type) -> bool {
+        // The argument itself says so when it is encoded.
+        true
+    }
+
+    fn to_sql_checked(&self, kind: &Type, out: &mut BytesMut) -> Result<IsNull, Box<dyn Error + Sync + Send>> {
+        self.0.to_sql_checked(kind, out)
+    }
+}
+
+fn as_arguments<'a, const N: usize>(quiet: &'a [Quiet<'a>; N]) -> [&'a (dyn ToSql + Sync); N] {
+    quiet.each_ref().map(|argument| argument as &(dyn ToSql + Sync))
 }
 
 fn bytes(bytes: &[u8; 32]) -> &[u8] {
@@ -140,7 +169,10 @@ pub(super) async fn load(
     let named: Vec<&str> = want.named.iter().copied().filter(|name| name.starts_with('~')).collect();
     let named = (!named.is_empty()).then_some(named);
     let row = match lent.prepared(statements).await? {
-        Some(prepared) => lent.client().query_opt(&prepared.load, &[&selector, &named]).await?,
+        Some(prepared) => {
+            let arguments = [Quiet(&selector), Quiet(&named)];
+            lent.client().query_opt(&prepared.load, &as_arguments(&arguments)).await?
+        }
         None => {
             let arguments: [(&(dyn ToSql + Sync), Type); 2] = [(&selector, Type::BYTEA), (&named, Type::TEXT_ARRAY)];
             lent.client().query_typed_opt(&statements.load, &arguments).await?
@@ -165,8 +197,8 @@ fn header(key: &Selector, row: &Row) -> Result<Option<Header>, Failure> {
     let number = |column| row.try_get::<_, i64>(column);
     let instant = |column| number(column).map(Timestamp::from_millis);
     let secrets: (&[u8], &[u8]) = (row.try_get(8)?, row.try_get(9)?);
-    let previous: (Option<&[u8]>, Option<&[u8]>, Option<i16>, Option<i64>) =
-        (row.try_get(10)?, row.try_get(11)?, row.try_get(12)?, row.try_get(13)?);
+    let previous_secrets: (Option<&[u8]>, Option<&[u8]>) = (row.try_get(10)?, row.try_get(11)?);
+    let previous_state: (Option<i16>, Option<i64>) = (row.try_get(12)?, row.try_get(13)?);
     let owner: (Option<&[u8]>, Option<&str>) = (row.try_get(14)?, row.try_get(15)?);
     let (revision, epoch) = (number(0)?.cast_unsigned(), number(1)?);
     let (created, last_seen, idle_until, absolute_until) = (instant(2)?, instant(3)?, instant(4)?, instant(5)?);
@@ -187,9 +219,9 @@ fn header(key: &Selector, row: &Row) -> Result<Option<Header>, Failure> {
         header.authenticated_at = authenticated_at;
         header.persistent = persistent;
         header.label = label;
-        header.previous = match previous {
-            (None, None, None, None) => None,
-            (Some(hash), Some(wrapped), Some(state), Some(since)) => Some(Previous {
+        header.previous = match (previous_secrets, previous_state) {
+            ((None, None), (None, None)) => None,
+            ((Some(hash), Some(wrapped)), (Some(state), Some(since))) => Some(Previous {
                 secret_hash: SecretHash::from_bytes(exactly(hash)?),
                 wrapped_key: WrappedKey::from_bytes(exactly(wrapped)?),
                 state: state_of(state)?,
@@ -317,7 +349,8 @@ pub(super) async fn commit(
                 &roll_idle,
                 &presented,
             ];
-            lent.client().query_one(&prepared.usual_commit, &arguments).await?
+            let arguments = arguments.map(Quiet);
+            lent.client().query_one(&prepared.usual_commit, &as_arguments(&arguments)).await?
         }
         _ => {
             let rotation = patch.rotation.as_ref().map(|rotation| match rotation {
@@ -421,4 +454,23 @@ pub(super) async fn sweep(lent: Lent, statements: &Statements, past: Timestamp, 
     );
     let swept: i64 = call.row(lent.client()).await?.try_get(0)?;
     Ok(usize::try_from(swept).unwrap_or(usize::MAX))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn arguments_do_not_reach_the_clients_log() {
+        let value = "a field's value";
+        let arguments = [Quiet(&value)];
+        assert_eq!(format!("{:?}", as_arguments(&arguments)), "[..]");
+    }
+
+    #[test]
+    fn a_call_names_what_it_passes_and_no_more() {
+        let call =
+            Call::new("f").with("a", Type::INT8, 1i64).maybe("b", Type::INT8, None::<i64>).maybe("c", Type::INT8, Some(2i64));
+        assert_eq!(call.sql(), "f(a => $1, c => $2)");
+    }
 }

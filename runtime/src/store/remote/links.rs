@@ -13,6 +13,7 @@ use std::{
     time::Duration,
 };
 use tokio::{
+    sync::{OwnedMutexGuard, oneshot},
     task::JoinSet,
     time::{Instant, timeout, timeout_at},
 };
@@ -116,7 +117,7 @@ impl<E: Engine> Links<E> {
         let mut tries = if effect == Effect::Read { 2 } else { 1 };
         loop {
             let slot = self.next.fetch_add(1, Ordering::Relaxed) % self.shared.slots.len();
-            let lease = timeout_at(deadline, self.lease(slot))
+            let (slot, lease) = timeout_at(deadline, self.lease(slot))
                 .await
                 .unwrap_or_else(|_| Err(StoreError::unavailable(format!("no connection within {:?}", self.limit))))?;
             tries -= 1;
@@ -141,25 +142,45 @@ impl<E: Engine> Links<E> {
         }
     }
 
-    async fn lease(&self, slot: usize) -> Result<Lease<E::Connection>, StoreError> {
-        let place = &self.shared.slots[slot];
-        if let Some(lease) = place.current::<E>() {
-            return Ok(lease);
+    /// The connection of a slot; while it is not open, another's, since opening one takes longer than most requests.
+    async fn lease(&self, slot: usize) -> Result<(usize, Lease<E::Connection>), StoreError> {
+        let slots = &self.shared.slots;
+        if let Some(lease) = slots[slot].current::<E>() {
+            return Ok((slot, lease));
+        }
+        let mut others = (1..slots.len()).map(|step| (slot + step) % slots.len());
+        if let Some(other) = others.find_map(|other| Some((other, slots[other].current::<E>()?))) {
+            if let Ok(opening) = Arc::clone(&slots[slot].opening).try_lock_owned()
+                && self.shared.breaker.pass().is_ok()
+            {
+                // Whoever comes next finds it.
+                drop(self.attempt(slot, opening));
+            }
+            return Ok(other);
         }
         let pass = self.shared.breaker.pass()?;
-        let opening = Arc::clone(&place.opening).lock_owned().await;
-        if let Some(lease) = place.current::<E>() {
-            return Ok(lease);
+        let opening = Arc::clone(&slots[slot].opening).lock_owned().await;
+        if let Some(lease) = slots[slot].current::<E>() {
+            return Ok((slot, lease));
         }
         self.shared.breaker.still(pass)?;
+        let lease = self.attempt(slot, opening).await;
+        lease.unwrap_or_else(|_| Err(StoreError::unavailable("opening a connection was given up"))).map(|lease| (slot, lease))
+    }
+
+    /// Opens a slot, whether or not anybody waits for it: then the next request finds what came of it.
+    fn attempt(
+        &self,
+        slot: usize,
+        opening: OwnedMutexGuard<()>,
+    ) -> oneshot::Receiver<Result<Lease<E::Connection>, StoreError>> {
         let shared = Arc::clone(&self.shared);
-        let (opened, answer) = tokio::sync::oneshot::channel();
+        let (opened, answer) = oneshot::channel();
         self.attempts().spawn(async move {
-            // The request may be gone: then the next one finds what came of this.
             drop(opened.send(shared.open(slot).await));
             drop(opening);
         });
-        answer.await.unwrap_or_else(|_| Err(StoreError::unavailable("opening a connection was given up")))
+        answer
     }
 
     fn attempts(&self) -> MutexGuard<'_, JoinSet<()>> {
@@ -293,13 +314,30 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn requests_share_the_connections_in_turn() {
+    async fn requests_share_the_connections_in_turn_and_wait_for_none_while_another_is_open() {
         let links = links(2).await;
         let mut used = Vec::new();
+        for _ in 0..2 {
+            used.push(read(&links).await.unwrap());
+        }
+        assert_eq!(used, [0, 0], "the second is being opened meanwhile");
+        while links.shared.slots[1].current::<Fake>().is_none() {
+            tokio::task::yield_now().await;
+        }
         for _ in 0..4 {
             used.push(read(&links).await.unwrap());
         }
-        assert_eq!(used, [0, 1, 0, 1]);
+        assert_eq!(used[2..], [0, 1, 0, 1]);
+    }
+
+    #[tokio::test]
+    async fn a_connection_that_cannot_be_opened_is_nobodys_trouble_while_another_is_open() {
+        let links = links(2).await;
+        then(&links, [Opening::Refused, Opening::Never]);
+        for _ in 0..20 {
+            assert_eq!(read(&links).await.unwrap(), 0);
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
     }
 
     #[tokio::test]
