@@ -118,6 +118,27 @@ impl Server {
         }
     }
 
+    /// Everything it has written to its disk.
+    pub async fn raw_bytes(&self) -> Vec<u8> {
+        match self {
+            Self::Memory => panic!("nothing of it is on a disk"),
+            Self::Sqlite(folder) => {
+                let files = std::fs::read_dir(folder.path()).expect("the folder is there");
+                files.flat_map(|file| std::fs::read(file.expect("a file").path()).expect("a readable file")).collect()
+            }
+            Self::Redis(server) => server.raw_bytes().await,
+            Self::RedisCluster(cluster) => {
+                let mut all = Vec::new();
+                for node in cluster.nodes() {
+                    all.extend(node.raw_bytes().await);
+                }
+                all
+            }
+            Self::Postgres(server) => server.raw_bytes().await,
+            Self::MySql(server) => server.raw_bytes().await,
+        }
+    }
+
     /// Kills it; what it has on its disk stays.
     pub fn kill(&self) {
         match self {
