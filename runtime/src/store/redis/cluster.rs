@@ -10,8 +10,11 @@ use super::{
 };
 use crate::{
     lifetime::Lifetime,
-    record::{CommitOutcome, Deadlines, Header, OwnerChange, OwnerHash, Patch, Selector, Timestamp},
-    store::{StoreError, remote::Effect},
+    record::{CommitOutcome, Deadlines, Header, OwnerChange, OwnerHash, Patch, Presented, Selector, Timestamp},
+    store::{
+        StoreError,
+        remote::{Effect, tls},
+    },
 };
 use redis::{
     ConnectionInfo, ErrorKind, Pipeline, RedisResult, ServerErrorKind, Value,
@@ -42,9 +45,8 @@ type Address = (String, u16);
 
 impl Cluster {
     pub(super) async fn open(nodes: Vec<ConnectionInfo>, limit: Duration) -> Result<Self, StoreError> {
-        if nodes.first().and_then(connect::tls).is_some() && rustls::crypto::CryptoProvider::get_default().is_none() {
-            // The cluster's client asks for the process's provider. Somebody else being faster is as good.
-            let _ = rustls::crypto::ring::default_provider().install_default();
+        if nodes.first().and_then(connect::tls).is_some() {
+            tls::provide_for_clients();
         }
         // Without retries, because the client would also send a write again whose answer was lost.
         let client = ClusterClientBuilder::new(nodes).retries(0).response_timeout(limit).build();
@@ -129,6 +131,19 @@ impl RedisStore {
             // An entry too many does no harm, and the session itself is as it was.
             Err(StoreError::OutcomeUnknown(cause)) => Err(StoreError::Unavailable(cause)),
             answer => answer.map(drop),
+        }
+    }
+
+    /// Puts an owner's session back into the index at its first use in an hour: an eviction, or the failover of the index's node, may
+    /// have taken the entry. Whoever cannot do that now leaves it to the next hour.
+    pub(super) async fn relist(&self, key: &Selector, header: &Header, presented: &Presented) {
+        let Some(owner) = &header.owner else { return };
+        let hour = |at: Timestamp| at.as_millis().div_euclid(3_600_000);
+        let proven = header.accepts(&presented.secret_hash, presented.now, presented.grace).is_some();
+        if proven && header.is_open(presented.now) && hour(header.last_seen) != hour(presented.now) {
+            let mut call = Self::script(&scripts::RELIST, &self.index(&owner.hash));
+            call.arg(fields::name(key)).arg(fields::lasting(header.absolute_until, presented.now));
+            let _ = self.call(Effect::Read, &call).await;
         }
     }
 

@@ -230,7 +230,14 @@ impl SessionStore for RedisStore {
         }
         // Though it touches, it may be made twice: the second touch finds done what it would do.
         match self.call(Effect::Read, &call).await? {
-            Value::Array(found) => Ok(fields::record(key, found).map(Arc::new)),
+            Value::Array(found) => {
+                let record = fields::record(key, found);
+                #[cfg(feature = "redis-cluster")]
+                if let (Some(record), Client::Cluster(_)) = (&record, &self.0.client) {
+                    self.relist(key, &record.header, presented).await;
+                }
+                Ok(record.map(Arc::new))
+            }
             _ => Err(fields::unexpected("load")),
         }
     }

@@ -61,6 +61,9 @@ impl Node {
             Place::Server(info) => matches!(info.addr(), ConnectionAddr::TcpTls { .. }),
             Place::Sentinels { tls, .. } => tls.is_some(),
         };
+        if wants_tls && matches!(place, Place::Sentinels { .. }) {
+            tls::provide_for_clients();
+        }
         Ok(Self { tls: wants_tls.then(tls::config).transpose()?, place })
     }
 

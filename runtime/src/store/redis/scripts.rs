@@ -27,6 +27,8 @@ scripts! {
     #[cfg(feature = "redis-cluster")]
     LIST = "lua/list.lua",
     #[cfg(feature = "redis-cluster")]
+    RELIST = "lua/relist.lua",
+    #[cfg(feature = "redis-cluster")]
     LISTED = "lua/listed.lua",
 }
 

@@ -1,7 +1,10 @@
 //! TLS as every store speaks it: certificates verified against those the operating system trusts.
 
 use crate::store::StoreError;
-use rustls::{ClientConfig, RootCertStore, crypto::ring};
+use rustls::{
+    ClientConfig, RootCertStore,
+    crypto::{CryptoProvider, ring},
+};
 use std::sync::Arc;
 
 /// What connections with TLS have in common. `SSL_CERT_FILE` and `SSL_CERT_DIR` replace the system's certificates.
@@ -21,4 +24,13 @@ pub(in crate::store) fn config() -> Result<Arc<ClientConfig>, StoreError> {
         .with_safe_default_protocol_versions()
         .map_err(StoreError::unavailable)?;
     Ok(Arc::new(config.with_root_certificates(roots).with_no_client_auth()))
+}
+
+/// Gives the process a provider for those clients that ask it for one, and would panic where the program's other crates bring
+/// several. Whoever has chosen one already keeps it.
+pub(in crate::store) fn provide_for_clients() {
+    if CryptoProvider::get_default().is_none() {
+        // Somebody else being faster is as good.
+        let _ = ring::default_provider().install_default();
+    }
 }

@@ -2,6 +2,7 @@
 
 use super::{assert_all_expire, fixture::*};
 use cloakroom::{
+    Lifetime,
     record::*,
     store::{RedisStore, SessionStore, StoreError},
 };
@@ -241,4 +242,28 @@ async fn a_primary_that_dies_under_load_is_followed_and_no_session_is_torn() {
             assert_all_expire(node).await;
         }
     }
+}
+
+#[tokio::test]
+async fn an_index_that_a_node_lost_is_there_again_at_the_first_use_in_another_hour() {
+    let cluster = needs!(RedisCluster::start().await);
+    let store = open(&cluster).await;
+    store.create(&key(1), record(&[])).await.unwrap();
+    committed(store.commit(&key(1), &sign_in(1)).await.unwrap());
+    let listed = async || store.by_owner(&owner(1).hash).await.unwrap().len();
+    let mut deleted = 0;
+    for node in cluster.nodes() {
+        let index = node.command(&["KEYS", "cloakroom:owner:*"]).await;
+        deleted += u32::from(!index.is_empty() && node.command(&["DEL", &index]).await == "1");
+    }
+    assert_eq!((deleted, listed().await), (1, 0));
+    let at =
+        |hash, minutes: u32| Presented::new(hash, NOW.plus(minutes * HOUR / 60), Lifetime::new(24 * HOUR, 24 * HOUR).unwrap());
+    for (presented, expected) in
+        [(at(secret(), 30), 0), (at(SecretHash::from_bytes([9; 32]), 70), 0), (at(secret(), 70), 1), (at(secret(), 190), 1)]
+    {
+        store.load(&key(1), &presented, &Want::default()).await.unwrap().unwrap();
+        assert_eq!(listed().await, expected);
+    }
+    assert_eq!(store.delete_by_owner(&owner(1).hash, None).await.unwrap(), 1);
 }
