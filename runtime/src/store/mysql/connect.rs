@@ -11,7 +11,7 @@ use std::{
 };
 
 /// How many connections are opened at most.
-const CONNECTIONS: usize = 8;
+const CONNECTIONS: usize = 16;
 
 /// What [`MySqlStore::connect`] answers: await it, or configure it first.
 ///
@@ -30,15 +30,27 @@ const CONNECTIONS: usize = 8;
 /// ```
 #[must_use = "nothing is connected before this is awaited"]
 pub struct ConnectMySql {
-    url: String,
+    source: Source,
     limit: Duration,
-    connections: usize,
     tables: Result<Tables, String>,
 }
 
+enum Source {
+    Url { url: String, connections: usize },
+    Pool(Pool),
+}
+
 impl ConnectMySql {
-    pub(super) fn new(url: &str) -> Self {
-        Self { url: url.to_owned(), limit: LIMIT, connections: CONNECTIONS, tables: Ok(Tables::default()) }
+    pub(super) fn to(url: &str) -> Self {
+        Self::of(Source::Url { url: url.to_owned(), connections: CONNECTIONS })
+    }
+
+    pub(super) fn over(pool: Pool) -> Self {
+        Self::of(Source::Pool(pool))
+    }
+
+    fn of(source: Source) -> Self {
+        Self { source, limit: LIMIT, tables: Ok(Tables::default()) }
     }
 
     /// How long one operation may take, waiting for a connection included, before the request is answered 503. *Default*: 800 ms.
@@ -57,9 +69,10 @@ impl ConnectMySql {
         self
     }
 
-    /// How many connections there are at most; each is opened when it is first needed. *Default*: 8. A connection carries one
+    /// How many connections there are at most; each is opened when it is first needed. *Default*: 16. A connection carries one
     /// request at a time, about a millisecond each, so raise it where requests are told that all were busy, and lower it
-    /// where many processes share a server: `max_connections` counts them all.
+    /// where many processes share a server: `max_connections` counts them all. Over a pool of the application's, which has a limit
+    /// of its own, it says nothing.
     ///
     /// ```no_run
     /// # use cloakroom::store::MySqlStore;
@@ -70,7 +83,9 @@ impl ConnectMySql {
     /// # }
     /// ```
     pub fn connections(mut self, most: usize) -> Self {
-        self.connections = most.max(1);
+        if let Source::Url { connections, .. } = &mut self.source {
+            *connections = most.max(1);
+        }
         self
     }
 
@@ -94,10 +109,7 @@ impl ConnectMySql {
 impl fmt::Debug for ConnectMySql {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         // Without the URL, which holds a password.
-        f.debug_struct("ConnectMySql")
-            .field("timeout", &self.limit)
-            .field("connections", &self.connections)
-            .finish_non_exhaustive()
+        f.debug_struct("ConnectMySql").field("timeout", &self.limit).finish_non_exhaustive()
     }
 }
 
@@ -108,11 +120,16 @@ impl IntoFuture for ConnectMySql {
     fn into_future(self) -> Self::IntoFuture {
         Box::pin(async move {
             let tables = self.tables.map_err(StoreError::unavailable)?;
-            let opts = options(&self.url, self.connections, self.limit).await?;
-            let place = format!("{}:{}", opts.ip_or_hostname(), opts.tcp_port());
-            let access = Access::own(Pool::new(opts), self.connections, self.limit);
+            let (access, place) = match self.source {
+                Source::Url { url, connections } => {
+                    let opts = options(&url, connections, self.limit).await?;
+                    let place = format!("the session database at {}:{}", opts.ip_or_hostname(), opts.tcp_port());
+                    (Access::own(Pool::new(opts), connections, self.limit), place)
+                }
+                Source::Pool(pool) => (Access::shared(pool, self.limit), "the session database of a given pool".to_owned()),
+            };
             access.check().await?;
-            Ok(MySqlStore::new(access, tables, place))
+            Ok(MySqlStore::start(access, tables, place))
         })
     }
 }

@@ -12,7 +12,7 @@ use self::{
 };
 use super::{
     SessionStore, StoreError,
-    remote::{Effect, LIMIT, Sweeper},
+    remote::{Effect, Sweeper},
 };
 use crate::record::{CommitOutcome, CreateOutcome, Header, OwnerHash, Patch, Presented, Record, Selector, Timestamp, Want};
 use async_trait::async_trait;
@@ -26,7 +26,18 @@ const VERSION: u64 = 1;
 /// How long a step of a sweep or a migration may take: nobody waits for it.
 const UNHURRIED: Duration = Duration::from_secs(30);
 
-/// Sessions in MySQL or MariaDB (feature `mysql`).
+/// Sessions in MySQL 8.0 or newer, or MariaDB 10.6 or newer (feature `mysql`).
+///
+/// Clones are handles of one store; its connections and its sweeper end with the last of them. Any number of processes may use the
+/// same tables. A load, a commit, a new session and a logout are one round trip each, and what a commit writes does not depend on
+/// what else the session holds.
+///
+/// Records an hour past their deadline are removed as the store is used, in small batches and about once a minute.
+///
+/// While the server is away, requests fail at once rather than queue up, and one attempt after the other is made to reach it again,
+/// with growing pauses. A commit is as durable as the server makes its transactions (`innodb_flush_log_at_trx_commit`), and
+/// survives a failover if the replica that takes over has it: with the asynchronous replication that is the default, the last
+/// commits may be lost.
 ///
 /// ```no_run
 /// use cloakroom::{SessionLayer, store::MySqlStore};
@@ -54,27 +65,100 @@ struct Shared {
 }
 
 impl MySqlStore {
-    /// Connects.
+    /// Connects to the database that a URL names: `mysql://user:password@host:3306/database`, special characters percent-encoded.
+    /// Await it, or [configure it](ConnectMySql) first. One connection is opened, so that mistakes show at once.
+    ///
+    /// Parameters of the URL are those of [mysql_async](https://docs.rs/mysql_async/0.37/mysql_async/#connection-url-parameters),
+    /// and one more:
+    /// - `require_ssl=true`: TLS, with the certificate and the host's name verified by what the operating system trusts
+    ///   (`SSL_CERT_FILE` is honoured);
+    /// - `ssl-ca=/etc/mysql/ca.pem`: TLS, with the certificates in that file trusted instead;
+    /// - `socket=/run/mysqld/mysqld.sock`: a Unix socket.
+    ///
+    /// A proxy between must let several statements through at once (`CLIENT_MULTI_STATEMENTS`), and keep a connection to one server.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`] if the URL or a setting is not possible, or the server cannot be reached or lets nobody in; it
+    /// says what to do, and never the password.
+    ///
+    /// ```no_run
+    /// use cloakroom::store::MySqlStore;
+    ///
+    /// # async fn example() -> Result<(), cloakroom::store::StoreError> {
+    /// let store = MySqlStore::connect("mysql://shop:secret@db.internal/shop?require_ssl=true").connections(16).await?;
+    /// # let _ = store;
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn connect(url: &str) -> ConnectMySql {
-        ConnectMySql::new(url)
+        ConnectMySql::to(url)
     }
 
-    /// Uses a pool.
-    pub fn from_pool(pool: Pool) -> Self {
-        Self::new(Access::shared(pool, LIMIT), Tables::default(), "a pool of the application".to_owned())
+    /// Uses connections of a pool that the application has (mysql_async 0.37). Await it, or [configure it](ConnectMySql) first.
+    ///
+    /// Sessions then wait in line with whatever else the pool is for. What its options mean for them:
+    /// - `reset_connection`, on by default: costs a round trip whenever a connection comes back. Not when it comes back from
+    ///   sessions, which leave nothing that had to be reset.
+    /// - `PoolConstraints`: above the minimum, a returned connection is closed at once unless `inactive_connection_ttl` is set, and
+    ///   opening one costs half a dozen round trips. Let minimum and maximum be the same.
+    /// - `conn_ttl`, `abs_conn_ttl`: one more connection to open, now and then.
+    /// - `stmt_cache_size`: nothing; sessions prepare no statements.
+    /// - `prefer_socket`, on by default: a server that looks local is asked for its Unix socket, which is used instead.
+    /// - `setup` and `init`: run per connection, `setup` after each reset too.
+    ///
+    /// Its connections must have `autocommit` and a strict `sql_mode`, as is the servers' default. They may have any isolation;
+    /// `READ COMMITTED` takes the fewest locks.
+    ///
+    /// # Errors
+    /// As [`connect`](MySqlStore::connect).
+    ///
+    /// ```no_run
+    /// use cloakroom::store::MySqlStore;
+    ///
+    /// # async fn example(pool: mysql_async::Pool) -> Result<(), cloakroom::store::StoreError> {
+    /// let store = MySqlStore::from_pool(pool).table_prefix("shop_sessions_").await?;
+    /// # let _ = store;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn from_pool(pool: Pool) -> ConnectMySql {
+        ConnectMySql::over(pool)
     }
 
-    fn new(access: Access, tables: Tables, place: String) -> Self {
+    /// The SQL that makes the tables with that prefix (`cloakroom_` is the usual one), for those who run their own migrations; it is
+    /// `sql/mysql.sql` in the crate.
+    ///
+    /// ```
+    /// use cloakroom::store::MySqlStore;
+    /// assert!(MySqlStore::schema("shop_").contains("CREATE TABLE IF NOT EXISTS `shop_record`"));
+    /// ```
+    pub fn schema(prefix: &str) -> String {
+        Tables::sql(prefix)
+    }
+
+    fn start(access: Access, tables: Tables, place: String) -> Self {
         let shared = Arc::new(Shared { access, tables, place });
         let sweeping = Arc::clone(&shared);
-        let sweeper = Sweeper::start(format!("{}", shared.place), move |before, limit| {
+        let sweeper = Sweeper::start(shared.place.clone(), move |before, limit| {
             let shared = Arc::clone(&sweeping);
             async move { shared.sweep(before, limit).await }
         });
         Self(Arc::new(Inner { shared, sweeper }))
     }
 
-    /// Creates the tables where they are not.
+    /// Makes the tables where they are not there yet. Any number of instances may do so at once, and again at each start.
+    ///
+    /// # Errors
+    /// [`StoreError`] if this user may not create tables, or a newer version of the library has made them.
+    ///
+    /// ```no_run
+    /// use cloakroom::store::MySqlStore;
+    ///
+    /// # async fn example() -> Result<(), cloakroom::store::StoreError> {
+    /// MySqlStore::connect("mysql://admin:secret@db.internal/shop").await?.migrate().await?;
+    /// # Ok(())
+    /// # }
+    /// ```
     pub async fn migrate(&self) -> Result<(), StoreError> {
         let Shared { access, tables, .. } = &*self.0.shared;
         let newest = match access.attempt(Effect::Read, &tables.version()).await? {
@@ -94,7 +178,7 @@ impl MySqlStore {
         }
         let deadline = Instant::now() + UNHURRIED;
         let mut lease = access.lease(deadline).await?;
-        lease.ask(Effect::Write, deadline, UNHURRIED, &tables.create_all()).await.map_err(access::Failure::into_error)?;
+        lease.ask(Effect::Write, deadline, UNHURRIED, &tables.make()).await.map_err(access::Failure::into_error)?;
         lease.keep();
         Ok(())
     }

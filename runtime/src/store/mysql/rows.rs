@@ -11,14 +11,14 @@ use crate::{
 use mysql_async::{Row, Value};
 use std::{fmt, str::FromStr};
 
-/// The record of a load's rows: one with a header, which has no name, and one for each cell.
+/// The record of a load's rows, each with a cell, or with none if there is none, and the header.
 pub(super) fn record(key: &Selector, rows: Vec<Row>) -> Option<Record> {
     let (mut header, mut cells) = (None, Vec::with_capacity(rows.len()));
     for row in rows {
         let mut columns = Columns::of(row);
-        match (columns.bytes(), columns.bytes()) {
-            (Some(name), Some(body)) => cells.extend(columns.number().ok().flatten().map(|stamp| cell(&name, stamp, &body))),
-            _ => header = readable(key, columns.header()),
+        cells.extend(columns.cell());
+        if header.is_none() {
+            header = Some(readable(key, columns.header())?);
         }
     }
     Some(Record::new(header?, cells.into_iter().collect()))
@@ -26,13 +26,7 @@ pub(super) fn record(key: &Selector, rows: Vec<Row>) -> Option<Record> {
 
 /// The cells of rows of name, stamp and body.
 pub(super) fn cells(rows: Vec<Row>) -> Vec<Cell> {
-    let read = |row| {
-        let mut columns = Columns::of(row);
-        let name = columns.bytes()?;
-        let stamp = columns.number().ok()??;
-        Some(cell(&name, stamp, &columns.bytes()?))
-    };
-    rows.into_iter().filter_map(read).collect()
+    rows.into_iter().filter_map(|row| Columns::of(row).cell()).collect()
 }
 
 /// The headers of rows that begin with the selector.
@@ -63,16 +57,6 @@ fn readable(key: &Selector, header: Result<Header, Unreadable>) -> Option<Header
             tracing::warn!(target: "cloakroom", session = %key.handle(), %error, "the stored header of a session is unreadable; it counts as absent");
         })
         .ok()
-}
-
-/// A body nobody can read becomes a value of codec 0, which does not exist: whoever decodes the field finds it undecodable and
-/// resets its schema, as for any other damage, and the bytes stay where they are.
-fn cell(name: &[u8], stamp: u64, body: &[u8]) -> Cell {
-    let body = CellBody::decode(body).unwrap_or_else(|_| {
-        let payload = Payload::from(body);
-        CellBody::new(Content::Value { codec: CodecId::from_u8(0), shape: Shape::OPAQUE, sealed: false, payload })
-    });
-    Cell::new(CellKey::from(&*String::from_utf8_lossy(name)), stamp, body)
 }
 
 /// A column that does not hold what it should.
@@ -122,6 +106,18 @@ impl Columns {
 
     fn required<T>(&mut self, read: impl FnOnce(&mut Self) -> Result<Option<T>, Unreadable>) -> Result<T, Unreadable> {
         read(self)?.ok_or(Unreadable("NULL where there has to be a value"))
+    }
+
+    /// A body nobody can read becomes a value of codec 0, which does not exist: whoever decodes the field finds it undecodable and
+    /// resets its schema, as for any other damage, and the bytes stay where they are.
+    fn cell(&mut self) -> Option<Cell> {
+        let (name, stamp, body) = (self.bytes(), self.number().ok().flatten(), self.bytes());
+        let (name, stamp, body) = (name?, stamp?, body?);
+        let content = CellBody::decode(&body).unwrap_or_else(|_| {
+            let payload = Payload::from(&*body);
+            CellBody::new(Content::Value { codec: CodecId::from_u8(0), shape: Shape::OPAQUE, sealed: false, payload })
+        });
+        Some(Cell::new(CellKey::from(&*String::from_utf8_lossy(&name)), stamp, content))
     }
 
     fn header(&mut self) -> Result<Header, Unreadable> {
