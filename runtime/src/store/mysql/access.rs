@@ -53,7 +53,7 @@ impl Access {
 
     /// Sends a batch and answers what each statement said.
     pub(super) async fn run(&self, effect: Effect, batch: &str) -> Result<Vec<Answer>, StoreError> {
-        self.attempt(effect, batch).await?.map_err(|refusal| StoreError::unavailable(explained(&refusal)))
+        self.attempt(effect, batch).await?.map_err(refused)
     }
 
     /// The same; the inner error is a refusal that has left nothing behind.
@@ -68,15 +68,9 @@ impl Access {
                     return Ok(Ok(answers));
                 }
                 Err(Failure::Refused(refusal)) => {
-                    lease.roll_back(deadline).await;
-                    if !is_worth_another_try(&refusal) {
+                    if let Err(refusal) = lease.recover(refusal, deadline).await {
                         return Ok(Err(refusal));
                     }
-                    let pause = jittered(AFTER_DEADLOCK);
-                    if Instant::now() + pause >= deadline {
-                        return Ok(Err(refusal));
-                    }
-                    tokio::time::sleep(pause).await;
                 }
                 Err(Failure::Broken(_)) if reads_left > 1 => reads_left -= 1,
                 Err(Failure::Broken(error) | Failure::Final(error)) => return Err(error),
@@ -159,7 +153,7 @@ impl Failure {
     /// What it is where nobody tries again.
     pub(super) fn into_error(self) -> StoreError {
         match self {
-            Self::Refused(refusal) => StoreError::unavailable(explained(&refusal)),
+            Self::Refused(refusal) => refused(refusal),
             Self::Broken(error) | Self::Final(error) => error,
         }
     }
@@ -180,7 +174,7 @@ impl Lease<'_> {
             Ok(Ok(answers)) => return Ok(answers),
             Ok(Err(Error::Server(refusal))) if is_unfit(&refusal) => {
                 self.conn.take().into_iter().for_each(close);
-                return Err(Failure::Final(StoreError::unavailable(explained(&refusal))));
+                return Err(Failure::Final(refused(refusal)));
             }
             Ok(Err(Error::Server(refusal))) => return Err(Failure::Refused(refusal)),
             Ok(Err(error)) => error,
@@ -195,13 +189,20 @@ impl Lease<'_> {
         }
     }
 
-    /// Gives the connection back without a transaction, or not at all.
-    async fn roll_back(mut self, deadline: Instant) {
+    /// Gives the connection back without a transaction, or not at all, after a refusal that is given back too unless another try is
+    /// worth it.
+    pub(super) async fn recover(mut self, refusal: ServerError, deadline: Instant) -> Result<(), ServerError> {
         if let Some(conn) = &mut self.conn
             && let Ok(Ok(())) = timeout_at(deadline, conn.query_drop("ROLLBACK")).await
         {
             self.keep();
         }
+        let pause = jittered(AFTER_DEADLOCK);
+        if !is_worth_another_try(&refusal) || Instant::now() + pause >= deadline {
+            return Err(refusal);
+        }
+        tokio::time::sleep(pause).await;
+        Ok(())
     }
 
     pub(super) fn keep(mut self) {
@@ -239,10 +240,10 @@ async fn answers(conn: &mut Conn, batch: &str) -> Result<Vec<Answer>, Error> {
 /// What the client says of a statement that is too large.
 const TOO_LARGE: &str = "max_allowed_packet";
 
-/// Deadlocks, lock waits that took too long, and the conflicts of a cluster that commits optimistically: it was undone, and may go
-/// well now.
+/// A deadlock, or the conflict of a cluster that commits optimistically: it was undone, and may go well now. Not a lock that was
+/// waited for in vain: that was patience enough.
 fn is_worth_another_try(refusal: &ServerError) -> bool {
-    matches!(refusal.code, 1020 | 1205 | 1213)
+    matches!(refusal.code, 1020 | 1213)
 }
 
 pub(super) fn is_duplicate(refusal: &ServerError) -> bool {
@@ -258,11 +259,17 @@ fn is_unfit(refusal: &ServerError) -> bool {
     matches!(refusal.code, 1047 | 1053 | 1290 | 1792 | 1836 | 1927 | 3100)
 }
 
+pub(super) fn refused(refusal: ServerError) -> StoreError {
+    StoreError::unavailable(explained(&refusal))
+}
+
 /// A server's error and what to do about it.
-pub(super) fn explained(refusal: &ServerError) -> String {
+fn explained(refusal: &ServerError) -> String {
     let advice = match refusal.code {
         1040 | 1203 | 1226 => "; lower .connections(n), or raise the server's max_connections",
-        1044 | 1142 => "; grant SELECT, INSERT, UPDATE and DELETE on the session tables to this user, and CREATE to migrate()",
+        1044 | 1142 => {
+            "; check the database in the URL, and grant this user SELECT, INSERT, UPDATE and DELETE, and CREATE for migrate()"
+        }
         1045 | 1698 => "; check user and password in the URL, where special characters are percent-encoded",
         1049 => "; create the database first, or give another one in the URL",
         1054 | 1146 => "; call MySqlStore::migrate() once, or run the SQL that MySqlStore::schema() gives",

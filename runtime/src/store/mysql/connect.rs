@@ -141,7 +141,7 @@ async fn options(url: &str, connections: usize, limit: Duration) -> Result<Opts,
     let (url, ca) = without_ca(url);
     let refuse = |what: String| StoreError::unavailable(format!("{what}; give mysql://user:password@host:3306/database"));
     let opts = Opts::from_url(&url).map_err(|error| refuse(error.to_string()))?;
-    if opts.db_name().is_none() {
+    if opts.db_name().is_none_or(str::is_empty) {
         return Err(refuse("the URL names no database".to_owned()));
     }
     let pool = opts.pool_opts().clone().with_reset_connection(false);

@@ -7,7 +7,7 @@ mod statements;
 pub use self::connect::ConnectMySql;
 
 use self::{
-    access::{Access, Answer},
+    access::{Access, Answer, Failure},
     statements::{Batch, Tables},
 };
 use super::{
@@ -164,7 +164,7 @@ impl MySqlStore {
         let newest = match access.attempt(Effect::Read, &tables.version()).await? {
             Ok(answers) => answers.into_iter().next().and_then(|answer| rows::number::<u64>(answer.rows)),
             Err(refusal) if access::is_missing_table(&refusal) => None,
-            Err(refusal) => return Err(StoreError::unavailable(access::explained(&refusal))),
+            Err(refusal) => return Err(access::refused(refusal)),
         };
         match newest {
             Some(found) if found > VERSION => {
@@ -178,7 +178,7 @@ impl MySqlStore {
         }
         let deadline = Instant::now() + UNHURRIED;
         let mut lease = access.lease(deadline).await?;
-        lease.ask(Effect::Write, deadline, UNHURRIED, &tables.make()).await.map_err(access::Failure::into_error)?;
+        lease.ask(Effect::Write, deadline, UNHURRIED, &tables.make()).await.map_err(Failure::into_error)?;
         lease.keep();
         Ok(())
     }
@@ -202,14 +202,24 @@ impl Shared {
     /// Deletes the records that a batch locks; two round trips.
     async fn delete_all(&self, lock: &Batch, limit: Duration) -> Result<usize, StoreError> {
         let deadline = Instant::now() + limit;
-        let mut lease = self.access.lease(deadline).await?;
-        // What is not committed when the connection is lost is undone.
-        let locked = lease.ask(Effect::Read, deadline, limit, lock.text()).await.map_err(access::Failure::into_error)?;
-        let keys = rows::selectors(locked.into_iter().next_back().map(|answer| answer.rows).unwrap_or_default())?;
-        let delete = self.tables.delete_locked(&keys);
-        lease.ask(Effect::Write, deadline, limit, delete.text()).await.map_err(access::Failure::into_error)?;
-        lease.keep();
-        Ok(keys.len())
+        loop {
+            let mut lease = self.access.lease(deadline).await?;
+            let deleted = async {
+                // What is not committed when the connection is lost is undone.
+                let locked = lease.ask(Effect::Read, deadline, limit, lock.text()).await?;
+                let keys = rows::selectors(locked.into_iter().next_back().map(|answer| answer.rows).unwrap_or_default());
+                lease.ask(Effect::Write, deadline, limit, self.tables.delete_locked(&keys).text()).await?;
+                Ok(keys.len())
+            };
+            match deleted.await {
+                Ok(deleted) => {
+                    lease.keep();
+                    return Ok(deleted);
+                }
+                Err(Failure::Refused(refusal)) => lease.recover(refusal, deadline).await.map_err(access::refused)?,
+                Err(failure) => return Err(failure.into_error()),
+            }
+        }
     }
 }
 
@@ -228,7 +238,7 @@ impl SessionStore for MySqlStore {
         match shared.access.attempt(Effect::Write, shared.tables.create(key, &record).text()).await? {
             Ok(_) => Ok(CreateOutcome::Created),
             Err(refusal) if access::is_duplicate(&refusal) => Ok(CreateOutcome::Exists),
-            Err(refusal) => Err(StoreError::unavailable(access::explained(&refusal))),
+            Err(refusal) => Err(access::refused(refusal)),
         }
     }
 

@@ -1,12 +1,9 @@
 //! What rows say, whatever is in them.
 
 use super::statements::state;
-use crate::{
-    record::{
-        Cell, CellBody, CellKey, CodecId, Content, Header, Owner, OwnerHash, Payload, Previous, PreviousState, Record,
-        SecretHash, Selector, Shape, Timestamp, WrappedKey,
-    },
-    store::StoreError,
+use crate::record::{
+    Cell, CellBody, CellKey, CodecId, Content, Header, Owner, OwnerHash, Payload, Previous, PreviousState, Record, SecretHash,
+    Selector, Shape, Timestamp, WrappedKey,
 };
 use mysql_async::{Row, Value};
 use std::{fmt, str::FromStr};
@@ -40,9 +37,8 @@ pub(super) fn headers(rows: Vec<Row>) -> Vec<(Selector, Header)> {
 }
 
 /// The selectors of rows that have nothing else.
-pub(super) fn selectors(rows: Vec<Row>) -> Result<Vec<Selector>, StoreError> {
-    let read = |row| Columns::of(row).required(Columns::array).map(Selector::from_bytes);
-    rows.into_iter().map(read).collect::<Result<_, _>>().map_err(|error| StoreError::unavailable(error.to_string()))
+pub(super) fn selectors(rows: Vec<Row>) -> Vec<Selector> {
+    rows.into_iter().filter_map(|row| Columns::of(row).array().ok()?.map(Selector::from_bytes)).collect()
 }
 
 /// The number that is all of an answer.
