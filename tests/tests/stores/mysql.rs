@@ -591,6 +591,7 @@ async fn a_transaction_that_loses_a_deadlock_is_made_again() {
     let mut holder = pool(&server.url(), 1).get_conn().await.unwrap();
     let lock = |key: &Selector| format!("SELECT 1 FROM cloakroom_record WHERE selector = x'{}' FOR UPDATE", hex(key));
     let change = "UPDATE cloakroom_record SET last_seen = 1 WHERE owner IS NULL";
+    holder.query_drop("SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED").await.unwrap();
     holder.query_drop(format!("START TRANSACTION; {change}; {}", lock(&keys[1]))).await.unwrap();
     let deleting = tokio::spawn({
         let store = store.clone();
