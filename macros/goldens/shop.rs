@@ -8,7 +8,7 @@ pub struct ShopFields {
     /// Stored as `shop/locale`; of two concurrent changes the later wins.
     pub(crate) language: ::cloakroom::Field<Lang>,
     #[cfg(all())]
-    /// Stored as `shop/address`, in JSON; `my::merge` merges concurrent changes.
+    /// Stored as `shop/address`, in JSON, sealed; `my::merge` merges concurrent changes.
     #[deprecated(note = "gone soon")]
     address: ::cloakroom::Field<Address>,
     /// Stored as `shop/type`; of two concurrent changes the later is refused.
@@ -47,6 +47,8 @@ const _: () = {
     #[cfg(all())]
     ::cloakroom::__opaque_needs_json! {}
     #[cfg(all())]
+    ::cloakroom::__secret_needs_its_feature! {}
+    #[cfg(all())]
     static __CLOAKROOM_FIELD_2: ::cloakroom::__private::FieldDef<Address> = ::cloakroom::__private::FieldDef::<
         Address,
     >::new(
@@ -57,7 +59,8 @@ const _: () = {
             <Address as ::cloakroom::__private::FieldDefault>::field_default,
         )
         .eq(::cloakroom::__private::Probe::<Address>::EQ)
-        .merge(::cloakroom::__private::Merge::Of(my::merge));
+        .merge(::cloakroom::__private::Merge::Of(my::merge))
+        .secret();
     static __CLOAKROOM_FIELD_3: ::cloakroom::__private::FieldDef<Option<String>> = ::cloakroom::__private::FieldDef::<
         Option<String>,
     >::new(

@@ -2,7 +2,7 @@
 
 use crate::{
     diag::{Errors, Report, suggest},
-    model::{Copied, Field, Members, Merge, Part, Rule, Schema, Shape, Storage, Unreadable, Value, Variant},
+    model::{Copied, Field, Members, Merge, Part, Rule, Schema, Secrecy, Shape, Storage, Unreadable, Value, Variant},
     syntax::{Attrs, DURATIONS, Number, Place, RULES, RawMerge, attrs},
 };
 use proc_macro2::{Ident, Span, TokenStream};
@@ -80,6 +80,7 @@ pub(crate) fn schema(input: &DeriveInput, errors: &mut Errors) -> Schema {
             key: format!("{name}/{stored}"),
             merge: merge(&attrs, errors),
             ttl: attrs.ttl.as_ref().and_then(|literal| ttl(literal).map_err(|report| errors.push(report)).ok()),
+            secrecy: secrecy(own.secret.as_ref(), attrs.secret.as_ref(), errors),
             storage: attrs.opaque.map_or(Storage::Shaped, |opaque| Storage::Opaque(opaque.span())),
             default: attrs.default,
             validate: attrs.validate,
@@ -93,6 +94,7 @@ pub(crate) fn schema(input: &DeriveInput, errors: &mut Errors) -> Schema {
         accessors: accessors(&input.ident),
         name,
         version,
+        secret: own.secret.map(|secret| secret.span()),
         fields,
     }
 }
@@ -333,6 +335,21 @@ fn check_since(since: Option<&Number>, version: u32, errors: &mut Errors) {
             Report::new(&since.literal, format!("`since = {n}` is above the schema's version, which is {version}"))
                 .help(format!("raise it on the struct: `#[session(version = {n})]`")),
         );
+    }
+}
+
+fn secrecy(of_struct: Option<&Ident>, of_field: Option<&Ident>, errors: &mut Errors) -> Secrecy {
+    match (of_struct, of_field) {
+        (None, None) => Secrecy::Plain,
+        (None, Some(own)) => Secrecy::OfField(own.span()),
+        (Some(_), None) => Secrecy::OfStruct,
+        (Some(_), Some(own)) => {
+            errors.push(
+                Report::new(own, "the whole struct is `secret`, and this field with it")
+                    .help("remove `secret` here, or from the struct if only some of its fields are secret"),
+            );
+            Secrecy::OfStruct
+        }
     }
 }
 

@@ -41,6 +41,7 @@ use proc_macro::TokenStream;
 /// |---|---|
 /// | `name = ".."` | first part of every stored key; the struct's name in snake_case otherwise |
 /// | `version = 4` | the schema's version, 1 otherwise |
+/// | `secret` | every field is `secret`, as below |
 /// | `crate = ::facade::cloakroom` | where cloakroom is, if not at `::cloakroom` |
 ///
 /// # On a field
@@ -53,8 +54,42 @@ use proc_macro::TokenStream;
 /// | `merge = ".."` | concurrent changes: `"last"` (the default), `"add"`, `"max"`, `"min"`, `"union"`, `"strict"`, or the path of a `fn(base, mine, theirs) -> value` |
 /// | `ttl = "10m"` | how long a value lives after its last touch: `ms`, `s`, `m`, `h` or `d` |
 /// | `validate = path` | a `fn(&value)` that answers `bool` or `Result<(), E>`, asked on load, write and merge; `fn(&str)` for a `String` and `fn(&[T])` for a `Vec<T>` will do |
+/// | `secret` | sealed at rest, and never shown: see below |
 /// | `opaque` | any serde type, stored as JSON, without a shape |
 /// | `lossy` | a stored value that cannot be read costs this field alone |
+///
+/// # Secret fields
+///
+/// A `secret` field (cloakroom's feature `secret`, part of `cookie` and so of the default ones) is sealed with XChaCha20-Poly1305
+/// before it goes to a store, under a key of that session which nothing but the token in the browser unwraps. Whoever has the
+/// database has not the values, nor does a cell that is copied to another session, or put in the place of another field, open
+/// there. Nobody manages a key.
+///
+/// ```
+/// use cloakroom::SessionData;
+///
+/// #[derive(SessionData)]
+/// struct Shop {
+///     cart: Vec<u32>,
+///     #[session(secret)]
+///     mail_token: Option<String>,
+/// }
+///
+/// let mut session = ShopFields::from(Shop::initial());
+/// *session.mail_token = Some("t0ps3cret".to_owned());
+/// assert_eq!(format!("{:?}", session.mail_token), "<secret>");
+/// ```
+///
+/// - **It is not shown.** The field's `Debug` says `<secret>`. What a `validate` function or the type's own `Serialize` say of a value
+///   they refuse is left out of errors and events. `Display`, `Serialize` and the value behind `*session.mail_token` stay what they
+///   are, for that is how it is used: `{:?}` of `*session.mail_token`, and a `Debug` derived for the struct itself, show it.
+/// - **It costs** 40 bytes a cell, which count for the size limits, and about two microseconds to read or to write; a struct without
+///   a secret field pays nothing.
+/// - **It hides, and vouches for little.** Somebody who can *write* to the store cannot read a value or make up a sealed one, but can
+///   put back an older value of the same field, take it away, or put a plain value in its place: a field may become `secret` in a
+///   running application, so plain cells are read, and sealed when the field is next written. The other way round, a field that is
+///   no longer `secret` is read, and written in the clear.
+/// - `CookieStore` seals the whole session already, so nothing changes there.
 #[proc_macro_derive(SessionData, attributes(session))]
 pub fn session_data(input: TokenStream) -> TokenStream {
     expand::session_data(input.into()).into()

@@ -13,6 +13,8 @@ pub(crate) struct Schema {
     /// The first part of every physical key.
     pub(crate) name: String,
     pub(crate) version: u32,
+    /// Where it is said that every field is `secret`.
+    pub(crate) secret: Option<Span>,
     pub(crate) fields: Vec<Field>,
 }
 
@@ -28,6 +30,7 @@ pub(crate) struct Field {
     pub(crate) key: String,
     pub(crate) default: Option<TokenStream>,
     pub(crate) storage: Storage,
+    pub(crate) secrecy: Secrecy,
     pub(crate) merge: Merge,
     pub(crate) ttl: Option<Duration>,
     pub(crate) validate: Option<TokenStream>,
@@ -49,6 +52,16 @@ pub(crate) enum Storage {
     Shaped,
     /// As JSON, because of the attribute at this place.
     Opaque(Span),
+}
+
+/// Whether a field is sealed at rest.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Secrecy {
+    Plain,
+    /// Because of its own attribute, at this place.
+    OfField(Span),
+    /// Because of the struct's.
+    OfStruct,
 }
 
 /// Which of two concurrent changes survives.

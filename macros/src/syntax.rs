@@ -26,8 +26,8 @@ impl Place {
     /// The keys that work here.
     fn keys(self) -> &'static [&'static str] {
         match self {
-            Self::Schema => &["name", "version", "crate"],
-            Self::SchemaField => &["default", "key", "since", "merge", "ttl", "validate", "opaque", "lossy"],
+            Self::Schema => &["name", "version", "secret", "crate"],
+            Self::SchemaField => &["default", "key", "since", "merge", "ttl", "validate", "secret", "opaque", "lossy"],
             Self::Value => &["shape", "crate"],
             Self::Variant => &["key"],
             Self::ValueField => &["key", "shape", "recursive"],
@@ -37,8 +37,8 @@ impl Place {
     /// The keys that are reserved here. Their form is nobody's concern before they work.
     fn reserved(self) -> &'static [&'static str] {
         match self {
-            Self::Schema => &["removed", "secret", "lock"],
-            Self::SchemaField => &["owner", "privilege", "secret", "keep", "changed", "from", "forget_before", "samples"],
+            Self::Schema => &["removed", "lock"],
+            Self::SchemaField => &["owner", "privilege", "keep", "changed", "from", "forget_before", "samples"],
             Self::Value | Self::Variant | Self::ValueField => &[],
         }
     }
@@ -85,6 +85,7 @@ pub(crate) struct Attrs {
     pub(crate) merge: Option<RawMerge>,
     pub(crate) ttl: Option<LitStr>,
     pub(crate) validate: Option<TokenStream>,
+    pub(crate) secret: Option<Ident>,
     pub(crate) opaque: Option<Ident>,
     pub(crate) lossy: Option<Ident>,
     pub(crate) recursive: Option<Ident>,
@@ -140,6 +141,7 @@ fn read(entry: &Entry, place: Place, attrs: &mut Attrs) -> Result<(), Report> {
         "merge" => attrs.merge = Some(entry.merge()?),
         "ttl" => attrs.ttl = Some(entry.string("10m").map_err(|report| report.note(DURATIONS))?),
         "validate" => attrs.validate = Some(entry.path("cart_is_sane")?),
+        "secret" => attrs.secret = Some(entry.flag()?),
         "opaque" => attrs.opaque = Some(entry.flag()?),
         "lossy" => attrs.lossy = Some(entry.flag()?),
         "recursive" => attrs.recursive = Some(entry.flag()?),

@@ -46,14 +46,14 @@ pub enum SessionError {
     Encode {
         /// The field, as `schema.field`.
         field: String,
-        /// What the codec said.
+        /// What the codec said; of a `secret` field, nothing that could quote it.
         reason: String,
     },
     /// A field's `validate` function refused the value; nothing was stored. 500.
     Invalid {
         /// The field, as `schema.field`.
         field: String,
-        /// What the function said.
+        /// What the function said; nothing of it where the field is `secret`.
         reason: String,
     },
     /// One accessor was swapped into another's place, as with `mem::swap(&mut s.a, &mut s.b)`. Swap the values,

@@ -27,6 +27,11 @@ impl SessionKey {
     pub(crate) fn wrap(&self, selector: &Selector, secret: &Secret) -> WrappedKey {
         WrappedKey(xor(&self.0, &pad(selector, secret)))
     }
+
+    /// The sub-key for one purpose.
+    pub(crate) fn derive(&self, purpose: &str) -> Zeroizing<[u8; 32]> {
+        Zeroizing::new(blake3::derive_key(purpose, &*self.0))
+    }
 }
 
 /// A session key under the pad of one secret: opens only with the token of the browser.
@@ -71,12 +76,13 @@ impl fmt::Debug for WrappedKey {
     }
 }
 
-fn pad(selector: &Selector, secret: &Secret) -> [u8; 32] {
+/// Whoever has it and the store has the key, so it is wiped like one.
+fn pad(selector: &Selector, secret: &Secret) -> Zeroizing<[u8; 32]> {
     let mut material = [0; 32];
     material[..16].copy_from_slice(selector.as_bytes());
     material[16..].copy_from_slice(secret.as_bytes());
     // derive_key is a mode of its own in blake3, so the pad and the stored hash of the same secret are independent.
-    let pad = blake3::derive_key("cloakroom 1 session key wrap", &material);
+    let pad = Zeroizing::new(blake3::derive_key("cloakroom 1 session key wrap", &material));
     material.zeroize();
     pad
 }

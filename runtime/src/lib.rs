@@ -50,8 +50,8 @@
 //! }
 //! ```
 //!
-//! Attributes on the struct and its fields say the rest: a default, a rule for concurrent changes, a time to live, a check. They are
-//! listed at [`derive@SessionData`]. Structs and enums inside a field derive [`derive@SessionValue`] beside serde's two derives:
+//! Attributes on the struct and its fields say the rest: a default, a rule for concurrent changes, a time to live, a check, a seal.
+//! They are listed at [`derive@SessionData`]. Structs and enums inside a field derive [`derive@SessionValue`] beside serde's two derives:
 //!
 //! ```
 //! use cloakroom::{SessionData, SessionValue};
@@ -92,6 +92,7 @@
 //! | `postcard` | | the other codec, written where `bincode` is off |
 //! | `json` | | `#[session(opaque)]`: fields of any serde type |
 //! | `memory`, `cookie` | yes | their stores |
+//! | `secret` | with `cookie` | `#[session(secret)]`: fields sealed at rest |
 //! | `sqlite` | | its store; needs a C compiler |
 //! | `uuid`, `chrono`, `time` | | these crates' types as fields |
 //! | `testing` | | spy store, fault store, manual clock, test client, conformance suites |
@@ -147,11 +148,13 @@ pub mod limits;
 mod random;
 pub mod record;
 mod schema;
+mod seal;
 mod session;
 pub mod store;
 #[cfg(feature = "testing")]
 pub mod testing;
 mod token;
+mod vault;
 
 #[cfg(feature = "cookie")]
 pub use self::keyring::{KeyRing, KeyRingError};
@@ -194,6 +197,24 @@ pub mod __private {
         () => {
             ::core::compile_error!(
                 "`#[session(opaque)]` stores JSON: enable the feature, e.g. `cloakroom = { version = \"0.1\", features = [\"json\"] }`"
+            );
+        };
+    }
+
+    /// `secret` fields are sealed.
+    #[cfg(feature = "secret")]
+    #[macro_export]
+    #[doc(hidden)]
+    macro_rules! __secret_needs_its_feature {
+        () => {};
+    }
+    #[cfg(not(feature = "secret"))]
+    #[macro_export]
+    #[doc(hidden)]
+    macro_rules! __secret_needs_its_feature {
+        () => {
+            ::core::compile_error!(
+                "`#[session(secret)]` seals fields: enable the feature, e.g. `cloakroom = { version = \"0.1\", features = [\"secret\"] }`"
             );
         };
     }

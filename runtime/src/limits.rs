@@ -6,7 +6,7 @@
 //! assert!(scan.len() > limits::CELL, "too large for a field: keep it elsewhere, and its key in the session");
 //! ```
 
-/// The largest encoded field, in bytes.
+/// The largest encoded field, in bytes; of a `secret` field, with the 40 bytes of its seal.
 ///
 /// A field above it is refused when it is written, with its size, and nothing is stored; a stored cell above it is not
 /// decoded. Sessions are read on every request: what is larger than this belongs into a table of its own.
@@ -16,7 +16,7 @@
 /// ```
 pub const CELL: usize = 256 * 1024;
 
-/// The largest record: keys and encoded fields together, in bytes.
+/// The largest record: keys and encoded fields together, in bytes. Seals count.
 ///
 /// ```
 /// assert_eq!(cloakroom::limits::RECORD, 1024 * 1024);

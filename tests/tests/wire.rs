@@ -25,7 +25,7 @@ use std::{
 };
 
 /// Every golden block there must be, and may be: the tests below read all of them.
-const BLOCKS: [&str; 24] = [
+const BLOCKS: [&str; 27] = [
     "token",
     "token-bytes",
     "secret-hash",
@@ -36,6 +36,9 @@ const BLOCKS: [&str; 24] = [
     "cell-tombstone",
     "cell-value",
     "cell-full",
+    "sealed-key",
+    "sealed-associated",
+    "cell-sealed",
     "header-new",
     "header-full",
     "header-superseded",
@@ -133,6 +136,7 @@ fn browser<Side: 'static>(layer: SessionLayer<Side>, now: i64) -> TestClient<Rou
         .route("/fill", get(fill))
         .route("/tell", get(tell))
         .route("/count", get(count))
+        .route("/hide", get(hide))
         .route("/rotate", get(rotate))
         .layer(layer.clock(clock.clone()));
     TestClient::new(app).clock(clock)
@@ -235,6 +239,18 @@ async fn count(mut session: TypedSession<Golden>) -> String {
     session.visits.to_string()
 }
 
+/// The golden struct of a build in which the visits are secret.
+#[derive(SessionData)]
+#[session(name = "golden")]
+struct Hidden {
+    #[session(secret)]
+    visits: u64,
+}
+
+async fn hide(mut session: TypedSession<Hidden>) {
+    *session.visits = 300;
+}
+
 async fn rotate(mut session: TypedSession<Golden>) {
     session.rotate();
 }
@@ -335,6 +351,60 @@ fn cells_have_their_golden_bytes() {
         assert_eq!(hex(&cell.encode()), hex(&document.bytes(name)), "{name}");
         assert_eq!(CellBody::decode(&document.bytes(name)), Ok(cell), "{name}");
     }
+}
+
+/// The cipher and the associated data of a sealed cell, by the letter of the document.
+fn cell_seal(session_key: [u8; 32], selector: &[u8], key: &str, codec: u8, shape: u64) -> (XChaCha20Poly1305, Vec<u8>) {
+    let cell_key = blake3::derive_key("cloakroom 1 secret cells", &session_key);
+    let length = (key.len() as u64).to_le_bytes();
+    let associated = [selector, &length, key.as_bytes(), &[codec], &shape.to_le_bytes()].concat();
+    (XChaCha20Poly1305::new(&cell_key.into()), associated)
+}
+
+#[tokio::test]
+async fn a_sealed_cell_has_its_golden_bytes_and_opens() {
+    let document = Document::read();
+    let session_key = document.array("session-key");
+    let cell_key = blake3::derive_key("cloakroom 1 secret cells", &session_key);
+    assert_eq!(hex(&cell_key), document.line("sealed-key"));
+    let (cipher, associated) = cell_seal(session_key, SELECTOR.as_bytes(), "golden/visits", 1, u64::SHAPE.as_u64());
+    assert_eq!(hex(&associated), hex(&document.bytes("sealed-associated")));
+    let nonce: [u8; 24] = counting(0xc0);
+    let sealed = cipher.encrypt(&nonce.into(), Sealing { msg: &[7], aad: &associated }).unwrap();
+    let payload = [&nonce[..], &sealed].concat();
+    let body = CellBody::new(Content::Value {
+        codec: CodecId::BINCODE,
+        shape: u64::SHAPE,
+        sealed: true,
+        payload: Payload::from(&payload[..]),
+    });
+    assert_eq!(hex(&body.encode()), hex(&document.bytes("cell-sealed")));
+
+    let store = MemoryStore::new();
+    let cells = [Cell::new(CellKey::from_static("golden/visits"), 1, body)].into_iter().collect();
+    store.create(&SELECTOR, Record::new(new_header(&document), cells)).await.unwrap();
+    let browser = browser(SessionLayer::new(store), BEGAN);
+    browser.set_cookie("__Host-id", document.line("token"));
+    assert_eq!(browser.get("/count").await.text(), "8", "the golden cell holds seven visits");
+}
+
+#[tokio::test]
+async fn a_secret_field_is_sealed_as_the_document_says() {
+    let document = Document::read();
+    let store = MemoryStore::new();
+    let browser = browser(SessionLayer::new(store.clone()), BEGAN);
+    browser.get("/hide").await;
+    let (token, record) = token_and_record(&browser, &store).await;
+    let session_key = xor(*record.header.wrapped_key.as_bytes(), pad(&token));
+    let (cipher, associated) = cell_seal(session_key, &token[..16], "golden/visits", 1, u64::SHAPE.as_u64());
+
+    let body = record.cells.get("golden/visits").unwrap().body.encode();
+    let (head, payload) = body.split_at(10);
+    assert_eq!(head, &document.bytes("cell-sealed")[..10], "flags, codec and shape");
+    let (nonce, sealed) = payload.split_first_chunk::<24>().unwrap();
+    let plain = cipher.decrypt(&(*nonce).into(), Sealing { msg: sealed, aad: &associated }).unwrap();
+    let (_, golden) = document.table("values-bincode").swap_remove(0);
+    assert_eq!(hex(&plain), hex(&golden));
 }
 
 #[test]

@@ -148,11 +148,9 @@ fn attributes_of_later_versions_say_so() {
     for attribute in [
         "owner",
         "privilege",
-        "secret",
         "keep",
         "changed(in = 2, from = HashMap<A, B>, up = f, forget)",
         "changed",
-        "secret = true",
         "from(a: T, with = f)",
         "forget_before = 2",
         "samples = f",
@@ -160,10 +158,30 @@ fn attributes_of_later_versions_say_so() {
         let key = attribute.split([' ', '(']).next().unwrap();
         field(attribute, key, &["is not available yet", key]);
     }
-    for attribute in ["removed(a: HashMap<A, B>, in = 2)", "lock = off", "lock = \"file\"", "secret"] {
+    for attribute in ["removed(a: HashMap<A, B>, in = 2)", "lock = off", "lock = \"file\""] {
         let key = attribute.split([' ', '(']).next().unwrap();
         one(data(&format!("#[session({attribute})] struct Shop {{}}")), key, &["is not available yet"]);
     }
+}
+
+#[test]
+fn a_secret_is_said_once_and_takes_no_value() {
+    let all = "secret, opaque, ttl = \"1m\", merge = \"add\", default = 1, validate = f, lossy, since = 1, key = \"n\"";
+    assert_eq!(data(&format!("struct Shop {{ #[session({all})] views: u64 }}")), []);
+    assert_eq!(data("#[session(secret)] struct Shop { #[session(merge = \"add\")] views: u64 }"), []);
+    field("secret = true", "secret", &["expected `secret`, found `secret = ...`", "takes no value"]);
+    field("secret(key)", "secret", &["found `secret(...)`"]);
+    field("sercet", "sercet", &["did you mean `secret`?"]);
+    one(
+        data("#[session(secret)] struct Shop { #[session(secret)] a: u8, b: u8 }"),
+        "secret",
+        &["the whole struct is `secret`", "remove `secret` here"],
+    );
+    one(
+        values("struct Item { #[session(secret)] a: u8 }"),
+        "secret",
+        &["does not belong on a field of a type", "it belongs on"],
+    );
 }
 
 #[test]

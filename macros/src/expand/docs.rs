@@ -1,6 +1,6 @@
 //! The words of the generated documentation, each line with the leading space that `///` gives.
 
-use crate::model::{Field, Merge, Rule, Schema, Storage};
+use crate::model::{Field, Merge, Rule, Schema, Secrecy, Storage};
 
 /// Above the struct that a handler sees.
 pub(super) fn accessors(schema: &Schema) -> String {
@@ -13,6 +13,10 @@ pub(super) fn field(field: &Field) -> String {
         Storage::Shaped => "",
         Storage::Opaque(_) => ", in JSON",
     };
+    let seal = match field.secrecy {
+        Secrecy::Plain => "",
+        Secrecy::OfField(_) | Secrecy::OfStruct => ", sealed",
+    };
     let merge = match &field.merge {
         Merge::Last => "of two concurrent changes the later wins".to_owned(),
         Merge::Strict => "of two concurrent changes the later is refused".to_owned(),
@@ -22,5 +26,5 @@ pub(super) fn field(field: &Field) -> String {
         Merge::Rule(Rule::Union, _) => "concurrent additions and removals all count".to_owned(),
         Merge::Function(path) => format!("`{}` merges concurrent changes", path.to_string().replace(' ', "")),
     };
-    format!(" Stored as `{}`{storage}; {merge}.", field.key)
+    format!(" Stored as `{}`{storage}{seal}; {merge}.", field.key)
 }

@@ -1,12 +1,12 @@
 //! One static per field, the schema that lists them, and the impls that lead there.
 
 use super::{at, place};
-use crate::model::{Field, Merge, Rule, Schema, Storage, Unreadable};
+use crate::model::{Field, Merge, Rule, Schema, Secrecy, Storage, Unreadable};
 use proc_macro2::{Ident, Span, TokenStream};
 use quote::{format_ident, quote, quote_spanned};
 
 pub(super) fn expand(schema: &Schema) -> TokenStream {
-    let Schema { root, ident, accessors, name, version, fields, .. } = schema;
+    let Schema { root, ident, accessors, name, version, secret, fields, .. } = schema;
     let private = quote!(#root::__private);
     let core = quote!(#private::core);
     let definitions = fields.iter().enumerate().map(|(index, field)| definition(schema, index, field));
@@ -20,6 +20,7 @@ pub(super) fn expand(schema: &Schema) -> TokenStream {
     let lints = super::accessors::lints();
     // The probe of a type with equality does not need the import. Under `$crate` it is the user's own, which lints look at.
     let of_a_macro = root.to_string().starts_with("$crate");
+    let secret_check = secret.map(|span| secret_check(root, span));
     let import_lint = of_a_macro.then(|| quote!(#[allow(unused_imports)]));
     quote! {
         #lints
@@ -27,6 +28,7 @@ pub(super) fn expand(schema: &Schema) -> TokenStream {
             #import_lint
             use #private::NoEq as _;
 
+            #secret_check
             #(#definitions)*
 
             static __CLOAKROOM_SCHEMA: #private::Schema = #private::Schema {
@@ -120,6 +122,14 @@ fn definition(schema: &Schema, index: usize, field: &Field) -> TokenStream {
         Unreadable::ResetsSchema => None,
         Unreadable::ResetsField => Some(quote!(.lossy())),
     };
+    let (secret, secret_check) = match field.secrecy {
+        Secrecy::Plain => (None, None),
+        Secrecy::OfStruct => (Some(quote!(.secret())), None),
+        Secrecy::OfField(span) => {
+            let check = secret_check(root, span);
+            (Some(quote!(.secret())), Some(quote!(#(#cfg)* #check)))
+        }
+    };
     let json = match field.storage {
         Storage::Shaped => None,
         Storage::Opaque(span) => {
@@ -129,10 +139,16 @@ fn definition(schema: &Schema, index: usize, field: &Field) -> TokenStream {
     };
     quote! {
         #json
+        #secret_check
         #(#cfg)*
         static #def: #private::FieldDef<#ty> =
             #private::FieldDef::<#ty>::new(#schema, #name, #key, <#ty as #coding>::CODING, #default)
             .eq(#private::Probe::<#ty>::EQ)
-            #merge #ttl #validate #lossy;
+            #merge #ttl #validate #lossy #secret;
     }
+}
+
+/// Says at the attribute that a feature is missing, if it is.
+fn secret_check(root: &TokenStream, span: Span) -> TokenStream {
+    at(span, &quote!(#root::__secret_needs_its_feature!{}))
 }

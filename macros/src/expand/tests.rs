@@ -17,10 +17,17 @@ const SHOP: &str = r#"
         #[cfg(all())]
         #[deprecated(note = "gone soon")]
         #[allow(unused)]
-        #[session(opaque, merge = my::merge)]
+        #[session(opaque, secret, merge = my::merge)]
         address: Address,
         #[session(merge = "strict")]
         r#type: Option<String>,
+    }"#;
+
+const VAULT: &str = r#"
+    #[session(secret)]
+    struct Vault {
+        token: Option<String>,
+        pin: u16,
     }"#;
 
 const ITEM: &str = r#"
@@ -68,6 +75,11 @@ fn golden(source: &str, expand: fn(TokenStream) -> TokenStream, expected: Expect
 #[test]
 fn a_session_expands_to_its_fields_definitions_and_impls() {
     golden(SHOP, session_data, expect_file!["../../goldens/shop.rs"]);
+}
+
+#[test]
+fn a_secret_struct_expands_to_secret_fields() {
+    golden(VAULT, session_data, expect_file!["../../goldens/vault.rs"]);
 }
 
 #[test]
@@ -183,6 +195,7 @@ impl Random {
             "merge",
             "ttl",
             "validate",
+            "secret",
             "opaque",
             "lossy",
             "recursive",

@@ -15,7 +15,7 @@ pub(crate) const WRITTEN: Option<CodecId> = None;
 /// Why a value could not be encoded or decoded.
 ///
 /// Of a failed read the kind is kept and the text is not: serde quotes values there, and an error may be logged. A failed write
-/// keeps the words of the type's own `Serialize`.
+/// keeps the words of the type's own `Serialize`, unless the field is `secret`.
 ///
 /// ```
 /// use cloakroom::CodecError;

@@ -5,11 +5,13 @@ use super::{
     coding::Coding,
     field::Field,
     merge::Merge,
-    untyped::AnyField,
+    untyped::{AnyField, Opener},
 };
 use crate::{
     limits,
-    record::{Cells, CodecId, Content, Payload, Shape, Timestamp},
+    record::{CodecId, Content, Payload, Shape},
+    seal,
+    vault::Vault,
 };
 use std::{fmt, time::Duration};
 
@@ -43,6 +45,7 @@ pub struct FieldDef<V: 'static> {
     pub(super) ttl: Option<Duration>,
     validate: Option<Check<V>>,
     lossy: bool,
+    pub(super) secret: bool,
 }
 
 impl<V> FieldDef<V> {
@@ -70,6 +73,7 @@ impl<V> FieldDef<V> {
             ttl: None,
             validate: None,
             lossy: false,
+            secret: false,
         }
     }
 
@@ -108,6 +112,13 @@ impl<V> FieldDef<V> {
         self
     }
 
+    /// Stored sealed, and never shown.
+    #[must_use]
+    pub const fn secret(mut self) -> Self {
+        self.secret = true;
+        self
+    }
+
     /// The value where nothing is stored.
     pub fn default(&self) -> V {
         (self.default)()
@@ -128,54 +139,79 @@ impl<V> FieldDef<V> {
 
     pub(super) fn encode(&self, value: &V) -> Result<Payload, CodecError> {
         let mut bytes = Encoded::new();
-        (self.encode)(value, &mut bytes)?;
+        (self.encode)(value, &mut bytes).map_err(|error| match error {
+            CodecError::Encode(why) => CodecError::Encode(self.sayable(why)),
+            other => other,
+        })?;
         Ok(Payload::from(bytes.as_bytes()))
     }
 
     fn check(&self, value: &V) -> Result<(), Cause> {
-        self.validate.map_or(Ok(()), |validate| validate(value).map_err(Cause::Invalid))
+        self.validate.map_or(Ok(()), |validate| validate(value).map_err(|why| Cause::Invalid(self.sayable(why))))
+    }
+
+    /// What the user's own code says of a value, unless it might quote a secret.
+    fn sayable(&self, why: String) -> String {
+        if self.secret { "(the reason is left out, since the field is `secret`)".to_owned() } else { why }
+    }
+
+    /// What a store is given to keep for an encoded value, in bytes.
+    pub(super) fn stored_size(&self, payload: &Payload) -> usize {
+        payload.len() + if self.secret { seal::OVERHEAD } else { 0 }
     }
 
     /// Encodes a value that is about to be written, if it may be.
     pub(super) fn admit(&self, value: &V) -> Result<Payload, Cause> {
         self.check(value)?;
         let payload = self.encode(value)?;
-        if payload.len() > limits::CELL { Err(Cause::TooLarge(payload.len())) } else { Ok(payload) }
+        let size = self.stored_size(&payload);
+        if size > limits::CELL { Err(Cause::TooLarge(size)) } else { Ok(payload) }
     }
 
     pub(super) fn base_value(&self, base: Option<&Payload>) -> Result<V, CodecError> {
         base.map_or_else(|| Ok(self.default()), |payload| self.decode(payload))
     }
 
-    /// The stored value, and the cell's content it was read from; `None` where the field is at its default.
-    pub(super) fn read<'a>(&self, cells: &'a Cells, now: Timestamp) -> Result<Option<(V, &'a Content)>, Cause> {
-        let Some(content) = cells.get(self.key).and_then(|cell| cell.body.visible(now)) else { return Ok(None) };
-        match self.interpret(content) {
-            Ok(value) => Ok(Some((value, content))),
+    /// The stored value, and the payload it was read from; `None` where the field is at its default.
+    pub(super) fn read<'a>(&self, from: &'a Opener<'_>) -> Result<Option<(V, Clear<'a>)>, Cause> {
+        let Some(content) = from.content(self.key) else { return Ok(None) };
+        match self.interpret(content, from.vault()) {
+            Ok(read) => Ok(Some(read)),
             Err(_) if self.lossy => Ok(None),
             Err(cause) => Err(cause),
         }
     }
 
-    fn interpret(&self, content: &Content) -> Result<V, Cause> {
-        let Content::Value { codec, shape, sealed: false, payload } = content else { return Err(Cause::Sealed) };
+    /// Sealed or not is the cell's to say, not the field's: a build in which the field becomes `secret`, or stops being it, reads what
+    /// the one before has stored, and writes it its own way when it changes. Nobody is signed out by that deploy, or by its rollback.
+    /// It means that somebody who may write to the store can put a plain value of theirs where a sealed one was. A seal could
+    /// not keep them from it anyway: they can put back what was sealed there before, bury it under a tombstone, and change
+    /// every plain field beside it. It promises that nobody reads.
+    fn interpret<'a>(&self, content: &'a Content, vault: Option<&Vault<'_>>) -> Result<(V, Clear<'a>), Cause> {
+        let Content::Value { codec, shape, sealed, payload } = content else { return Err(Cause::Sealed) };
         if *shape != self.shape {
             return Err(Cause::Shape { stored: *shape, expected: self.shape });
         }
         if payload.len() > limits::CELL {
             return Err(Cause::TooLarge(payload.len()));
         }
-        let value = (self.decode)(*codec, payload)?;
+        let clear = Clear {
+            codec: *codec,
+            payload: if *sealed {
+                let opened = vault.and_then(|vault| vault.open(self.key, *codec, *shape, payload));
+                Bytes::Opened(opened.ok_or(Cause::Sealed)?)
+            } else {
+                Bytes::Stored(payload)
+            },
+        };
+        let value = (self.decode)(*codec, clear.bytes())?;
         self.check(&value)?;
-        Ok(value)
+        Ok((value, clear))
     }
 
     /// A value read from a cell, in the encoding of today, whatever it was stored in.
-    pub(super) fn encoding_of_today(&self, value: &V, content: &Content) -> Result<Payload, CodecError> {
-        match content {
-            Content::Value { codec, payload, .. } if Some(*codec) == self.codec => Ok(payload.clone()),
-            _ => self.encode(value),
-        }
+    pub(super) fn encoding_of_today(&self, value: &V, read: &Clear<'_>) -> Result<Payload, CodecError> {
+        if Some(read.codec) == self.codec { Ok(read.to_payload()) } else { self.encode(value) }
     }
 
     pub(super) fn same_value(&self, value: &V, bytes: &Payload, base: Option<&Payload>) -> bool {
@@ -186,6 +222,33 @@ impl<V> FieldDef<V> {
                 let default = self.default();
                 self.eq.is_some_and(|eq| eq(value, &default)) || self.encode(&default).is_ok_and(|default| default == *bytes)
             }
+        }
+    }
+}
+
+/// What a cell holds, in the clear.
+pub(super) struct Clear<'a> {
+    codec: CodecId,
+    payload: Bytes<'a>,
+}
+
+enum Bytes<'a> {
+    Stored(&'a Payload),
+    Opened(Vec<u8>),
+}
+
+impl Clear<'_> {
+    fn bytes(&self) -> &[u8] {
+        match &self.payload {
+            Bytes::Stored(payload) => payload,
+            Bytes::Opened(bytes) => bytes,
+        }
+    }
+
+    fn to_payload(&self) -> Payload {
+        match &self.payload {
+            Bytes::Stored(payload) => Payload::clone(payload),
+            Bytes::Opened(bytes) => Payload::from(&bytes[..]),
         }
     }
 }
@@ -213,7 +276,10 @@ impl fmt::Display for Cause {
             Self::Shape { stored, expected } => write!(f, "stored with shape {stored:?}, the struct has {expected:?}"),
             Self::Invalid(why) => write!(f, "validation refused it: {why}"),
             Self::TooLarge(size) => write!(f, "{size} bytes are more than the {} a field may have", limits::CELL),
-            Self::Sealed => f.write_str("the cell is sealed"),
+            Self::Sealed if cfg!(feature = "secret") => {
+                f.write_str("its seal does not open: it was changed, or made for another session, field or type")
+            }
+            Self::Sealed => f.write_str("it is sealed, which this build cannot open; enable cloakroom's feature `secret`"),
         }
     }
 }

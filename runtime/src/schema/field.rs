@@ -203,8 +203,12 @@ impl<V: fmt::Display> fmt::Display for Field<V> {
     }
 }
 
+/// As the value's own; of a `secret` field it says no more than that.
 impl<V: fmt::Debug> fmt::Debug for Field<V> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.def.secret {
+            return f.write_str("<secret>");
+        }
         self.value.fmt(f)
     }
 }

@@ -5,7 +5,10 @@ use super::{
     field::{Field, FieldChange},
     merge::Merge,
 };
-use crate::record::{CellBody, Cells, Content, Payload, Timestamp};
+use crate::{
+    record::{CellBody, Cells, Content, Payload, Timestamp},
+    vault::Vault,
+};
 use std::fmt;
 
 /// The untyped view of a [`FieldDef`].
@@ -21,7 +24,7 @@ pub trait AnyField: Sync + fmt::Debug {
     fn rule(&self) -> Rule;
     /// What is stored, in the encoding of today.
     #[doc(hidden)]
-    fn stored(&self, cells: &Cells, now: Timestamp) -> Result<Option<Payload>, Undecodable>;
+    fn stored(&self, from: &Opener<'_>) -> Result<Option<Payload>, Undecodable>;
     /// Three-way merge of encoded values; `None` is the default.
     #[doc(hidden)]
     fn merged(&self, base: Option<&Payload>, mine: Option<&Payload>, theirs: Option<&Payload>) -> Result<Payload, Undecodable>;
@@ -34,6 +37,9 @@ pub trait AnyField: Sync + fmt::Debug {
     /// Whether a touch alone is a write.
     #[doc(hidden)]
     fn expires(&self) -> bool;
+    /// Whether its cells are sealed.
+    #[doc(hidden)]
+    fn is_secret(&self) -> bool;
 }
 
 /// A merge rule, as far as the core must know it.
@@ -68,9 +74,9 @@ impl<V> AnyField for FieldDef<V> {
         }
     }
 
-    fn stored(&self, cells: &Cells, now: Timestamp) -> Result<Option<Payload>, Undecodable> {
-        let read = || match self.read(cells, now)? {
-            Some((value, content)) => Ok(Some(self.encoding_of_today(&value, content)?)),
+    fn stored(&self, from: &Opener<'_>) -> Result<Option<Payload>, Undecodable> {
+        let read = || match self.read(from)? {
+            Some((value, read)) => Ok(Some(self.encoding_of_today(&value, &read)?)),
             None => Ok(None),
         };
         read().map_err(|cause| Undecodable { field: self.name, cause })
@@ -107,19 +113,33 @@ impl<V> AnyField for FieldDef<V> {
     fn expires(&self) -> bool {
         self.ttl.is_some()
     }
+
+    fn is_secret(&self) -> bool {
+        self.secret
+    }
 }
 
-/// The cells a handle is made from.
+/// Cells, and what it takes to read them.
 #[derive(Debug)]
 pub struct Opener<'a> {
     cells: Option<&'a Cells>,
+    vault: Option<Vault<'a>>,
     now: Timestamp,
 }
 
 impl<'a> Opener<'a> {
     /// From these cells; from none, every field is its default.
-    pub(crate) fn new(cells: Option<&'a Cells>, now: Timestamp) -> Self {
-        Self { cells, now }
+    pub(crate) fn new(cells: Option<&'a Cells>, vault: Option<Vault<'a>>, now: Timestamp) -> Self {
+        Self { cells, vault, now }
+    }
+
+    /// What a cell says about its field now.
+    pub(super) fn content(&self, key: &str) -> Option<&Content> {
+        self.cells?.get(key)?.body.visible(self.now)
+    }
+
+    pub(super) fn vault(&self) -> Option<&Vault<'a>> {
+        self.vault.as_ref()
     }
 
     /// One field.
@@ -127,13 +147,10 @@ impl<'a> Opener<'a> {
     /// # Errors
     /// If its cell cannot be read and the field is not `lossy`.
     pub fn field<V>(&self, def: &'static FieldDef<V>) -> Result<Field<V>, Undecodable> {
-        let read = match self.cells {
-            Some(cells) => def.read(cells, self.now).map_err(|cause| Undecodable { field: def.name, cause })?,
-            None => None,
-        };
+        let read = def.read(self).map_err(|cause| Undecodable { field: def.name, cause })?;
         Ok(match read {
-            Some((value, content)) if def.eq.is_none() && !matches!(def.merge, Merge::Last) => {
-                match def.encoding_of_today(&value, content) {
+            Some((value, read)) if def.eq.is_none() && !matches!(def.merge, Merge::Last) => {
+                match def.encoding_of_today(&value, &read) {
                     Ok(payload) => Field::loaded_from(def, value, payload),
                     Err(_) => Field::loaded(def, value),
                 }

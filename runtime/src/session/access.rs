@@ -5,11 +5,12 @@ use crate::{
     config::{Config, PARALLEL_TABS},
     error::{ErrorContext, SessionError},
     events::{self, Refused},
-    key::SessionKey,
+    key::{SessionKey, WrappedKey},
     record::{Accepted, Header, Presented, Record, Selector, Timestamp},
     schema::Schema,
     store::{IdleTouch, StoreError},
     token::{SecretHash, Token},
+    vault::Vault,
 };
 use http::Method;
 use std::sync::Arc;
@@ -329,12 +330,20 @@ const WISHES: &str = "(the session itself)";
 
 impl Live {
     pub(super) fn session_key(&self) -> SessionKey {
+        self.wrapped_key().unwrap_with(&self.token.selector, &self.token.secret)
+    }
+
+    /// What opens this session's `secret` cells.
+    pub(super) fn vault(&self) -> Vault<'_> {
+        Vault::new(&self.token, self.wrapped_key())
+    }
+
+    fn wrapped_key(&self) -> &WrappedKey {
         let header = &self.record.header;
-        let wrapped = match (self.secret, &header.previous) {
+        match (self.secret, &header.previous) {
             (Accepted::Previous, Some(previous)) => &previous.wrapped_key,
             _ => &header.wrapped_key,
-        };
-        wrapped.unwrap_with(&self.token.selector, &self.token.secret)
+        }
     }
 
     pub(super) fn cookie_until(&self) -> Option<Timestamp> {

@@ -1,6 +1,6 @@
 //! How fields get from the request's state into a handle, and their changes back into it.
 
-use super::access::{Access, Standing};
+use super::access::{Access, Live, Standing};
 use crate::{
     error::{SessionError, TooLarge},
     events, limits,
@@ -58,7 +58,8 @@ impl Access {
     pub(super) fn open<T: SessionData>(&mut self, now: Timestamp) -> T::Fields {
         let schema = T::__schema();
         if let Some(cells) = self.working(schema, now) {
-            match T::__open(&Opener::new(Some(&cells), now)) {
+            let opened = T::__open(&self.opener(Some(&cells), now));
+            match opened {
                 Ok(fields) => return fields,
                 Err(why) => {
                     events::undecodable(schema.name, &why);
@@ -68,7 +69,7 @@ impl Access {
         }
         // Without the record's cells there is nothing left that could fail.
         let checked_in = self.working(schema, now);
-        T::__open(&Opener::new(checked_in.as_ref(), now)).unwrap_or_else(|_| T::initial().into())
+        T::__open(&Opener::new(checked_in.as_ref(), None, now)).unwrap_or_else(|_| T::initial().into())
     }
 
     pub(super) fn is_reset(&self, schema: &str) -> bool {
@@ -87,10 +88,14 @@ impl Access {
         Some(cells)
     }
 
+    fn opener<'a>(&'a self, cells: Option<&'a Cells>, now: Timestamp) -> Opener<'a> {
+        Opener::new(cells, self.live().map(Live::vault), now)
+    }
+
     pub(super) fn stored_value(&self, def: &dyn AnyField, now: Timestamp) -> Option<Payload> {
         let live = self.live().filter(|_| !self.is_reset(def.schema()))?;
         // What cannot be read counts as the default, as it did when the handle was made.
-        def.stored(&live.record.cells, now).unwrap_or(None)
+        def.stored(&self.opener(Some(&live.record.cells), now)).unwrap_or(None)
     }
 
     pub(super) fn find(&self, def: &dyn AnyField) -> Option<usize> {

@@ -12,7 +12,7 @@ use crate::{
     error::SessionError,
     events,
     record::{Accepted, Cell, CellKey, Cells, Guard, Header, Record, Timestamp},
-    schema::{Rule, Schema},
+    schema::{Opener, Rule, Schema},
     store::{IdleTouch, StoreError},
 };
 use std::sync::Arc;
@@ -96,7 +96,8 @@ impl Access {
                 None => cells.remove(key),
             }
         }
-        let is_unreadable = |schema: &Schema| schema.fields.iter().any(|def| def.stored(&cells, now).is_err());
+        let newest = Opener::new(Some(&cells), Some(live.vault()), now);
+        let is_unreadable = |schema: &Schema| schema.fields.iter().any(|def| def.stored(&newest).is_err());
         let mut merged = Vec::new();
         for (at, pending) in self.pending.iter().enumerate() {
             let def = pending.def;
@@ -111,7 +112,7 @@ impl Access {
             };
             if def.rule() != Rule::Last {
                 // What this build cannot read it must not overwrite by a merge.
-                let theirs = def.stored(&cells, now).map_err(|_| SessionError::Conflict { field: full_name(def) })?;
+                let theirs = def.stored(&newest).map_err(|_| SessionError::Conflict { field: full_name(def) })?;
                 merged.push((
                     at,
                     match def.rule() {

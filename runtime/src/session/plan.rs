@@ -2,7 +2,7 @@
 
 use super::{
     access::{Access, Live, Session, StaleSince, Standing, is_expired},
-    check_in::{Write, puts},
+    check_in::{Pending, Write, full_name, puts},
     slot::Head,
 };
 use crate::{
@@ -17,6 +17,7 @@ use crate::{
     schema::Rule,
     store::IdleTouch,
     token::{Secret, Token},
+    vault::Vault,
 };
 
 /// The next thing to ask of the store.
@@ -82,22 +83,20 @@ impl Access {
     }
 
     fn plan_create(&mut self, config: &Config, head: Head, now: Timestamp) -> Result<Plan, SessionError> {
-        let cells: Cells = self
-            .pending
-            .iter()
-            .filter(|pending| matches!(pending.write, Write::Value(_)))
-            .flat_map(|pending| pending.puts(now))
-            .map(|put| Cell::new(put.key, 1, put.body))
-            .collect();
-        if cells.is_empty() {
+        let values = || self.pending.iter().filter(|pending| matches!(pending.write, Write::Value(_)));
+        if values().next().is_none() {
             return Ok(Plan::Nothing);
         }
         if head == Head::Sent {
             return Err(SessionError::HeadSent);
         }
-        check_size(&cells, &[])?;
         let token = Token::generate()?;
         let wrapped_key = SessionKey::generate()?.wrap(&token.selector, &token.secret);
+        let vault = Vault::new(&token, &wrapped_key);
+        let vault = config.backend.seals_cells().then_some(&vault);
+        let puts = values().flat_map(|pending| stored_puts(pending, vault, now));
+        let cells: Cells = puts.map(|put| put.map(|put| Cell::new(put.key, 1, put.body))).collect::<Result<_, _>>()?;
+        check_size(&cells, &[])?;
         let persistent = self.wishes.persistent.unwrap_or(config.policy.is_persistent());
         let lifetime = config.lifetime(persistent);
         let (idle_until, absolute_until) = (now.plus(lifetime.idle()), now.plus(lifetime.absolute()));
@@ -111,7 +110,8 @@ impl Access {
         let Session::Live(live) = &self.session else { return Ok(Plan::Nothing) };
         let header = &live.record.header;
         let mut patch = Patch::new(header.epoch, now);
-        self.fill_cells(&live.record.cells, &mut patch, now);
+        let vault = live.vault();
+        self.fill_cells(&live.record.cells, config.backend.seals_cells().then_some(&vault), &mut patch, now)?;
         let next = if self.wishes.rotate { Some(self.rotation(live, config, &mut patch)?) } else { None };
         patch.label = self.wishes.label.clone().filter(|label| *label != header.label);
         patch.persistent = self.wishes.persistent.filter(|persistent| *persistent != header.persistent);
@@ -137,10 +137,18 @@ impl Access {
         Ok(Plan::Commit(Box::new(NewPatch { selector: live.token.selector, patch, next })))
     }
 
-    fn fill_cells(&self, cells: &Cells, patch: &mut Patch, now: Timestamp) {
+    fn fill_cells(
+        &self,
+        cells: &Cells,
+        vault: Option<&Vault<'_>>,
+        patch: &mut Patch,
+        now: Timestamp,
+    ) -> Result<(), SessionError> {
         let guard = |key: &'static str| Guard { key: CellKey::from_static(key), stamp: cells.stamp(key) };
         for pending in &self.pending {
-            patch.puts.extend(pending.puts(now));
+            for put in stored_puts(pending, vault, now) {
+                patch.puts.push(put?);
+            }
             // A clear beats whatever was stored: it does not ask what is there.
             if pending.def.rule() != Rule::Last
                 && matches!(pending.write, Write::Value(_))
@@ -158,6 +166,7 @@ impl Access {
                 patch.guards.extend(schema.fields.iter().flat_map(|def| def.keys()).copied().map(guard));
             }
         }
+        Ok(())
     }
 
     fn rotation(&self, live: &Live, config: &Config, patch: &mut Patch) -> Result<Token, SessionError> {
@@ -198,6 +207,19 @@ impl Access {
             patch.presented = Some(live.token.secret.hash());
         }
     }
+}
+
+/// The cells that a change writes, as the store shall see them.
+fn stored_puts(
+    pending: &Pending,
+    vault: Option<&Vault<'_>>,
+    now: Timestamp,
+) -> impl Iterator<Item = Result<Put, SessionError>> {
+    let vault = vault.filter(|_| pending.def.is_secret());
+    pending.puts(now).map(move |mut put| match vault.map_or(Ok(()), |vault| vault.seal(&mut put)) {
+        Ok(()) => Ok(put),
+        Err(error) => Err(error.about(full_name(pending.def))),
+    })
 }
 
 /// Whether the cells of a record are within the limit once these are put.

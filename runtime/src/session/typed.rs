@@ -12,6 +12,7 @@ use crate::{
     events,
     record::{Handle, Timestamp, Want},
     schema::SessionData,
+    seal,
     store::Backend,
 };
 use std::{
@@ -84,7 +85,7 @@ enum Unsaved {
 pub struct Change {
     /// The physical key.
     pub key: &'static str,
-    /// Bytes to be written; `None` where the field is cleared.
+    /// Bytes to be written, the seal of a `secret` field among them; `None` where the field is cleared.
     pub size: Option<usize>,
 }
 
@@ -361,7 +362,9 @@ impl<T: SessionData> TypedSession<T> {
         let opened = self.link.opened;
         T::__visit(&mut self.fields, &mut |field| {
             if let Ok(Some(CheckIn::Put(change))) = access.prepare(field, opened, now) {
-                changes.push(Change { key: change.def.keys()[0], size: change.write.value().map(|payload| payload.len()) });
+                let seal = if change.def.is_secret() && request.config.backend.seals_cells() { seal::OVERHEAD } else { 0 };
+                let size = change.write.value().map(|payload| payload.len() + seal);
+                changes.push(Change { key: change.def.keys()[0], size });
             }
         });
         changes

@@ -22,6 +22,13 @@ impl Backend {
         }
     }
 
+    /// Whether `secret` cells are sealed on their own. Those of a cookie are not: they and the session key lie in one seal already,
+    /// so a second one would hide nothing from anybody, at 40 of 4,096 bytes a cell, and a rotation, which brings another session
+    /// key there, would have to seal each of them again.
+    pub(crate) fn seals_cells(&self) -> bool {
+        !self.is_client_side()
+    }
+
     pub(crate) fn idle_touch(&self) -> IdleTouch {
         match self {
             Self::Server(store) => store.idle_touch(),

@@ -4,23 +4,17 @@ use crate::{
     cookie::NAME_AND_VALUE,
     error::{SessionError, TooLarge},
     keyring::KeyRing,
-    random,
     record::{Record, Selector, Timestamp, WrappedKey, wire},
+    seal,
     token::{Secret, Token},
 };
 use base64ct::{Base64UrlUnpadded, Encoding};
-use chacha20poly1305::{
-    KeyInit, XChaCha20Poly1305,
-    aead::{Aead, Payload},
-};
 use std::time::Duration;
 
 /// The format of a sealed cookie.
 const FORMAT: u8 = 1;
 const KEY_ID: usize = 4;
-const NONCE: usize = 24;
-const HEAD: usize = 1 + KEY_ID + NONCE;
-const TAG: usize = 16;
+const HEAD: usize = 1 + KEY_ID;
 
 /// How far ahead another server's clock may be.
 const SKEW: Duration = Duration::from_secs(5 * 60);
@@ -70,17 +64,13 @@ impl CookieStore {
         bytes.push(FORMAT);
         bytes.extend(key.id());
         let associated = associated(&bytes, cookie);
-        let nonce = random::bytes::<NONCE>()?;
-        bytes.extend(nonce);
         let mut plain = Vec::with_capacity(1024);
         plain.extend(token.selector.as_bytes());
         plain.extend(token.secret.as_bytes());
         plain.extend(record.header.wrapped_key.as_bytes());
         plain.extend(wire::encode_sealed(&record.header, &record.cells));
-        let sealed = XChaCha20Poly1305::new(&key.for_cookie(cookie).into())
-            .encrypt(&nonce.into(), Payload { msg: &plain, aad: &associated })
-            .map_err(|_| SessionError::Encode { field: "the cookie".to_owned(), reason: "sealing failed".to_owned() })?;
-        bytes.extend(sealed);
+        seal::seal(&key.for_cookie(cookie), &plain, &associated, &mut bytes)
+            .map_err(|error| error.about("the cookie".to_owned()))?;
         let value = Base64UrlUnpadded::encode_string(&bytes);
         if cookie.len() + value.len() > NAME_AND_VALUE {
             return Err(SessionError::TooLarge { what: TooLarge::Cookie, limit: NAME_AND_VALUE, sizes: record.cells.sizes() });
@@ -95,16 +85,13 @@ impl CookieStore {
         }
         let mut buffer = vec![0; value.len()];
         let bytes = Base64UrlUnpadded::decode(value, &mut buffer).ok()?;
-        if bytes.len() < HEAD + TAG || bytes[0] != FORMAT {
+        let (head, sealed) = bytes.split_at_checked(HEAD)?;
+        if head[0] != FORMAT {
             return None;
         }
-        let (head, rest) = bytes.split_at(1 + KEY_ID);
-        let (nonce, sealed) = rest.split_first_chunk::<NONCE>()?;
         // The id says which key: nothing is tried out.
         let key = self.keys.find(&head[1..])?;
-        let plain = XChaCha20Poly1305::new(&key.for_cookie(cookie).into())
-            .decrypt(&(*nonce).into(), Payload { msg: sealed, aad: &associated(head, cookie) })
-            .ok()?;
+        let plain = seal::open(&key.for_cookie(cookie), sealed, &associated(head, cookie))?;
         // Only authenticated bytes come this far.
         let (selector, rest) = plain.split_first_chunk::<16>()?;
         let (secret, rest) = rest.split_first_chunk::<16>()?;

@@ -82,7 +82,7 @@ impl MySqlServer {
 
     async fn ready(&self) {
         let address = self.address();
-        let greets = async || {
+        let greets = || async {
             let greeting = move || {
                 let mut stream = TcpStream::connect_timeout(&address, Duration::from_secs(1)).ok()?;
                 stream.set_read_timeout(Some(Duration::from_secs(1))).ok()?;

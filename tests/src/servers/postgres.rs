@@ -104,7 +104,7 @@ impl PostgresServer {
     /// Waits for what the server itself says to its own tools in its lock file: that it takes connections.
     async fn ready(&self) {
         let state = self.data().join("postmaster.pid");
-        let is_ready = async || {
+        let is_ready = || async {
             let state = fs::read_to_string(&state).unwrap_or_default();
             let mut lines = state.lines();
             lines.next() == self.daemon.id().map(|id| id.to_string()).as_deref() && lines.nth(6).map(str::trim) == Some("ready")

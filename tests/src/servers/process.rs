@@ -121,7 +121,7 @@ impl Daemon {
     }
 
     /// Waits until something about the running server holds.
-    pub(super) async fn until(&self, what: &str, holds: impl AsyncFn() -> bool) {
+    pub(super) async fn until<F: Future<Output = bool> + Send>(&self, what: &str, holds: impl Fn() -> F) {
         let start = Instant::now();
         while !holds().await {
             if let Some(status) = self.ended() {

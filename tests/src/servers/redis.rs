@@ -47,7 +47,7 @@ impl RedisServer {
     /// A server that follows another one, and has caught up.
     pub async fn replica_of(primary: &Self) -> Result<Self, Missing> {
         let server = Self::with(&["--replicaof", "127.0.0.1", &primary.port.to_string()]).await?;
-        server.daemon.until("it follows its primary", async || server.info("master_link_status").await == "up").await;
+        server.daemon.until("it follows its primary", || async { server.info("master_link_status").await == "up" }).await;
         Ok(server)
     }
 
@@ -90,9 +90,9 @@ impl RedisServer {
     }
 
     async fn ready(&self) {
-        let answers = async || match self.call(&["PING"]).await {
-            Ok(answer) => answer == "PONG" || answer.starts_with("-NOAUTH"),
-            Err(_) => false,
+        let answers = || async {
+            let answer = self.call(&["PING"]).await;
+            answer.is_ok_and(|answer| answer == "PONG" || answer.starts_with("-NOAUTH"))
         };
         self.daemon.until("it answers", answers).await;
     }
@@ -192,7 +192,7 @@ impl RedisServer {
     /// Waits until this replica has all that its primary has written by now. `WAIT` would know only of writes of its own connection.
     pub async fn caught_up_with(&self, primary: &Self) {
         let written = primary.counter("master_repl_offset").await;
-        self.daemon.until("it has caught up", async || self.counter("slave_repl_offset").await >= written).await;
+        self.daemon.until("it has caught up", || async { self.counter("slave_repl_offset").await >= written }).await;
     }
 
     /// Makes a replica a server that takes writes.
@@ -229,7 +229,7 @@ impl RedisSentinel {
         let sentinel = Self(server);
         let replicas = primary.counter("connected_slaves").await;
         let known = format!("slaves={replicas},");
-        let is_known = async || sentinel.0.info("master0").await.contains(&known);
+        let is_known = || async { sentinel.0.info("master0").await.contains(&known) };
         sentinel.0.daemon.until("it knows the replicas", is_known).await;
         Ok(sentinel)
     }
@@ -251,7 +251,7 @@ impl RedisSentinel {
 
     /// Waits until it sends clients to another server than that.
     pub async fn moved_from(&self, primary: &RedisServer) {
-        self.0.daemon.until("another primary", async || self.primary().await != primary.address()).await;
+        self.0.daemon.until("another primary", || async { self.primary().await != primary.address() }).await;
     }
 
     pub async fn command(&self, command: &[&str]) -> String {
@@ -297,19 +297,19 @@ impl RedisCluster {
         }
         for (i, replica) in cluster.nodes.iter().enumerate().skip(Self::PRIMARIES) {
             let primary = cluster.nodes[i - Self::PRIMARIES].command(&["CLUSTER", "MYID"]).await;
-            let follows = async || replica.command(&["CLUSTER", "REPLICATE", &primary]).await == "OK";
+            let follows = || async { replica.command(&["CLUSTER", "REPLICATE", &primary]).await == "OK" };
             replica.daemon.until("it knows its primary", follows).await;
         }
         cluster.agreed(&cluster.nodes.iter().collect::<Vec<_>>()).await;
         for replica in &cluster.nodes[Self::PRIMARIES..] {
-            replica.daemon.until("it follows its primary", async || replica.info("master_link_status").await == "up").await;
+            replica.daemon.until("it follows its primary", || async { replica.info("master_link_status").await == "up" }).await;
         }
         Ok(cluster)
     }
 
     /// Waits until these nodes take commands for all slots and tell clients the same about them.
     async fn agreed(&self, nodes: &[&RedisServer]) {
-        let views = async || {
+        let views = || async {
             let mut first = None;
             for node in nodes {
                 if !node.command(&["CLUSTER", "INFO"]).await.starts_with("cluster_state:ok") {

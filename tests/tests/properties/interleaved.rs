@@ -24,13 +24,13 @@ use tower::ServiceExt;
 #[derive(SessionData)]
 struct Data {
     last: i64,
-    #[session(merge = "add")]
+    #[session(merge = "add", secret)]
     sum: i64,
     #[session(merge = "max")]
     top: i64,
-    #[session(merge = "union")]
+    #[session(merge = "union", secret)]
     tags: BTreeSet<u8>,
-    #[session(merge = "strict")]
+    #[session(merge = "strict", secret)]
     only: i64,
 }
 

@@ -16,3 +16,4 @@ mod reloads;
 mod rotation;
 mod round_trips;
 mod saves;
+mod secrets;

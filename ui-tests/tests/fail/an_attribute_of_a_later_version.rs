@@ -7,8 +7,6 @@ struct Shop {
     user: Option<u64>,
     #[session(privilege, keep)]
     second_factor: bool,
-    #[session(secret = true)]
-    token: Option<String>,
     #[session(changed(in = 4, from = u32, up = u64::from, forget))]
     total: u64,
 }

@@ -41,6 +41,11 @@ where
 
 struct Money;
 
+struct Vault {
+    token: Option<String>,
+    pin: u16,
+}
+
 enum Theme {
     Light,
     Night { since: u8 },
@@ -49,6 +54,7 @@ enum Theme {
 }
 
 include!("../../../macros/goldens/shop.rs");
+include!("../../../macros/goldens/vault.rs");
 include!("../../../macros/goldens/item.rs");
 include!("../../../macros/goldens/theme.rs");
 
