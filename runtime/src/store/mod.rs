@@ -13,6 +13,8 @@ use std::{error::Error, fmt, sync::Arc};
 mod backend;
 #[cfg(feature = "cookie")]
 mod cookie;
+#[cfg(any(feature = "sqlite", feature = "_server"))]
+mod damage;
 #[cfg(feature = "memory")]
 mod memory;
 #[cfg(feature = "mysql")]
@@ -34,7 +36,7 @@ pub use self::cookie::CookieStore;
 #[cfg(feature = "memory")]
 pub use self::memory::MemoryStore;
 #[cfg(feature = "mysql")]
-pub use self::mysql::{ConnectMySql, MySqlStore};
+pub use self::mysql::{MySqlConnect, MySqlStore};
 #[cfg(feature = "sqlite")]
 pub use self::sqlite::{Durability, SqliteStore};
 

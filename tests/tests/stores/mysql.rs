@@ -287,7 +287,7 @@ async fn wipes_deletes_and_sweeps_among_commits_leave_no_cell_behind() {
     let url = server.url();
     let own = store(&url).await;
     let repeatable = MySqlStore::from_pool(pool(&url, 8)).await.unwrap();
-    for round in 0..25 {
+    for round in 0..45 {
         let n = 100 + round;
         own.create(&key(n), owned(7)).await.unwrap();
         let mut tasks = JoinSet::new();
@@ -314,8 +314,8 @@ async fn wipes_deletes_and_sweeps_among_commits_leave_no_cell_behind() {
         while let Some(task) = tasks.join_next().await {
             task.unwrap();
         }
-        own.delete(&key(n)).await.unwrap();
         assert_eq!(orphans(&server).await, "0", "round {round}");
+        own.delete(&key(n)).await.unwrap();
     }
     assert_eq!(server.sql("SELECT COUNT(*) FROM cloakroom_cell").await, "0");
 }
@@ -648,6 +648,10 @@ async fn mistakes_are_named_and_no_password_is() {
     }
     let error = MySqlStore::connect(&server.url()).table_prefix("shop`s_").await.unwrap_err();
     assert!(error.to_string().contains("\"shop`s_\" is not possible"), "{error}");
+    let error = MySqlStore::connect(&server.url()).connections(0).await.unwrap_err();
+    assert!(error.to_string().contains("give 1 or more"), "{error}");
+    let error = MySqlStore::from_pool(pool(&server.url(), 1)).connections(2).await.unwrap_err();
+    assert!(error.to_string().contains("size the application's pool"), "{error}");
     let store = MySqlStore::connect(&server.url()).await.unwrap();
     assert!(!format!("{store:?}").contains(PASSWORD));
     let error = load(&store, 1).await.unwrap_err();

@@ -13,7 +13,7 @@ use std::{
     time::Duration,
 };
 use tokio::{
-    sync::{Semaphore, SemaphorePermit},
+    sync::{OwnedSemaphorePermit, Semaphore},
     time::{Instant, timeout, timeout_at},
 };
 
@@ -26,7 +26,7 @@ pub(super) struct Access {
     breaker: Arc<Breaker>,
     limit: Duration,
     /// As many as the pool has connections, if it is ours alone: whoever has one waits for nobody but the server.
-    turns: Option<Semaphore>,
+    turns: Option<Arc<Semaphore>>,
 }
 
 /// What a server says of one statement.
@@ -39,7 +39,7 @@ pub(super) struct Answer {
 impl Access {
     /// A pool that nobody else uses.
     pub(super) fn own(pool: Pool, connections: usize, limit: Duration) -> Self {
-        Self { pool, breaker: Arc::default(), limit, turns: Some(Semaphore::new(connections)) }
+        Self { pool, breaker: Arc::default(), limit, turns: Some(Arc::new(Semaphore::new(connections))) }
     }
 
     pub(super) fn shared(pool: Pool, limit: Duration) -> Self {
@@ -79,12 +79,12 @@ impl Access {
     }
 
     /// A connection for several batches in a row.
-    pub(super) async fn lease(&self, deadline: Instant) -> Result<Lease<'_>, StoreError> {
+    pub(super) async fn lease(&self, deadline: Instant) -> Result<Lease, StoreError> {
         let none = |why: String| StoreError::unavailable(why);
         let pass = self.breaker.pass()?;
         let turn = match &self.turns {
             None => None,
-            Some(turns) => match timeout_at(deadline, turns.acquire()).await {
+            Some(turns) => match timeout_at(deadline, Arc::clone(turns).acquire_owned()).await {
                 Ok(turn) => turn.ok(),
                 Err(_) => return Err(none(format!("all connections were busy for {:?}; see .connections(n)", self.limit))),
             },
@@ -99,7 +99,7 @@ impl Access {
                 Ok(Lease { conn: Some(conn), _turn: turn })
             }
             Err(_) => {
-                if turn.is_some() {
+                if let Some(turn) = turn {
                     // It is being opened, and the next request may as well find it open.
                     let breaker = Arc::clone(&self.breaker);
                     tokio::spawn(async move {
@@ -107,6 +107,7 @@ impl Access {
                             Ok(got) => drop(settled(&breaker, got)),
                             Err(_) => breaker.failed(&format!("no connection within {CONNECT_LIMIT:?}")),
                         }
+                        drop(turn);
                     });
                 }
                 Err(none(format!("no connection within {:?}", self.limit)))
@@ -134,9 +135,9 @@ fn settled(breaker: &Breaker, got: Result<Conn, Error>) -> Result<Conn, StoreErr
 }
 
 /// A connection taken from the pool. Unless it is given back, it is closed, and the server undoes what was not committed.
-pub(super) struct Lease<'a> {
+pub(super) struct Lease {
     conn: Option<Conn>,
-    _turn: Option<SemaphorePermit<'a>>,
+    _turn: Option<OwnedSemaphorePermit>,
 }
 
 /// Why a batch was not answered.
@@ -159,7 +160,7 @@ impl Failure {
     }
 }
 
-impl Lease<'_> {
+impl Lease {
     pub(super) async fn ask(
         &mut self,
         effect: Effect,
@@ -210,7 +211,7 @@ impl Lease<'_> {
     }
 }
 
-impl Drop for Lease<'_> {
+impl Drop for Lease {
     fn drop(&mut self) {
         if let Some(conn) = self.conn.take() {
             close(conn);

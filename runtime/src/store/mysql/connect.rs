@@ -29,20 +29,21 @@ const CONNECTIONS: usize = 16;
 /// # }
 /// ```
 #[must_use = "nothing is connected before this is awaited"]
-pub struct ConnectMySql {
+pub struct MySqlConnect {
     source: Source,
     limit: Duration,
+    connections: Option<usize>,
     tables: Result<Tables, String>,
 }
 
 enum Source {
-    Url { url: String, connections: usize },
+    Url(String),
     Pool(Pool),
 }
 
-impl ConnectMySql {
+impl MySqlConnect {
     pub(super) fn to(url: &str) -> Self {
-        Self::of(Source::Url { url: url.to_owned(), connections: CONNECTIONS })
+        Self::of(Source::Url(url.to_owned()))
     }
 
     pub(super) fn over(pool: Pool) -> Self {
@@ -50,7 +51,7 @@ impl ConnectMySql {
     }
 
     fn of(source: Source) -> Self {
-        Self { source, limit: LIMIT, tables: Ok(Tables::default()) }
+        Self { source, limit: LIMIT, connections: None, tables: Ok(Tables::default()) }
     }
 
     /// How long one operation may take, waiting for a connection included, before the request is answered 503. *Default*: 800 ms.
@@ -70,9 +71,9 @@ impl ConnectMySql {
     }
 
     /// How many connections there are at most; each is opened when it is first needed. *Default*: 16. A connection carries one
-    /// request at a time, about a millisecond each, so raise it where requests are told that all were busy, and lower it
-    /// where many processes share a server: `max_connections` counts them all. Over a pool of the application's, which has a limit
-    /// of its own, it says nothing.
+    /// request at a time, so raise it where requests are told that all were busy, and lower it where many processes share a
+    /// server, whose `max_connections` counts them all. An application's own pool has its own number, so saying one there is an
+    /// error.
     ///
     /// ```no_run
     /// # use cloakroom::store::MySqlStore;
@@ -83,9 +84,7 @@ impl ConnectMySql {
     /// # }
     /// ```
     pub fn connections(mut self, most: usize) -> Self {
-        if let Source::Url { connections, .. } = &mut self.source {
-            *connections = most.max(1);
-        }
+        self.connections = Some(most);
         self
     }
 
@@ -106,27 +105,36 @@ impl ConnectMySql {
     }
 }
 
-impl fmt::Debug for ConnectMySql {
+impl fmt::Debug for MySqlConnect {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         // Without the URL, which holds a password.
-        f.debug_struct("ConnectMySql").field("timeout", &self.limit).finish_non_exhaustive()
+        f.debug_struct("MySqlConnect").field("timeout", &self.limit).finish_non_exhaustive()
     }
 }
 
-impl IntoFuture for ConnectMySql {
+impl IntoFuture for MySqlConnect {
     type Output = Result<MySqlStore, StoreError>;
     type IntoFuture = Pin<Box<dyn Future<Output = Self::Output> + Send>>;
 
     fn into_future(self) -> Self::IntoFuture {
         Box::pin(async move {
             let tables = self.tables.map_err(StoreError::unavailable)?;
-            let (access, place) = match self.source {
-                Source::Url { url, connections } => {
+            let (access, place) = match (self.source, self.connections) {
+                (_, Some(0)) => return Err(StoreError::unavailable("connections(0) leaves none to work with: give 1 or more")),
+                (Source::Url(url), connections) => {
+                    let connections = connections.unwrap_or(CONNECTIONS);
                     let opts = options(&url, connections, self.limit).await?;
                     let place = format!("the session database at {}:{}", opts.ip_or_hostname(), opts.tcp_port());
                     (Access::own(Pool::new(opts), connections, self.limit), place)
                 }
-                Source::Pool(pool) => (Access::shared(pool, self.limit), "the session database of a given pool".to_owned()),
+                (Source::Pool(pool), None) => {
+                    (Access::shared(pool, self.limit), "the session database of the application's pool".to_owned())
+                }
+                (Source::Pool(_), Some(_)) => {
+                    return Err(StoreError::unavailable(
+                        "connections(..) is for a store that opens its own: leave it out here, and size the application's pool",
+                    ));
+                }
             };
             access.check().await?;
             Ok(MySqlStore::start(access, tables, place))

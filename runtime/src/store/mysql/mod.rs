@@ -1,10 +1,25 @@
 //! Sessions in MySQL or MariaDB: a row for the header, a row for each cell, and every operation one batch of statements.
+//!
+//! Both tables are clustered by their primary keys, so a commit changes two rows in place, whatever else the session weighs: 370
+//! bytes of redo log for one number in a session of 1, 8 or 64 KiB. With a row per session it was 2.3, 8.5 and 66 KiB, since the
+//! engine logs a large value anew as a whole. The header is columns, because a commit must look at it and change it without having
+//! read it first, and nobody else may come between. `expires` is computed by the server from both deadlines and stored for its
+//! index, which an ordinary commit does not touch.
+//!
+//! A load is one statement, hence one snapshot: a join that repeats the header with each cell, 150 to 250 bytes, and is still a
+//! tenth faster than a union that does not. A commit is one packet of statements from `START TRANSACTION` to `COMMIT`, each of which
+//! depends on what the one before it counted. Values are literals in the text: preparing would save a fifth of a load's time, and
+//! cost a round trip per connection and statement, again after each reset and each failover.
+//!
+//! The protocol answers one request at a time, so connections are exclusive, and those of a pool: it sees without asking the server
+//! whether one has died. A connection is given back only after a whole answer, without a transaction; any other is closed.
+
 mod access;
 mod connect;
 mod rows;
 mod statements;
 
-pub use self::connect::ConnectMySql;
+pub use self::connect::MySqlConnect;
 
 use self::{
     access::{Access, Answer, Failure},
@@ -66,7 +81,7 @@ struct Shared {
 
 impl MySqlStore {
     /// Connects to the database that a URL names: `mysql://user:password@host:3306/database`, special characters percent-encoded.
-    /// Await it, or [configure it](ConnectMySql) first. One connection is opened, so that mistakes show at once.
+    /// Await it, or [configure it](MySqlConnect) first. One connection is opened, so that mistakes show at once.
     ///
     /// Parameters of the URL are those of [mysql_async](https://docs.rs/mysql_async/0.37/mysql_async/#connection-url-parameters),
     /// and one more:
@@ -90,11 +105,11 @@ impl MySqlStore {
     /// # Ok(())
     /// # }
     /// ```
-    pub fn connect(url: &str) -> ConnectMySql {
-        ConnectMySql::to(url)
+    pub fn connect(url: &str) -> MySqlConnect {
+        MySqlConnect::to(url)
     }
 
-    /// Uses connections of a pool that the application has (mysql_async 0.37). Await it, or [configure it](ConnectMySql) first.
+    /// Uses connections of a pool that the application has (mysql_async 0.37). Await it, or [configure it](MySqlConnect) first.
     ///
     /// Sessions then wait in line with whatever else the pool is for. What its options mean for them:
     /// - `reset_connection`, on by default: costs a round trip whenever a connection comes back. Not when it comes back from
@@ -121,8 +136,8 @@ impl MySqlStore {
     /// # Ok(())
     /// # }
     /// ```
-    pub fn from_pool(pool: Pool) -> ConnectMySql {
-        ConnectMySql::over(pool)
+    pub fn from_pool(pool: Pool) -> MySqlConnect {
+        MySqlConnect::over(pool)
     }
 
     /// The SQL that makes the tables with that prefix (`cloakroom_` is the usual one), for those who run their own migrations; it is

@@ -1,9 +1,11 @@
 //! What rows say, whatever is in them.
 
 use super::statements::state;
-use crate::record::{
-    Cell, CellBody, CellKey, CodecId, Content, Header, Owner, OwnerHash, Payload, Previous, PreviousState, Record, SecretHash,
-    Selector, Shape, Timestamp, WrappedKey,
+use crate::{
+    record::{
+        Cell, CellKey, Header, Owner, OwnerHash, Previous, PreviousState, Record, SecretHash, Selector, Timestamp, WrappedKey,
+    },
+    store::damage,
 };
 use mysql_async::{Row, Value};
 use std::{fmt, str::FromStr};
@@ -46,13 +48,8 @@ pub(super) fn number<T: FromStr>(rows: Vec<Row>) -> Option<T> {
     Columns::of(rows.into_iter().next()?).number().ok().flatten()
 }
 
-/// A header nobody can read opens no session, so it counts as absent; its row stays until its deadline.
 fn readable(key: &Selector, header: Result<Header, Unreadable>) -> Option<Header> {
-    header
-        .inspect_err(|error| {
-            tracing::warn!(target: "cloakroom", session = %key.handle(), %error, "the stored header of a session is unreadable; it counts as absent");
-        })
-        .ok()
+    header.map_err(|error| damage::unreadable_header(key, error)).ok()
 }
 
 /// A column that does not hold what it should.
@@ -104,16 +101,10 @@ impl Columns {
         read(self)?.ok_or(Unreadable("NULL where there has to be a value"))
     }
 
-    /// A body nobody can read becomes a value of codec 0, which does not exist: whoever decodes the field finds it undecodable and
-    /// resets its schema, as for any other damage, and the bytes stay where they are.
     fn cell(&mut self) -> Option<Cell> {
-        let (name, stamp, body) = (self.bytes(), self.number().ok().flatten(), self.bytes());
-        let (name, stamp, body) = (name?, stamp?, body?);
-        let content = CellBody::decode(&body).unwrap_or_else(|_| {
-            let payload = Payload::from(&*body);
-            CellBody::new(Content::Value { codec: CodecId::from_u8(0), shape: Shape::OPAQUE, sealed: false, payload })
-        });
-        Some(Cell::new(CellKey::from(&*String::from_utf8_lossy(&name)), stamp, content))
+        let (name, stamp, body) = (self.bytes(), self.number::<u64>().ok().flatten(), self.bytes());
+        let name = CellKey::from(&*String::from_utf8_lossy(&name?));
+        Some(damage::cell(name, stamp?.cast_signed(), &body?))
     }
 
     fn header(&mut self) -> Result<Header, Unreadable> {

@@ -1,8 +1,11 @@
 //! Records as rows: every statement there is, each run inside a transaction or alone.
 
-use crate::record::{
-    Cell, CellBody, CellKey, Cells, CodecId, CommitOutcome, Content, CreateOutcome, Header, OwnerHash, Patch, Payload, Put,
-    Record, Selector, Shape, Timestamp, Want,
+use crate::{
+    record::{
+        Cell, CellBody, CellKey, Cells, CommitOutcome, CreateOutcome, Header, OwnerHash, Patch, Put, Record, Selector,
+        Timestamp, Want,
+    },
+    store::damage::{cell, unreadable_header},
 };
 use rusqlite::{Connection, OptionalExtension, Result, params, types::ValueRef};
 
@@ -63,23 +66,8 @@ fn load_header(db: &Connection, key: &Selector) -> Result<Option<Header>> {
     Ok(decoded.flatten())
 }
 
-/// A header nobody can read opens no session, so it counts as absent; its row stays until its deadline.
 fn decode_header(key: &Selector, bytes: &[u8]) -> Option<Header> {
-    Header::decode(bytes)
-        .inspect_err(|error| {
-            tracing::warn!(target: "cloakroom", session = %key.handle(), %error, "the stored header of a session is unreadable; it counts as absent");
-        })
-        .ok()
-}
-
-/// A body nobody can read becomes a value of codec 0, which does not exist: whoever decodes the field finds it undecodable and
-/// resets its schema, as for any other damage, and the bytes stay where they are.
-fn cell(key: CellKey, stamp: i64, body: &[u8]) -> Cell {
-    let body = CellBody::decode(body).unwrap_or_else(|_| {
-        let payload = Payload::from(body);
-        CellBody::new(Content::Value { codec: CodecId::from_u8(0), shape: Shape::OPAQUE, sealed: false, payload })
-    });
-    Cell::new(key, stamp.cast_unsigned(), body)
+    Header::decode(bytes).inspect_err(|error| unreadable_header(key, *error)).ok()
 }
 
 pub(super) fn create(db: &Connection, key: &Selector, record: &Record) -> Result<CreateOutcome> {
