@@ -1,3 +1,4 @@
-//! Stores on real servers that the tests start for themselves.
+//! Stores on servers, against servers that each test starts for itself.
+#![allow(clippy::unwrap_used, clippy::panic)]
 
 mod mysql;

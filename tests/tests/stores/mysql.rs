@@ -320,6 +320,32 @@ async fn wipes_deletes_and_sweeps_among_commits_leave_no_cell_behind() {
     assert_eq!(server.sql("SELECT COUNT(*) FROM cloakroom_cell").await, "0");
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_sweep_spares_what_is_being_touched_and_a_revocation_whose_owner_is_leaving() {
+    let server = needs!(MySqlServer::start().await);
+    let store = MySqlStore::connect(&server.url()).timeout(Duration::from_secs(5)).await.unwrap();
+    store.migrate().await.unwrap();
+    store.create(&key(1), owned(7)).await.unwrap();
+    let mut holder = pool(&server.url(), 1).get_conn().await.unwrap();
+    let mut change = async |set: String| {
+        let change = format!("START TRANSACTION; UPDATE cloakroom_record SET {set} WHERE selector = x'{}'", hex(&key(1)));
+        holder.query_drop(change).await.unwrap();
+        let (sweeps, revokes) = (store.clone(), store.clone());
+        let sweeping = tokio::spawn(async move { sweeps.sweep(at(2 * HOUR), 100).await });
+        let revoking = tokio::spawn(async move { revokes.delete_by_owner(&owner(7).hash, Some(&key(2))).await });
+        tokio::time::sleep(Duration::from_millis(300)).await;
+        holder.query_drop("COMMIT").await.unwrap();
+        (sweeping.await.unwrap().unwrap(), revoking.await.unwrap().unwrap())
+    };
+    let later = at(9 * HOUR).as_millis();
+    let touched = format!("idle_until = {later}, absolute_until = {later}, owner = NULL, owner_schema = NULL");
+    assert_eq!(change(touched).await, (0, 0));
+    assert!(load(&store, 1).await.unwrap().is_some());
+    let expired = at(HOUR).as_millis();
+    let back = format!("idle_until = {expired}, owner = x'{}', owner_schema = 'shop'", "07".repeat(32));
+    assert_eq!(change(back).await, (0, 1), "who waits sees what was decided");
+}
+
 #[tokio::test]
 async fn the_servers_files_hold_no_token() {
     let server = needs!(MySqlServer::start().await);

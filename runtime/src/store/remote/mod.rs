@@ -1,16 +1,22 @@
 //! What every store on a server has in common: connections that come back, deadlines, and a sweep beside the requests.
 
-#![allow(dead_code, unused_imports)] // until the stores that are written beside it are here
-
 mod breaker;
+mod effect;
+#[cfg(any(feature = "redis", feature = "postgres"))]
+#[allow(dead_code)] // until the stores that are written beside it are here
 mod links;
+#[cfg(any(feature = "postgres", feature = "mysql"))]
+#[cfg_attr(not(feature = "mysql"), allow(dead_code))] // as above
 mod sweeper;
 
-pub(super) use self::{
-    breaker::Breaker,
-    links::{Effect, Engine, Links, Verdict},
-    sweeper::Sweeper,
-};
+#[cfg(any(feature = "redis", feature = "postgres"))]
+#[allow(unused_imports)] // as above
+pub(super) use self::links::{Engine, Links, Verdict};
+#[cfg(any(feature = "postgres", feature = "mysql"))]
+#[cfg_attr(not(feature = "mysql"), allow(unused_imports))] // as above
+pub(super) use self::sweeper::Sweeper;
+#[cfg_attr(not(feature = "mysql"), allow(unused_imports))] // as above
+pub(super) use self::{breaker::Breaker, effect::Effect};
 use std::time::Duration;
 
 /// How long one operation may take before the request is answered 503, unless the store was told otherwise.
