@@ -424,6 +424,45 @@ async fn it_fails_fast_while_the_server_is_away_and_works_when_it_is_back() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_lets_nobody_else_in_is_still_used_over_the_connections_there_are() {
+    let server = needs!(MySqlServer::with(&["--max-connections=10"]).await);
+    let store = MySqlStore::connect(&server.url()).connections(32).await.unwrap();
+    store.migrate().await.unwrap();
+    store.create(&key(1), record([put("shop/a", &[1; 100_000])])).await.unwrap();
+    let mut crowd = JoinSet::new();
+    for _ in 0..64 {
+        let store = store.clone();
+        crowd.spawn(async move { load(&store, 1).await.map(drop).map_err(|error| error.to_string()) });
+    }
+    let errors: Vec<String> = crowd.join_all().await.into_iter().filter_map(Result::err).collect();
+    assert!(!errors.is_empty() && errors.iter().all(|error| error.contains("lower .connections(n)")), "{errors:?}");
+    for _ in 0..20 {
+        assert!(load(&store, 1).await.unwrap().is_some());
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_waits_in_vain_for_a_busy_connection_is_told() {
+    let server = needs!(MySqlServer::start().await);
+    let store = MySqlStore::connect(&server.url()).connections(1).timeout(Duration::from_millis(400)).await.unwrap();
+    store.migrate().await.unwrap();
+    store.create(&key(1), record([])).await.unwrap();
+    let mut holder = pool(&server.url(), 1).get_conn().await.unwrap();
+    let lock = format!("START TRANSACTION; SELECT 1 FROM cloakroom_record WHERE selector = x'{}' FOR UPDATE", hex(&key(1)));
+    holder.query_drop(lock).await.unwrap();
+    let writes = store.clone();
+    let busy = tokio::spawn(async move { writes.commit(&key(1), &patch([put("shop/a", b"a")])).await });
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    let impatient = MySqlStore::from_pool(pool(&server.url(), 1)).await.unwrap();
+    assert!(load(&impatient, 1).await.unwrap().is_some(), "reads wait for no lock");
+    let (one, other) = tokio::join!(load(&store, 1), load(&store, 1));
+    let errors = [one.map(drop), other.map(drop)].map(|outcome| outcome.err().map(|error| error.to_string()));
+    assert!(errors.iter().flatten().all(|error| error.contains(".connections(n)")), "{errors:?}");
+    assert!(matches!(busy.await.unwrap(), Err(StoreError::OutcomeUnknown(_))));
+    assert!(load(&store, 1).await.unwrap().is_some());
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_restart_costs_no_read_and_at_most_a_write_per_connection() {
     let server = needs!(MySqlServer::start().await);
     let store = MySqlStore::connect(&server.url()).connections(4).await.unwrap();

@@ -8,7 +8,7 @@ use crate::store::{
 use mysql_async::{Conn, Error, Pool, Row, ServerError, prelude::Queryable};
 use std::{
     pin::pin,
-    sync::Arc,
+    sync::{Arc, atomic::Ordering},
     task::{Context, Waker},
     time::Duration,
 };
@@ -27,6 +27,19 @@ pub(super) struct Access {
     limit: Duration,
     /// As many as the pool has connections, if it is ours alone: whoever has one waits for nobody but the server.
     turns: Option<Arc<Semaphore>>,
+}
+
+/// How long something may take, and when that is over.
+#[derive(Clone, Copy)]
+pub(super) struct Term {
+    length: Duration,
+    ends: Instant,
+}
+
+impl Term {
+    pub(super) fn from_now(length: Duration) -> Self {
+        Self { length, ends: Instant::now() + length }
+    }
 }
 
 /// What a server says of one statement.
@@ -48,7 +61,7 @@ impl Access {
 
     /// Makes sure that there is a server, and that it lets us in.
     pub(super) async fn check(&self) -> Result<(), StoreError> {
-        self.lease(Instant::now() + CONNECT_LIMIT).await.map(Lease::keep)
+        self.lease(Term::from_now(CONNECT_LIMIT)).await.map(Lease::keep)
     }
 
     /// Sends a batch and answers what each statement said.
@@ -58,17 +71,17 @@ impl Access {
 
     /// The same; the inner error is a refusal that has left nothing behind.
     pub(super) async fn attempt(&self, effect: Effect, batch: &str) -> Result<Result<Vec<Answer>, ServerError>, StoreError> {
-        let deadline = Instant::now() + self.limit;
+        let term = self.term();
         let mut reads_left = if effect == Effect::Read { 2 } else { 1 };
         loop {
-            let mut lease = self.lease(deadline).await?;
-            match lease.ask(effect, deadline, self.limit, batch).await {
+            let mut lease = self.lease(term).await?;
+            match lease.ask(effect, term, batch).await {
                 Ok(answers) => {
                     lease.keep();
                     return Ok(Ok(answers));
                 }
                 Err(Failure::Refused(refusal)) => {
-                    if let Err(refusal) = lease.recover(refusal, deadline).await {
+                    if let Err(refusal) = lease.recover(refusal, term).await {
                         return Ok(Err(refusal));
                     }
                 }
@@ -78,45 +91,44 @@ impl Access {
         }
     }
 
-    /// A connection for several batches in a row.
-    pub(super) async fn lease(&self, deadline: Instant) -> Result<Lease, StoreError> {
-        let none = |why: String| StoreError::unavailable(why);
-        let pass = self.breaker.pass()?;
-        let turn = match &self.turns {
-            None => None,
-            Some(turns) => match timeout_at(deadline, Arc::clone(turns).acquire_owned()).await {
-                Ok(turn) => turn.ok(),
-                Err(_) => return Err(none(format!("all connections were busy for {:?}; see .connections(n)", self.limit))),
-            },
-        };
-        self.breaker.still(pass)?;
-        let mut getting = Box::pin(self.pool.get_conn());
-        match timeout_at(deadline, &mut getting).await {
-            Ok(got) => {
-                let mut conn = settled(&self.breaker, got)?;
-                // Nothing of what we do outlasts a transaction, so there is nothing to reset for whoever comes next.
-                conn.reset_connection(false);
-                Ok(Lease { conn: Some(conn), _turn: turn })
-            }
-            Err(_) => {
-                if let Some(turn) = turn {
-                    // It is being opened, and the next request may as well find it open.
-                    let breaker = Arc::clone(&self.breaker);
-                    tokio::spawn(async move {
-                        match timeout(CONNECT_LIMIT, getting).await {
-                            Ok(got) => drop(settled(&breaker, got)),
-                            Err(_) => breaker.failed(&format!("no connection within {CONNECT_LIMIT:?}")),
-                        }
-                        drop(turn);
-                    });
-                }
-                Err(none(format!("no connection within {:?}", self.limit)))
-            }
-        }
+    /// How long an operation may take, from now on.
+    pub(super) fn term(&self) -> Term {
+        Term::from_now(self.limit)
     }
 
-    pub(super) fn limit(&self) -> Duration {
-        self.limit
+    /// A connection for several batches in a row.
+    pub(super) async fn lease(&self, term: Term) -> Result<Lease, StoreError> {
+        let unavailable = |why: &str| StoreError::unavailable(format!("{why} {:?}", term.length));
+        // A connection that is open is no attempt, even if the server lets nobody else in.
+        let idle = self.pool.metrics().connections_in_pool.load(Ordering::Relaxed);
+        let pass = if idle == 0 { Some(self.breaker.pass()?) } else { None };
+        let turn = match &self.turns {
+            None => None,
+            Some(turns) => match timeout_at(term.ends, Arc::clone(turns).acquire_owned()).await {
+                Ok(turn) => turn.ok(),
+                Err(_) => return Err(unavailable("there may be more .connections(n), all of them were busy for")),
+            },
+        };
+        pass.map_or(Ok(()), |pass| self.breaker.still(pass))?;
+        let mut getting = Box::pin(self.pool.get_conn());
+        if let Ok(got) = timeout_at(term.ends, &mut getting).await {
+            let mut conn = settled(&self.breaker, got)?;
+            // Nothing of what we do outlasts a transaction, so there is nothing to reset for whoever comes next.
+            conn.reset_connection(false);
+            return Ok(Lease { conn: Some(conn), _turn: turn });
+        }
+        if let Some(turn) = turn {
+            // It is being opened, and the next request may as well find it open.
+            let breaker = Arc::clone(&self.breaker);
+            tokio::spawn(async move {
+                match timeout(CONNECT_LIMIT, getting).await {
+                    Ok(got) => drop(settled(&breaker, got)),
+                    Err(_) => breaker.failed(&format!("no connection within {CONNECT_LIMIT:?}")),
+                }
+                drop(turn);
+            });
+        }
+        Err(unavailable("no connection within"))
     }
 }
 
@@ -161,17 +173,11 @@ impl Failure {
 }
 
 impl Lease {
-    pub(super) async fn ask(
-        &mut self,
-        effect: Effect,
-        deadline: Instant,
-        limit: Duration,
-        batch: &str,
-    ) -> Result<Vec<Answer>, Failure> {
+    pub(super) async fn ask(&mut self, effect: Effect, term: Term, batch: &str) -> Result<Vec<Answer>, Failure> {
         let Some(conn) = &mut self.conn else {
             return Err(Failure::Final(StoreError::unavailable("the connection was given back")));
         };
-        let error = match timeout_at(deadline, answers(conn, batch)).await {
+        let error = match timeout_at(term.ends, answers(conn, batch)).await {
             Ok(Ok(answers)) => return Ok(answers),
             Ok(Err(Error::Server(refusal))) if is_unfit(&refusal) => {
                 self.conn.take().into_iter().for_each(close);
@@ -179,7 +185,7 @@ impl Lease {
             }
             Ok(Err(Error::Server(refusal))) => return Err(Failure::Refused(refusal)),
             Ok(Err(error)) => error,
-            Err(_) => return Err(Failure::Final(effect.lost(format!("no answer within {limit:?}")))),
+            Err(_) => return Err(Failure::Final(effect.lost(format!("no answer within {:?}", term.length)))),
         };
         let why = explained_error(&error);
         // The client has refused to send it.
@@ -192,14 +198,14 @@ impl Lease {
 
     /// Gives the connection back without a transaction, or not at all, after a refusal that is given back too unless another try is
     /// worth it.
-    pub(super) async fn recover(mut self, refusal: ServerError, deadline: Instant) -> Result<(), ServerError> {
+    pub(super) async fn recover(mut self, refusal: ServerError, term: Term) -> Result<(), ServerError> {
         if let Some(conn) = &mut self.conn
-            && let Ok(Ok(())) = timeout_at(deadline, conn.query_drop("ROLLBACK")).await
+            && let Ok(Ok(())) = timeout_at(term.ends, conn.query_drop("ROLLBACK")).await
         {
             self.keep();
         }
         let pause = jittered(AFTER_DEADLOCK);
-        if !is_worth_another_try(&refusal) || Instant::now() + pause >= deadline {
+        if !is_worth_another_try(&refusal) || Instant::now() + pause >= term.ends {
             return Err(refusal);
         }
         tokio::time::sleep(pause).await;

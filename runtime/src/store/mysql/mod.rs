@@ -22,7 +22,7 @@ mod statements;
 pub use self::connect::MySqlConnect;
 
 use self::{
-    access::{Access, Answer, Failure},
+    access::{Access, Answer, Failure, Term},
     statements::{Batch, Tables},
 };
 use super::{
@@ -33,7 +33,6 @@ use crate::record::{CommitOutcome, CreateOutcome, Header, OwnerHash, Patch, Pres
 use async_trait::async_trait;
 use mysql_async::Pool;
 use std::{fmt, sync::Arc, time::Duration};
-use tokio::time::Instant;
 
 /// The version of the tables that this build reads and writes.
 const VERSION: u64 = 1;
@@ -191,9 +190,9 @@ impl MySqlStore {
             Some(VERSION) => return Ok(()),
             Some(_) | None => {}
         }
-        let deadline = Instant::now() + UNHURRIED;
-        let mut lease = access.lease(deadline).await?;
-        lease.ask(Effect::Write, deadline, UNHURRIED, &tables.make()).await.map_err(Failure::into_error)?;
+        let term = Term::from_now(UNHURRIED);
+        let mut lease = access.lease(term).await?;
+        lease.ask(Effect::Write, term, &tables.make()).await.map_err(Failure::into_error)?;
         lease.keep();
         Ok(())
     }
@@ -211,19 +210,18 @@ impl Shared {
     }
 
     async fn sweep(&self, now: Timestamp, limit: usize) -> Result<usize, StoreError> {
-        self.delete_all(&self.tables.lock_expired(now, limit), UNHURRIED).await
+        self.delete_all(&self.tables.lock_expired(now, limit), Term::from_now(UNHURRIED)).await
     }
 
     /// Deletes the records that a batch locks; two round trips.
-    async fn delete_all(&self, lock: &Batch, limit: Duration) -> Result<usize, StoreError> {
-        let deadline = Instant::now() + limit;
+    async fn delete_all(&self, lock: &Batch, term: Term) -> Result<usize, StoreError> {
         loop {
-            let mut lease = self.access.lease(deadline).await?;
+            let mut lease = self.access.lease(term).await?;
             let deleted = async {
                 // What is not committed when the connection is lost is undone.
-                let locked = lease.ask(Effect::Read, deadline, limit, lock.text()).await?;
+                let locked = lease.ask(Effect::Read, term, lock.text()).await?;
                 let keys = rows::selectors(locked.into_iter().next_back().map(|answer| answer.rows).unwrap_or_default());
-                lease.ask(Effect::Write, deadline, limit, self.tables.delete_locked(&keys).text()).await?;
+                lease.ask(Effect::Write, term, self.tables.delete_locked(&keys).text()).await?;
                 Ok(keys.len())
             };
             match deleted.await {
@@ -231,7 +229,7 @@ impl Shared {
                     lease.keep();
                     return Ok(deleted);
                 }
-                Err(Failure::Refused(refusal)) => lease.recover(refusal, deadline).await.map_err(access::refused)?,
+                Err(Failure::Refused(refusal)) => lease.recover(refusal, term).await.map_err(access::refused)?,
                 Err(failure) => return Err(failure.into_error()),
             }
         }
@@ -287,7 +285,7 @@ impl SessionStore for MySqlStore {
 
     async fn delete_by_owner(&self, owner: &OwnerHash, except: Option<&Selector>) -> Result<u64, StoreError> {
         let shared = &self.0.shared;
-        let deleted = shared.delete_all(&shared.tables.lock_owned(owner, except), shared.access.limit()).await?;
+        let deleted = shared.delete_all(&shared.tables.lock_owned(owner, except), shared.access.term()).await?;
         Ok(deleted as u64)
     }
 
