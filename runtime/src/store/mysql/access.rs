@@ -8,7 +8,7 @@ use crate::store::{
 use mysql_async::{Conn, Error, Pool, Row, ServerError, prelude::Queryable};
 use std::{
     pin::pin,
-    sync::{Arc, atomic::Ordering},
+    sync::{Arc, Mutex, MutexGuard, PoisonError, atomic::Ordering},
     task::{Context, Waker},
     time::Duration,
 };
@@ -20,13 +20,50 @@ use tokio::{
 /// How long a transaction that lost a deadlock waits before it is made again.
 const AFTER_DEADLOCK: Duration = Duration::from_millis(4);
 
+/// How long a connection is passed on before the pool looks at it again. Its way through the pool is the work of another task,
+/// which takes a quarter as long as a load.
+const TRUSTED: Duration = Duration::from_secs(1);
+
 /// The way to a server.
 pub(super) struct Access {
     pool: Pool,
     breaker: Arc<Breaker>,
     limit: Duration,
-    /// As many as the pool has connections, if it is ours alone: whoever has one waits for nobody but the server.
-    turns: Option<Arc<Semaphore>>,
+    own: Option<Own>,
+}
+
+/// What there is beside a pool that nobody else uses.
+struct Own {
+    /// As many as the pool has connections: whoever has one waits for nobody but the server.
+    turns: Arc<Semaphore>,
+    at_hand: Arc<AtHand>,
+}
+
+/// Connections that were used a moment ago, each with when the pool last looked at it.
+#[derive(Default)]
+struct AtHand(Mutex<Vec<(Conn, Instant)>>);
+
+impl AtHand {
+    /// The last one, as the server has most of it in its caches.
+    fn take(&self) -> Option<(Conn, Instant)> {
+        let mut all = self.all();
+        std::iter::from_fn(|| all.pop()).find(|(_, seen)| seen.elapsed() < TRUSTED)
+    }
+
+    fn put(&self, conn: Conn, seen: Instant) {
+        if seen.elapsed() < TRUSTED {
+            self.all().push((conn, seen));
+        }
+    }
+
+    /// Where one has died, the pool should look at all of them.
+    fn distrust(&self) {
+        self.all().clear();
+    }
+
+    fn all(&self) -> MutexGuard<'_, Vec<(Conn, Instant)>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 /// How long something may take, and when that is over.
@@ -52,11 +89,12 @@ pub(super) struct Answer {
 impl Access {
     /// A pool that nobody else uses.
     pub(super) fn own(pool: Pool, connections: usize, limit: Duration) -> Self {
-        Self { pool, breaker: Arc::default(), limit, turns: Some(Arc::new(Semaphore::new(connections))) }
+        let own = Own { turns: Arc::new(Semaphore::new(connections)), at_hand: Arc::default() };
+        Self { pool, breaker: Arc::default(), limit, own: Some(own) }
     }
 
     pub(super) fn shared(pool: Pool, limit: Duration) -> Self {
-        Self { pool, breaker: Arc::default(), limit, turns: None }
+        Self { pool, breaker: Arc::default(), limit, own: None }
     }
 
     /// Makes sure that there is a server, and that it lets us in.
@@ -100,22 +138,24 @@ impl Access {
     pub(super) async fn lease(&self, term: Term) -> Result<Lease, StoreError> {
         let unavailable = |why: &str| StoreError::unavailable(format!("{why} {:?}", term.length));
         // A connection that is open is no attempt, even if the server lets nobody else in.
-        let idle = self.pool.metrics().connections_in_pool.load(Ordering::Relaxed);
-        let pass = if idle == 0 { Some(self.breaker.pass()?) } else { None };
-        let turn = match &self.turns {
-            None => None,
-            Some(turns) => match timeout_at(term.ends, Arc::clone(turns).acquire_owned()).await {
-                Ok(turn) => turn.ok(),
+        let pass = if self.has_idle() { None } else { Some(self.breaker.pass()?) };
+        let (turn, at_hand) = match &self.own {
+            None => (None, None),
+            Some(Own { turns, at_hand }) => match timeout_at(term.ends, Arc::clone(turns).acquire_owned()).await {
+                Ok(turn) => (turn.ok(), Some(Arc::clone(at_hand))),
                 Err(_) => return Err(unavailable("there may be more .connections(n), all of them were busy for")),
             },
         };
+        if let Some((conn, seen)) = at_hand.as_ref().and_then(|at_hand| at_hand.take()) {
+            return Ok(Lease { conn: Some(conn), seen, at_hand, _turn: turn });
+        }
         pass.map_or(Ok(()), |pass| self.breaker.still(pass))?;
         let mut getting = Box::pin(self.pool.get_conn());
         if let Ok(got) = timeout_at(term.ends, &mut getting).await {
             let mut conn = settled(&self.breaker, got)?;
             // Nothing of what we do outlasts a transaction, so there is nothing to reset for whoever comes next.
             conn.reset_connection(false);
-            return Ok(Lease { conn: Some(conn), _turn: turn });
+            return Ok(Lease { conn: Some(conn), seen: Instant::now(), at_hand, _turn: turn });
         }
         if let Some(turn) = turn {
             // It is being opened, and the next request may as well find it open.
@@ -129,6 +169,11 @@ impl Access {
             });
         }
         Err(unavailable("no connection within"))
+    }
+
+    fn has_idle(&self) -> bool {
+        self.own.as_ref().is_some_and(|own| !own.at_hand.all().is_empty())
+            || self.pool.metrics().connections_in_pool.load(Ordering::Relaxed) > 0
     }
 }
 
@@ -149,6 +194,9 @@ fn settled(breaker: &Breaker, got: Result<Conn, Error>) -> Result<Conn, StoreErr
 /// A connection taken from the pool. Unless it is given back, it is closed, and the server undoes what was not committed.
 pub(super) struct Lease {
     conn: Option<Conn>,
+    /// When the pool last looked at it.
+    seen: Instant,
+    at_hand: Option<Arc<AtHand>>,
     _turn: Option<OwnedSemaphorePermit>,
 }
 
@@ -187,6 +235,9 @@ impl Lease {
             Ok(Err(error)) => error,
             Err(_) => return Err(Failure::Final(effect.lost(format!("no answer within {:?}", term.length)))),
         };
+        if let Some(at_hand) = &self.at_hand {
+            at_hand.distrust();
+        }
         let why = explained_error(&error);
         // The client has refused to send it.
         if why.contains(TOO_LARGE) {
@@ -213,7 +264,10 @@ impl Lease {
     }
 
     pub(super) fn keep(mut self) {
-        drop(self.conn.take());
+        // Dropped, it goes back to the pool.
+        if let (Some(conn), Some(at_hand)) = (self.conn.take(), &self.at_hand) {
+            at_hand.put(conn, self.seen);
+        }
     }
 }
 
