@@ -12,7 +12,8 @@
 //! cost a round trip per connection and statement, again after each reset and each failover.
 //!
 //! The protocol answers one request at a time, so connections are exclusive, and those of a pool: it sees without asking the server
-//! whether one has died. A connection is given back only after a whole answer, without a transaction; any other is closed.
+//! whether one has died. A connection of our own goes that way once a second and is otherwise passed on directly. It is given back
+//! only after a whole answer, without a transaction; any other is closed.
 
 mod access;
 mod connect;
