@@ -439,13 +439,31 @@ async fn a_server_that_lets_nobody_else_in_is_still_used_over_the_connections_th
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
     for _ in 0..5 {
-        // The sweeper may have opened a second one.
-        let loads = tokio::join!(load(&store, 1), load(&store, 1), load(&store, 1));
-        let errors = [loads.0, loads.1, loads.2].map(|loaded| loaded.err().map(|error| error.to_string()));
-        assert!(errors.iter().flatten().all(|error| error.contains("lower .connections(n)")), "{errors:?}");
-        assert!((1..=2).contains(&errors.iter().flatten().count()), "{errors:?}");
+        let mut crowd = JoinSet::new();
+        for _ in 0..32 {
+            let store = store.clone();
+            crowd.spawn(async move { load(&store, 1).await.map(drop).map_err(|error| error.to_string()) });
+        }
+        let errors: Vec<String> = crowd.join_all().await.into_iter().filter_map(Result::err).collect();
+        assert!(!errors.is_empty() && errors.iter().all(|error| error.contains("lower .connections(n)")), "{errors:?}");
         assert!(load(&store, 1).await.unwrap().is_some());
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_connection_that_was_idle_is_used_again_and_no_other_is_opened_for_it() {
+    let server = needs!(MySqlServer::start().await);
+    let proxy = Proxy::before(server.address()).await;
+    let store = store(&proxy.url_like(&server.url())).await;
+    load(&store, 1).await.unwrap();
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    let before = proxy.counts();
+    for _ in 0..4 {
+        tokio::time::sleep(Duration::from_millis(1_050)).await;
+        load(&store, 1).await.unwrap();
+    }
+    let cost = proxy.counts() - before;
+    assert_eq!((cost.round_trips, cost.connections), (4, 0));
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -14,7 +14,8 @@ use std::{
 };
 use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore},
-    time::{Instant, timeout, timeout_at},
+    task::JoinHandle,
+    time::{Instant, sleep, timeout, timeout_at},
 };
 
 /// How long a transaction that lost a deadlock waits before it is made again.
@@ -37,6 +38,29 @@ struct Own {
     /// As many as the pool has connections: whoever has one waits for nobody but the server.
     turns: Arc<Semaphore>,
     at_hand: Arc<AtHand>,
+    /// Gives back what nobody uses any more. Only when a request needs it would be too late: the pool takes it in its own time, and
+    /// opens another one meanwhile.
+    tidying: JoinHandle<()>,
+}
+
+impl Own {
+    fn new(connections: usize) -> Self {
+        let at_hand = Arc::<AtHand>::default();
+        let tidied = Arc::clone(&at_hand);
+        let tidying = tokio::spawn(async move {
+            loop {
+                sleep(TRUSTED).await;
+                tidied.all().retain(|(_, seen)| seen.elapsed() < TRUSTED);
+            }
+        });
+        Self { turns: Arc::new(Semaphore::new(connections)), at_hand, tidying }
+    }
+}
+
+impl Drop for Own {
+    fn drop(&mut self) {
+        self.tidying.abort();
+    }
 }
 
 /// Connections that were used a moment ago, each with when the pool last looked at it.
@@ -46,8 +70,7 @@ struct AtHand(Mutex<Vec<(Conn, Instant)>>);
 impl AtHand {
     /// The last one, as the server has most of it in its caches.
     fn take(&self) -> Option<(Conn, Instant)> {
-        let mut all = self.all();
-        std::iter::from_fn(|| all.pop()).find(|(_, seen)| seen.elapsed() < TRUSTED)
+        self.all().pop()
     }
 
     fn put(&self, conn: Conn, seen: Instant) {
@@ -89,8 +112,7 @@ pub(super) struct Answer {
 impl Access {
     /// A pool that nobody else uses.
     pub(super) fn own(pool: Pool, connections: usize, limit: Duration) -> Self {
-        let own = Own { turns: Arc::new(Semaphore::new(connections)), at_hand: Arc::default() };
-        Self { pool, breaker: Arc::default(), limit, own: Some(own) }
+        Self { pool, breaker: Arc::default(), limit, own: Some(Own::new(connections)) }
     }
 
     pub(super) fn shared(pool: Pool, limit: Duration) -> Self {
@@ -141,7 +163,7 @@ impl Access {
         let pass = if self.has_idle() { None } else { Some(self.breaker.pass()?) };
         let (turn, at_hand) = match &self.own {
             None => (None, None),
-            Some(Own { turns, at_hand }) => match timeout_at(term.ends, Arc::clone(turns).acquire_owned()).await {
+            Some(Own { turns, at_hand, .. }) => match timeout_at(term.ends, Arc::clone(turns).acquire_owned()).await {
                 Ok(turn) => (turn.ok(), Some(Arc::clone(at_hand))),
                 Err(_) => return Err(unavailable("there may be more .connections(n), all of them were busy for")),
             },
@@ -259,7 +281,7 @@ impl Lease {
         if !is_worth_another_try(&refusal) || Instant::now() + pause >= term.ends {
             return Err(refusal);
         }
-        tokio::time::sleep(pause).await;
+        sleep(pause).await;
         Ok(())
     }
 
