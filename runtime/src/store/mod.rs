@@ -40,9 +40,9 @@ pub use self::cookie::CookieStore;
 #[cfg(feature = "memory")]
 pub use self::memory::MemoryStore;
 #[cfg(feature = "mysql")]
-pub use self::mysql::{ConnectMySql, MySqlStore};
+pub use self::mysql::{MySqlConnect, MySqlStore};
 #[cfg(feature = "postgres")]
-pub use self::postgres::{PostgresBuilder, PostgresStore};
+pub use self::postgres::{PostgresConnect, PostgresStore};
 #[cfg(feature = "redis")]
 pub use self::redis::{RedisConnect, RedisStore};
 #[cfg(feature = "sqlite")]

@@ -8,25 +8,98 @@ use crate::store::{
 use mysql_async::{Conn, Error, Pool, Row, ServerError, prelude::Queryable};
 use std::{
     pin::pin,
-    sync::Arc,
+    sync::{Arc, Mutex, MutexGuard, PoisonError, atomic::Ordering},
     task::{Context, Waker},
     time::Duration,
 };
 use tokio::{
-    sync::{Semaphore, SemaphorePermit},
-    time::{Instant, timeout, timeout_at},
+    sync::{OwnedSemaphorePermit, Semaphore},
+    task::JoinHandle,
+    time::{Instant, sleep, timeout, timeout_at},
 };
 
 /// How long a transaction that lost a deadlock waits before it is made again.
 const AFTER_DEADLOCK: Duration = Duration::from_millis(4);
+
+/// How long a connection is passed on before the pool looks at it again. Its way through the pool is the work of another task,
+/// which takes a quarter as long as a load.
+const TRUSTED: Duration = Duration::from_secs(1);
 
 /// The way to a server.
 pub(super) struct Access {
     pool: Pool,
     breaker: Arc<Breaker>,
     limit: Duration,
-    /// As many as the pool has connections, if it is ours alone: whoever has one waits for nobody but the server.
-    turns: Option<Semaphore>,
+    own: Option<Own>,
+}
+
+/// What there is beside a pool that nobody else uses.
+struct Own {
+    /// As many as the pool has connections: whoever has one waits for nobody but the server.
+    turns: Arc<Semaphore>,
+    at_hand: Arc<AtHand>,
+    /// Gives back what nobody uses any more. Only when a request needs it would be too late: the pool takes it in its own time, and
+    /// opens another one meanwhile.
+    tidying: JoinHandle<()>,
+}
+
+impl Own {
+    fn new(connections: usize) -> Self {
+        let at_hand = Arc::<AtHand>::default();
+        let tidied = Arc::clone(&at_hand);
+        let tidying = tokio::spawn(async move {
+            loop {
+                sleep(TRUSTED).await;
+                tidied.all().retain(|(_, seen)| seen.elapsed() < TRUSTED);
+            }
+        });
+        Self { turns: Arc::new(Semaphore::new(connections)), at_hand, tidying }
+    }
+}
+
+impl Drop for Own {
+    fn drop(&mut self) {
+        self.tidying.abort();
+    }
+}
+
+/// Connections that were used a moment ago, each with when the pool last looked at it.
+#[derive(Default)]
+struct AtHand(Mutex<Vec<(Conn, Instant)>>);
+
+impl AtHand {
+    /// The last one, as the server has most of it in its caches.
+    fn take(&self) -> Option<(Conn, Instant)> {
+        self.all().pop()
+    }
+
+    fn put(&self, conn: Conn, seen: Instant) {
+        if seen.elapsed() < TRUSTED {
+            self.all().push((conn, seen));
+        }
+    }
+
+    /// Where one has died, the pool should look at all of them.
+    fn distrust(&self) {
+        self.all().clear();
+    }
+
+    fn all(&self) -> MutexGuard<'_, Vec<(Conn, Instant)>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// How long something may take, and when that is over.
+#[derive(Clone, Copy)]
+pub(super) struct Term {
+    length: Duration,
+    ends: Instant,
+}
+
+impl Term {
+    pub(super) fn from_now(length: Duration) -> Self {
+        Self { length, ends: Instant::now() + length }
+    }
 }
 
 /// What a server says of one statement.
@@ -39,44 +112,38 @@ pub(super) struct Answer {
 impl Access {
     /// A pool that nobody else uses.
     pub(super) fn own(pool: Pool, connections: usize, limit: Duration) -> Self {
-        Self { pool, breaker: Arc::default(), limit, turns: Some(Semaphore::new(connections)) }
+        Self { pool, breaker: Arc::default(), limit, own: Some(Own::new(connections)) }
     }
 
     pub(super) fn shared(pool: Pool, limit: Duration) -> Self {
-        Self { pool, breaker: Arc::default(), limit, turns: None }
+        Self { pool, breaker: Arc::default(), limit, own: None }
     }
 
     /// Makes sure that there is a server, and that it lets us in.
     pub(super) async fn check(&self) -> Result<(), StoreError> {
-        self.lease(Instant::now() + CONNECT_LIMIT).await.map(Lease::keep)
+        self.lease(Term::from_now(CONNECT_LIMIT)).await.map(Lease::keep)
     }
 
     /// Sends a batch and answers what each statement said.
     pub(super) async fn run(&self, effect: Effect, batch: &str) -> Result<Vec<Answer>, StoreError> {
-        self.attempt(effect, batch).await?.map_err(|refusal| StoreError::unavailable(explained(&refusal)))
+        self.attempt(effect, batch).await?.map_err(refused)
     }
 
     /// The same; the inner error is a refusal that has left nothing behind.
     pub(super) async fn attempt(&self, effect: Effect, batch: &str) -> Result<Result<Vec<Answer>, ServerError>, StoreError> {
-        let deadline = Instant::now() + self.limit;
+        let term = self.term();
         let mut reads_left = if effect == Effect::Read { 2 } else { 1 };
         loop {
-            let mut lease = self.lease(deadline).await?;
-            match lease.ask(effect, deadline, self.limit, batch).await {
+            let mut lease = self.lease(term).await?;
+            match lease.ask(effect, term, batch).await {
                 Ok(answers) => {
                     lease.keep();
                     return Ok(Ok(answers));
                 }
                 Err(Failure::Refused(refusal)) => {
-                    lease.roll_back(deadline).await;
-                    if !is_worth_another_try(&refusal) {
+                    if let Err(refusal) = lease.recover(refusal, term).await {
                         return Ok(Err(refusal));
                     }
-                    let pause = jittered(AFTER_DEADLOCK);
-                    if Instant::now() + pause >= deadline {
-                        return Ok(Err(refusal));
-                    }
-                    tokio::time::sleep(pause).await;
                 }
                 Err(Failure::Broken(_)) if reads_left > 1 => reads_left -= 1,
                 Err(Failure::Broken(error) | Failure::Final(error)) => return Err(error),
@@ -84,44 +151,51 @@ impl Access {
         }
     }
 
-    /// A connection for several batches in a row.
-    pub(super) async fn lease(&self, deadline: Instant) -> Result<Lease<'_>, StoreError> {
-        let none = |why: String| StoreError::unavailable(why);
-        let pass = self.breaker.pass()?;
-        let turn = match &self.turns {
-            None => None,
-            Some(turns) => match timeout_at(deadline, turns.acquire()).await {
-                Ok(turn) => turn.ok(),
-                Err(_) => return Err(none(format!("all connections were busy for {:?}; see .connections(n)", self.limit))),
-            },
-        };
-        self.breaker.still(pass)?;
-        let mut getting = Box::pin(self.pool.get_conn());
-        match timeout_at(deadline, &mut getting).await {
-            Ok(got) => {
-                let mut conn = settled(&self.breaker, got)?;
-                // Nothing of what we do outlasts a transaction, so there is nothing to reset for whoever comes next.
-                conn.reset_connection(false);
-                Ok(Lease { conn: Some(conn), _turn: turn })
-            }
-            Err(_) => {
-                if turn.is_some() {
-                    // It is being opened, and the next request may as well find it open.
-                    let breaker = Arc::clone(&self.breaker);
-                    tokio::spawn(async move {
-                        match timeout(CONNECT_LIMIT, getting).await {
-                            Ok(got) => drop(settled(&breaker, got)),
-                            Err(_) => breaker.failed(&format!("no connection within {CONNECT_LIMIT:?}")),
-                        }
-                    });
-                }
-                Err(none(format!("no connection within {:?}", self.limit)))
-            }
-        }
+    /// How long an operation may take, from now on.
+    pub(super) fn term(&self) -> Term {
+        Term::from_now(self.limit)
     }
 
-    pub(super) fn limit(&self) -> Duration {
-        self.limit
+    /// A connection for several batches in a row.
+    pub(super) async fn lease(&self, term: Term) -> Result<Lease, StoreError> {
+        let unavailable = |why: &str| StoreError::unavailable(format!("{why} {:?}", term.length));
+        // A connection that is open is no attempt, even if the server lets nobody else in.
+        let pass = if self.has_idle() { None } else { Some(self.breaker.pass()?) };
+        let (turn, at_hand) = match &self.own {
+            None => (None, None),
+            Some(Own { turns, at_hand, .. }) => match timeout_at(term.ends, Arc::clone(turns).acquire_owned()).await {
+                Ok(turn) => (turn.ok(), Some(Arc::clone(at_hand))),
+                Err(_) => return Err(unavailable("there may be more .connections(n), all of them were busy for")),
+            },
+        };
+        if let Some((conn, seen)) = at_hand.as_ref().and_then(|at_hand| at_hand.take()) {
+            return Ok(Lease { conn: Some(conn), seen, at_hand, _turn: turn });
+        }
+        pass.map_or(Ok(()), |pass| self.breaker.still(pass))?;
+        let mut getting = Box::pin(self.pool.get_conn());
+        if let Ok(got) = timeout_at(term.ends, &mut getting).await {
+            let mut conn = settled(&self.breaker, got)?;
+            // Nothing of what we do outlasts a transaction, so there is nothing to reset for whoever comes next.
+            conn.reset_connection(false);
+            return Ok(Lease { conn: Some(conn), seen: Instant::now(), at_hand, _turn: turn });
+        }
+        if let Some(turn) = turn {
+            // It is being opened, and the next request may as well find it open.
+            let breaker = Arc::clone(&self.breaker);
+            tokio::spawn(async move {
+                match timeout(CONNECT_LIMIT, getting).await {
+                    Ok(got) => drop(settled(&breaker, got)),
+                    Err(_) => breaker.failed(&format!("no connection within {CONNECT_LIMIT:?}")),
+                }
+                drop(turn);
+            });
+        }
+        Err(unavailable("no connection within"))
+    }
+
+    fn has_idle(&self) -> bool {
+        self.own.as_ref().is_some_and(|own| !own.at_hand.all().is_empty())
+            || self.pool.metrics().connections_in_pool.load(Ordering::Relaxed) > 0
     }
 }
 
@@ -140,9 +214,12 @@ fn settled(breaker: &Breaker, got: Result<Conn, Error>) -> Result<Conn, StoreErr
 }
 
 /// A connection taken from the pool. Unless it is given back, it is closed, and the server undoes what was not committed.
-pub(super) struct Lease<'a> {
+pub(super) struct Lease {
     conn: Option<Conn>,
-    _turn: Option<SemaphorePermit<'a>>,
+    /// When the pool last looked at it.
+    seen: Instant,
+    at_hand: Option<Arc<AtHand>>,
+    _turn: Option<OwnedSemaphorePermit>,
 }
 
 /// Why a batch was not answered.
@@ -159,33 +236,30 @@ impl Failure {
     /// What it is where nobody tries again.
     pub(super) fn into_error(self) -> StoreError {
         match self {
-            Self::Refused(refusal) => StoreError::unavailable(explained(&refusal)),
+            Self::Refused(refusal) => refused(refusal),
             Self::Broken(error) | Self::Final(error) => error,
         }
     }
 }
 
-impl Lease<'_> {
-    pub(super) async fn ask(
-        &mut self,
-        effect: Effect,
-        deadline: Instant,
-        limit: Duration,
-        batch: &str,
-    ) -> Result<Vec<Answer>, Failure> {
+impl Lease {
+    pub(super) async fn ask(&mut self, effect: Effect, term: Term, batch: &str) -> Result<Vec<Answer>, Failure> {
         let Some(conn) = &mut self.conn else {
             return Err(Failure::Final(StoreError::unavailable("the connection was given back")));
         };
-        let error = match timeout_at(deadline, answers(conn, batch)).await {
+        let error = match timeout_at(term.ends, answers(conn, batch)).await {
             Ok(Ok(answers)) => return Ok(answers),
             Ok(Err(Error::Server(refusal))) if is_unfit(&refusal) => {
                 self.conn.take().into_iter().for_each(close);
-                return Err(Failure::Final(StoreError::unavailable(explained(&refusal))));
+                return Err(Failure::Final(refused(refusal)));
             }
             Ok(Err(Error::Server(refusal))) => return Err(Failure::Refused(refusal)),
             Ok(Err(error)) => error,
-            Err(_) => return Err(Failure::Final(effect.lost(format!("no answer within {limit:?}")))),
+            Err(_) => return Err(Failure::Final(effect.lost(format!("no answer within {:?}", term.length)))),
         };
+        if let Some(at_hand) = &self.at_hand {
+            at_hand.distrust();
+        }
         let why = explained_error(&error);
         // The client has refused to send it.
         if why.contains(TOO_LARGE) {
@@ -195,21 +269,31 @@ impl Lease<'_> {
         }
     }
 
-    /// Gives the connection back without a transaction, or not at all.
-    async fn roll_back(mut self, deadline: Instant) {
+    /// Gives the connection back without a transaction, or not at all, after a refusal that is given back too unless another try is
+    /// worth it.
+    pub(super) async fn recover(mut self, refusal: ServerError, term: Term) -> Result<(), ServerError> {
         if let Some(conn) = &mut self.conn
-            && let Ok(Ok(())) = timeout_at(deadline, conn.query_drop("ROLLBACK")).await
+            && let Ok(Ok(())) = timeout_at(term.ends, conn.query_drop("ROLLBACK")).await
         {
             self.keep();
         }
+        let pause = jittered(AFTER_DEADLOCK);
+        if !is_worth_another_try(&refusal) || Instant::now() + pause >= term.ends {
+            return Err(refusal);
+        }
+        sleep(pause).await;
+        Ok(())
     }
 
     pub(super) fn keep(mut self) {
-        drop(self.conn.take());
+        // Dropped, it goes back to the pool.
+        if let (Some(conn), Some(at_hand)) = (self.conn.take(), &self.at_hand) {
+            at_hand.put(conn, self.seen);
+        }
     }
 }
 
-impl Drop for Lease<'_> {
+impl Drop for Lease {
     fn drop(&mut self) {
         if let Some(conn) = self.conn.take() {
             close(conn);
@@ -239,10 +323,10 @@ async fn answers(conn: &mut Conn, batch: &str) -> Result<Vec<Answer>, Error> {
 /// What the client says of a statement that is too large.
 const TOO_LARGE: &str = "max_allowed_packet";
 
-/// Deadlocks, lock waits that took too long, and the conflicts of a cluster that commits optimistically: it was undone, and may go
-/// well now.
+/// A deadlock, or the conflict of a cluster that commits optimistically: it was undone, and may go well now. Not a lock that was
+/// waited for in vain: that was patience enough.
 fn is_worth_another_try(refusal: &ServerError) -> bool {
-    matches!(refusal.code, 1020 | 1205 | 1213)
+    matches!(refusal.code, 1020 | 1213)
 }
 
 pub(super) fn is_duplicate(refusal: &ServerError) -> bool {
@@ -258,11 +342,17 @@ fn is_unfit(refusal: &ServerError) -> bool {
     matches!(refusal.code, 1047 | 1053 | 1290 | 1792 | 1836 | 1927 | 3100)
 }
 
+pub(super) fn refused(refusal: ServerError) -> StoreError {
+    StoreError::unavailable(explained(&refusal))
+}
+
 /// A server's error and what to do about it.
-pub(super) fn explained(refusal: &ServerError) -> String {
+fn explained(refusal: &ServerError) -> String {
     let advice = match refusal.code {
         1040 | 1203 | 1226 => "; lower .connections(n), or raise the server's max_connections",
-        1044 | 1142 => "; grant SELECT, INSERT, UPDATE and DELETE on the session tables to this user, and CREATE to migrate()",
+        1044 | 1142 => {
+            "; check the database in the URL, and grant this user SELECT, INSERT, UPDATE and DELETE, and CREATE for migrate()"
+        }
         1045 | 1698 => "; check user and password in the URL, where special characters are percent-encoded",
         1049 => "; create the database first, or give another one in the URL",
         1054 | 1146 => "; call MySqlStore::migrate() once, or run the SQL that MySqlStore::schema() gives",

@@ -1,7 +1,10 @@
 //! Connecting: what may be configured, and what a connection is told before its first use.
 
 use super::{MySqlStore, access::Access, statements::Tables};
-use crate::store::{StoreError, remote::LIMIT};
+use crate::store::{
+    StoreError,
+    remote::{LIMIT, tls},
+};
 use mysql_async::{Opts, OptsBuilder, Pool, PoolConstraints, SslOpts};
 use std::{
     fmt,
@@ -11,7 +14,7 @@ use std::{
 };
 
 /// How many connections are opened at most.
-const CONNECTIONS: usize = 8;
+const CONNECTIONS: usize = 16;
 
 /// What [`MySqlStore::connect`] answers: await it, or configure it first.
 ///
@@ -29,16 +32,29 @@ const CONNECTIONS: usize = 8;
 /// # }
 /// ```
 #[must_use = "nothing is connected before this is awaited"]
-pub struct ConnectMySql {
-    url: String,
+pub struct MySqlConnect {
+    source: Source,
     limit: Duration,
-    connections: usize,
+    connections: Option<usize>,
     tables: Result<Tables, String>,
 }
 
-impl ConnectMySql {
-    pub(super) fn new(url: &str) -> Self {
-        Self { url: url.to_owned(), limit: LIMIT, connections: CONNECTIONS, tables: Ok(Tables::default()) }
+enum Source {
+    Url(String),
+    Pool(Pool),
+}
+
+impl MySqlConnect {
+    pub(super) fn to(url: &str) -> Self {
+        Self::of(Source::Url(url.to_owned()))
+    }
+
+    pub(super) fn over(pool: Pool) -> Self {
+        Self::of(Source::Pool(pool))
+    }
+
+    fn of(source: Source) -> Self {
+        Self { source, limit: LIMIT, connections: None, tables: Ok(Tables::default()) }
     }
 
     /// How long one operation may take, waiting for a connection included, before the request is answered 503. *Default*: 800 ms.
@@ -57,9 +73,10 @@ impl ConnectMySql {
         self
     }
 
-    /// How many connections there are at most; each is opened when it is first needed. *Default*: 8. A connection carries one
-    /// request at a time, about a millisecond each, so raise it where requests are told that all were busy, and lower it
-    /// where many processes share a server: `max_connections` counts them all.
+    /// How many connections there are at most; each is opened when it is first needed. *Default*: 16. A connection carries one
+    /// request at a time, so raise it where requests are told that all were busy, and lower it where many processes share a
+    /// server, whose `max_connections` counts them all. An application's own pool has its own number, so saying one there is an
+    /// error.
     ///
     /// ```no_run
     /// # use cloakroom::store::MySqlStore;
@@ -70,7 +87,7 @@ impl ConnectMySql {
     /// # }
     /// ```
     pub fn connections(mut self, most: usize) -> Self {
-        self.connections = most.max(1);
+        self.connections = Some(most);
         self
     }
 
@@ -91,28 +108,39 @@ impl ConnectMySql {
     }
 }
 
-impl fmt::Debug for ConnectMySql {
+impl fmt::Debug for MySqlConnect {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         // Without the URL, which holds a password.
-        f.debug_struct("ConnectMySql")
-            .field("timeout", &self.limit)
-            .field("connections", &self.connections)
-            .finish_non_exhaustive()
+        f.debug_struct("MySqlConnect").field("timeout", &self.limit).finish_non_exhaustive()
     }
 }
 
-impl IntoFuture for ConnectMySql {
+impl IntoFuture for MySqlConnect {
     type Output = Result<MySqlStore, StoreError>;
     type IntoFuture = Pin<Box<dyn Future<Output = Self::Output> + Send>>;
 
     fn into_future(self) -> Self::IntoFuture {
         Box::pin(async move {
             let tables = self.tables.map_err(StoreError::unavailable)?;
-            let opts = options(&self.url, self.connections, self.limit).await?;
-            let place = format!("{}:{}", opts.ip_or_hostname(), opts.tcp_port());
-            let access = Access::own(Pool::new(opts), self.connections, self.limit);
+            let (access, place) = match (self.source, self.connections) {
+                (_, Some(0)) => return Err(StoreError::unavailable("connections(0) leaves none to work with: give 1 or more")),
+                (Source::Url(url), connections) => {
+                    let connections = connections.unwrap_or(CONNECTIONS);
+                    let opts = options(&url, connections, self.limit).await?;
+                    let place = format!("the session database at {}:{}", opts.ip_or_hostname(), opts.tcp_port());
+                    (Access::own(Pool::new(opts), connections, self.limit), place)
+                }
+                (Source::Pool(pool), None) => {
+                    (Access::shared(pool, self.limit), "the session database of the application's pool".to_owned())
+                }
+                (Source::Pool(_), Some(_)) => {
+                    return Err(StoreError::unavailable(
+                        "connections(..) is for a store that opens its own: leave it out here, and size the application's pool",
+                    ));
+                }
+            };
             access.check().await?;
-            Ok(MySqlStore::new(access, tables, place))
+            Ok(MySqlStore::start(access, tables, place))
         })
     }
 }
@@ -124,7 +152,7 @@ async fn options(url: &str, connections: usize, limit: Duration) -> Result<Opts,
     let (url, ca) = without_ca(url);
     let refuse = |what: String| StoreError::unavailable(format!("{what}; give mysql://user:password@host:3306/database"));
     let opts = Opts::from_url(&url).map_err(|error| refuse(error.to_string()))?;
-    if opts.db_name().is_none() {
+    if opts.db_name().is_none_or(str::is_empty) {
         return Err(refuse("the URL names no database".to_owned()));
     }
     let pool = opts.pool_opts().clone().with_reset_connection(false);
@@ -171,25 +199,8 @@ fn without_ca(url: &str) -> (String, Option<String>) {
 
 /// TLS that trusts a file's certificates, or else those of the operating system.
 async fn trusting(ssl: SslOpts, ca: Option<String>) -> Result<SslOpts, StoreError> {
-    // Where the program's other crates want several providers, rustls has no default and would panic.
-    if rustls::crypto::CryptoProvider::get_default().is_none() {
-        // An error says that somebody else was first.
-        drop(rustls::crypto::ring::default_provider().install_default());
-    }
-    let roots = match ca {
-        Some(path) => {
-            let pem = tokio::task::spawn_blocking({
-                let path = path.clone();
-                move || std::fs::read(path)
-            });
-            let pem = pem.await.map_err(std::io::Error::other).and_then(|read| read);
-            vec![pem.map_err(|error| StoreError::unavailable(format!("{CA}: {path} cannot be read: {error}")))?.into()]
-        }
-        None => {
-            let found =
-                tokio::task::spawn_blocking(rustls_native_certs::load_native_certs).await.map_err(StoreError::unavailable)?;
-            found.certs.into_iter().map(|root| root.to_vec().into()).collect()
-        }
-    };
+    tls::provide_for_clients();
+    let roots = tokio::task::spawn_blocking(move || tls::roots(ca.as_deref())).await.map_err(StoreError::unavailable)??;
+    let roots = roots.into_iter().map(|root| root.to_vec().into()).collect();
     Ok(ssl.with_root_certs(roots).with_disable_built_in_roots(true))
 }

@@ -3,22 +3,21 @@
 use super::statements::state;
 use crate::{
     record::{
-        Cell, CellBody, CellKey, CodecId, Content, Header, Owner, OwnerHash, Payload, Previous, PreviousState, Record,
-        SecretHash, Selector, Shape, Timestamp, WrappedKey,
+        Cell, CellKey, Header, Owner, OwnerHash, Previous, PreviousState, Record, SecretHash, Selector, Timestamp, WrappedKey,
     },
-    store::StoreError,
+    store::damage,
 };
 use mysql_async::{Row, Value};
 use std::{fmt, str::FromStr};
 
-/// The record of a load's rows: one with a header, which has no name, and one for each cell.
+/// The record of a load's rows, each with a cell, or with none if there is none, and the header.
 pub(super) fn record(key: &Selector, rows: Vec<Row>) -> Option<Record> {
     let (mut header, mut cells) = (None, Vec::with_capacity(rows.len()));
     for row in rows {
         let mut columns = Columns::of(row);
-        match (columns.bytes(), columns.bytes()) {
-            (Some(name), Some(body)) => cells.extend(columns.number().ok().flatten().map(|stamp| cell(&name, stamp, &body))),
-            _ => header = readable(key, columns.header()),
+        cells.extend(columns.cell());
+        if header.is_none() {
+            header = Some(readable(key, columns.header())?);
         }
     }
     Some(Record::new(header?, cells.into_iter().collect()))
@@ -26,13 +25,7 @@ pub(super) fn record(key: &Selector, rows: Vec<Row>) -> Option<Record> {
 
 /// The cells of rows of name, stamp and body.
 pub(super) fn cells(rows: Vec<Row>) -> Vec<Cell> {
-    let read = |row| {
-        let mut columns = Columns::of(row);
-        let name = columns.bytes()?;
-        let stamp = columns.number().ok()??;
-        Some(cell(&name, stamp, &columns.bytes()?))
-    };
-    rows.into_iter().filter_map(read).collect()
+    rows.into_iter().filter_map(|row| Columns::of(row).cell()).collect()
 }
 
 /// The headers of rows that begin with the selector.
@@ -46,9 +39,8 @@ pub(super) fn headers(rows: Vec<Row>) -> Vec<(Selector, Header)> {
 }
 
 /// The selectors of rows that have nothing else.
-pub(super) fn selectors(rows: Vec<Row>) -> Result<Vec<Selector>, StoreError> {
-    let read = |row| Columns::of(row).required(Columns::array).map(Selector::from_bytes);
-    rows.into_iter().map(read).collect::<Result<_, _>>().map_err(|error| StoreError::unavailable(error.to_string()))
+pub(super) fn selectors(rows: Vec<Row>) -> Vec<Selector> {
+    rows.into_iter().filter_map(|row| Columns::of(row).array().ok()?.map(Selector::from_bytes)).collect()
 }
 
 /// The number that is all of an answer.
@@ -56,23 +48,8 @@ pub(super) fn number<T: FromStr>(rows: Vec<Row>) -> Option<T> {
     Columns::of(rows.into_iter().next()?).number().ok().flatten()
 }
 
-/// A header nobody can read opens no session, so it counts as absent; its row stays until its deadline.
 fn readable(key: &Selector, header: Result<Header, Unreadable>) -> Option<Header> {
-    header
-        .inspect_err(|error| {
-            tracing::warn!(target: "cloakroom", session = %key.handle(), %error, "the stored header of a session is unreadable; it counts as absent");
-        })
-        .ok()
-}
-
-/// A body nobody can read becomes a value of codec 0, which does not exist: whoever decodes the field finds it undecodable and
-/// resets its schema, as for any other damage, and the bytes stay where they are.
-fn cell(name: &[u8], stamp: u64, body: &[u8]) -> Cell {
-    let body = CellBody::decode(body).unwrap_or_else(|_| {
-        let payload = Payload::from(body);
-        CellBody::new(Content::Value { codec: CodecId::from_u8(0), shape: Shape::OPAQUE, sealed: false, payload })
-    });
-    Cell::new(CellKey::from(&*String::from_utf8_lossy(name)), stamp, body)
+    header.map_err(|error| damage::unreadable_header(key, error)).ok()
 }
 
 /// A column that does not hold what it should.
@@ -122,6 +99,12 @@ impl Columns {
 
     fn required<T>(&mut self, read: impl FnOnce(&mut Self) -> Result<Option<T>, Unreadable>) -> Result<T, Unreadable> {
         read(self)?.ok_or(Unreadable("NULL where there has to be a value"))
+    }
+
+    fn cell(&mut self) -> Option<Cell> {
+        let (name, stamp, body) = (self.bytes(), self.number::<u64>().ok().flatten(), self.bytes());
+        let name = CellKey::from(&*String::from_utf8_lossy(&name?));
+        Some(damage::cell(name, stamp?, &body?))
     }
 
     fn header(&mut self) -> Result<Header, Unreadable> {

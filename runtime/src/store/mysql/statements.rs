@@ -13,9 +13,6 @@ use std::fmt::{self, Display, Write as _};
 const HEADER: &str = "revision, epoch, created, last_seen, idle_until, absolute_until, secret, wrapped_key, previous_secret, \
                       previous_key, previous_state, previous_since, owner, owner_schema, authenticated_at, persistent, label";
 
-/// What a cell has in the place of the header's columns after the first, which is its stamp's.
-const NO_HEADER: &str = "NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL";
-
 /// The tables' file, written for the usual prefix.
 const FILE: &str = include_str!("../../../sql/mysql.sql");
 const USUAL_PREFIX: &str = "cloakroom_";
@@ -80,9 +77,13 @@ impl Tables {
         ))
     }
 
-    /// The statements that create the tables where they are not, for people and for [`migrate`](super::MySqlStore::migrate).
-    pub(super) fn create_all(&self) -> String {
-        FILE.replace(USUAL_PREFIX, &self.prefix)
+    /// The statements that make the tables where they are not.
+    pub(super) fn make(&self) -> String {
+        Self::sql(&self.prefix)
+    }
+
+    pub(super) fn sql(prefix: &str) -> String {
+        FILE.replace(USUAL_PREFIX, prefix)
     }
 
     pub(super) fn version(&self) -> String {
@@ -98,7 +99,7 @@ impl Tables {
     }
 
     /// One statement is one snapshot, so header and cells fit together. '~' and the character after it enclose the names of
-    /// on-demand cells. A join would send the header with every cell.
+    /// on-demand cells.
     pub(super) fn load(&self, key: &Selector, want: &Want<'_>) -> String {
         let (record, cell, key) = (self.record(), self.cell(), Hex(key.as_bytes()));
         let named = if want.named.is_empty() {
@@ -107,8 +108,8 @@ impl Tables {
             format!(" OR name IN ({})", List(want.named.iter().map(|name| Hex(name.as_bytes()))))
         };
         format!(
-            "SELECT NULL, NULL, {HEADER} FROM {record} WHERE selector = {key} UNION ALL SELECT name, body, stamp, {NO_HEADER} \
-             FROM {cell} WHERE selector = {key} AND (name < x'7e' OR name >= x'7f'{named})"
+            "SELECT name, stamp, body, {HEADER} FROM {record} AS record LEFT JOIN {cell} AS cell \
+             ON cell.selector = record.selector AND (name < x'7e' OR name >= x'7f'{named}) WHERE record.selector = {key}"
         )
     }
 
@@ -138,9 +139,9 @@ impl Tables {
     }
 
     /// The record's row is locked before anything else is looked at, and everybody who writes does so in that order, so what the
-    /// later statements see is the latest, under whatever isolation. Only if the update finds the session as it has to be does
-    /// `LAST_INSERT_ID()` become the new revision, on which all the rest depends; it is the connection's own variable, which an
-    /// update can set and whose answer carries it.
+    /// later statements see is the latest, under whatever isolation. Only if the update finds the session as it has to be does it
+    /// count a row, and only then does each of the others write and count rows in its turn; `LAST_INSERT_ID()` is then the new
+    /// revision, since it is the one variable that an update can set and whose answer carries it.
     pub(super) fn commit(&self, key: &Selector, patch: &Patch) -> Commit {
         let (record, cell, key) = (self.record(), self.cell(), Hex(key.as_bytes()));
         let (epoch, now) = (patch.epoch, patch.now.as_millis());
@@ -156,7 +157,6 @@ impl Tables {
         let alone = !looks_first && !patch.carries_cells();
         if !alone {
             batch.add(format_args!("START TRANSACTION"));
-            batch.add(format_args!("DO LAST_INSERT_ID(0)"));
         }
         let locked = looks_first.then(|| batch.add(format_args!("SELECT {renews} FROM {record} WHERE {live} FOR UPDATE")));
         let mut hold = String::new();
@@ -166,23 +166,24 @@ impl Tables {
                 write!(hold, " AND COALESCE((SELECT stamp FROM {cell} WHERE selector = {key} AND name = {name}), 0) = {stamp}");
         }
         let updated = batch.add(format_args!("UPDATE {record} SET {} WHERE {live}{hold}", Assignments(patch)));
-        if let Some(kept) = &patch.wipe_except {
-            let kept =
-                if kept.is_empty() { String::new() } else { format!(" AND name NOT IN ({})", List(kept.iter().map(name))) };
-            batch.add(format_args!("DELETE FROM {cell} WHERE selector = {key} AND LAST_INSERT_ID() > 0{kept}"));
-        }
         for Put { key: put, body: value, .. } in &patch.puts {
             batch.add(format_args!(
                 "INSERT INTO {cell} (selector, name, stamp, body) \
-                 SELECT {key}, {}, LAST_INSERT_ID(), {} FROM DUAL WHERE LAST_INSERT_ID() > 0 \
+                 SELECT {key}, {}, LAST_INSERT_ID(), {} FROM DUAL WHERE ROW_COUNT() > 0 \
                  ON DUPLICATE KEY UPDATE stamp = VALUES(stamp), body = VALUES(body)",
                 name(put),
                 body(value)
             ));
         }
+        if let Some(kept) = &patch.wipe_except {
+            // After the puts, which it has to spare then: it may find nothing to count.
+            let kept: Vec<_> = kept.iter().chain(patch.puts.iter().map(|put| &put.key)).map(name).collect();
+            let spared = if kept.is_empty() { String::new() } else { format!(" AND name NOT IN ({})", List(kept.iter())) };
+            batch.add(format_args!("DELETE FROM {cell} WHERE selector = {key} AND ROW_COUNT() > 0{spared}"));
+        }
         let guarded = (!guards.is_empty()).then(|| {
             batch.add(format_args!(
-                "SELECT name, stamp, body FROM {cell} WHERE selector = {key} AND LAST_INSERT_ID() = 0 AND name IN ({})",
+                "SELECT name, stamp, body FROM {cell} WHERE selector = {key} AND ROW_COUNT() = 0 AND name IN ({})",
                 List(guards.iter().map(|guard| name(&guard.key)))
             ))
         });

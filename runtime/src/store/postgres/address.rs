@@ -1,6 +1,6 @@
 //! Connection strings as libpq has them, beyond what the client itself reads of them.
 
-use super::tls::{self, Roots, Trust};
+use super::tls::{self, Trust};
 use crate::store::{StoreError, remote::CONNECT_LIMIT};
 use std::{
     error::Error,
@@ -37,11 +37,8 @@ impl Address {
         let mut config: Config = rest.parse().map_err(|error| explain(&error))?;
         let (mode, trust) = security(mode.as_deref(), roots.as_deref())?;
         config.ssl_mode(mode);
-        let roots = match roots {
-            Some(path) if path != "system" => Roots::File(path),
-            _ => Roots::System,
-        };
-        let tls = tls::connector(trust, &roots, config.get_ssl_negotiation())?;
+        let file = roots.as_deref().filter(|path| *path != "system");
+        let tls = tls::connector(trust, file, config.get_ssl_negotiation())?;
         set_defaults(&mut config);
         Ok(Self { config, tls })
     }

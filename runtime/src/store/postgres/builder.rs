@@ -39,7 +39,7 @@ const CONNECTIONS: usize = 4;
 /// # }
 /// ```
 #[must_use = "nothing happens before it is awaited"]
-pub struct PostgresBuilder {
+pub struct PostgresConnect {
     source: Source,
     schema: Option<String>,
     prefix: Option<String>,
@@ -52,7 +52,7 @@ pub(super) enum Source {
     Given(Given),
 }
 
-impl PostgresBuilder {
+impl PostgresConnect {
     pub(super) fn new(source: Source) -> Self {
         Self { source, schema: None, prefix: None, limit: LIMIT, connections: None }
     }
@@ -145,7 +145,7 @@ impl PostgresBuilder {
     }
 }
 
-impl IntoFuture for PostgresBuilder {
+impl IntoFuture for PostgresConnect {
     type Output = Result<PostgresStore, StoreError>;
     type IntoFuture = Pin<Box<dyn Future<Output = Self::Output> + Send>>;
 
@@ -154,10 +154,10 @@ impl IntoFuture for PostgresBuilder {
     }
 }
 
-impl fmt::Debug for PostgresBuilder {
+impl fmt::Debug for PostgresConnect {
     /// Without the connection string, which holds a password.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("PostgresBuilder")
+        f.debug_struct("PostgresConnect")
             .field("schema", &self.schema)
             .field("table_prefix", &self.prefix)
             .field("timeout", &self.limit)

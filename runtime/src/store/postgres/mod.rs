@@ -34,7 +34,7 @@ mod rows;
 mod schema;
 mod tls;
 
-pub use self::builder::PostgresBuilder;
+pub use self::builder::PostgresConnect;
 use self::{
     builder::{PoolOf, Source},
     clients::{Clients, Given, Lent},
@@ -152,8 +152,8 @@ impl PostgresStore {
     /// # Ok(())
     /// # }
     /// ```
-    pub fn connect(url: impl Into<String>) -> PostgresBuilder {
-        PostgresBuilder::new(Source::Address(url.into()))
+    pub fn connect(url: impl Into<String>) -> PostgresConnect {
+        PostgresConnect::new(Source::Address(url.into()))
     }
 
     /// A store over a client of tokio-postgres 0.7 that the application has, which goes on using it too: requests are pipelined.
@@ -174,8 +174,8 @@ impl PostgresStore {
     /// # Ok(())
     /// # }
     /// ```
-    pub fn from_client(client: Arc<Client>) -> PostgresBuilder {
-        PostgresBuilder::new(Source::Given(Given::Client(client)))
+    pub fn from_client(client: Arc<Client>) -> PostgresConnect {
+        PostgresConnect::new(Source::Given(Given::Client(client)))
     }
 
     /// A store over a pool that the application has: `get` takes a client out of it, and `view` finds the client of tokio-postgres 0.7
@@ -183,7 +183,7 @@ impl PostgresStore {
     ///
     /// Each operation takes a client for itself. What that costs is the pool's to say: of deadpool-postgres, for one,
     /// `RecyclingMethod::Fast` costs nothing, `Verified` a round trip more per checkout, and `Clean` one that also throws away what
-    /// the application has prepared. The wait for a client counts against [`timeout`](PostgresBuilder::timeout), so a pool that the
+    /// the application has prepared. The wait for a client counts against [`timeout`](PostgresConnect::timeout), so a pool that the
     /// rest of the application exhausts takes its sessions along.
     ///
     /// ```no_run
@@ -205,7 +205,7 @@ impl PostgresStore {
     /// # Ok(())
     /// # }
     /// ```
-    pub fn from_pool<C, G, Fut, E, V>(get: G, view: V) -> PostgresBuilder
+    pub fn from_pool<C, G, Fut, E, V>(get: G, view: V) -> PostgresConnect
     where
         C: Send + Sync + 'static,
         G: Fn() -> Fut + Send + Sync + 'static,
@@ -213,7 +213,7 @@ impl PostgresStore {
         E: Into<Box<dyn Error + Send + Sync>> + 'static,
         V: Fn(&C) -> &Client + Clone + Send + Sync + 'static,
     {
-        PostgresBuilder::new(Source::Given(Given::Pool(Arc::new(PoolOf::new(get, view)))))
+        PostgresConnect::new(Source::Given(Given::Pool(Arc::new(PoolOf::new(get, view)))))
     }
 
     /// Makes the tables and functions where they are missing, in one transaction, and the schema if one was named. Call it at every

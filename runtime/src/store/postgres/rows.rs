@@ -189,7 +189,7 @@ fn cells(row: &Row, from: usize) -> Result<Cells, Failure> {
     let stamps: Vec<i64> = row.try_get::<_, Option<_>>(from + 1)?.unwrap_or_default();
     let bodies: Vec<&[u8]> = row.try_get::<_, Option<_>>(from + 2)?.unwrap_or_default();
     let cells = keys.into_iter().zip(stamps).zip(bodies);
-    Ok(cells.map(|((key, stamp), body)| damage::cell(CellKey::from(key), stamp, body)).collect())
+    Ok(cells.map(|((key, stamp), body)| damage::cell(CellKey::from(key), stamp.cast_unsigned(), body)).collect())
 }
 
 /// The header of a row, or none if its values are not what a header has.

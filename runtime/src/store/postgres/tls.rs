@@ -1,14 +1,14 @@
 //! TLS as `sslmode` and `sslrootcert` ask for it, in libpq's sense.
 
-use crate::store::StoreError;
+use crate::store::{StoreError, remote::tls};
 use rustls::{
-    CertificateError, ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme,
+    CertificateError, ClientConfig, DigitallySignedStruct, SignatureScheme,
     client::{
         WebPkiServerVerifier,
         danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
     },
-    crypto::{CryptoProvider, ring, verify_tls12_signature, verify_tls13_signature},
-    pki_types::{CertificateDer, ServerName, UnixTime, pem::PemObject},
+    crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature},
+    pki_types::{CertificateDer, ServerName, UnixTime},
 };
 use std::sync::Arc;
 use tokio_postgres::config::SslNegotiation;
@@ -25,16 +25,13 @@ pub(super) enum Trust {
     Host,
 }
 
-/// Where the roots come from.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Roots {
-    /// The operating system, or the file that `SSL_CERT_FILE` names.
-    System,
-    File(String),
-}
-
-pub(super) fn connector(trust: Trust, roots: &Roots, negotiation: SslNegotiation) -> Result<MakeRustlsConnect, StoreError> {
-    let provider = Arc::new(ring::default_provider());
+/// What a server must show, checked against the certificates of that file, or else of the operating system.
+pub(super) fn connector(
+    trust: Trust,
+    roots: Option<&str>,
+    negotiation: SslNegotiation,
+) -> Result<MakeRustlsConnect, StoreError> {
+    let provider = tls::provider();
     let refuse = |what: &str, error: &dyn std::fmt::Display| StoreError::unavailable(format!("{what}: {error}"));
     let builder = ClientConfig::builder_with_provider(Arc::clone(&provider))
         .with_safe_default_protocol_versions()
@@ -42,7 +39,7 @@ pub(super) fn connector(trust: Trust, roots: &Roots, negotiation: SslNegotiation
     let verifier: Arc<dyn ServerCertVerifier> = match trust {
         Trust::Anybody => Arc::new(Lenient { provider, authority: None }),
         Trust::Authority | Trust::Host => {
-            let strict = WebPkiServerVerifier::builder_with_provider(Arc::new(read(roots)?), Arc::clone(&provider))
+            let strict = WebPkiServerVerifier::builder_with_provider(Arc::new(tls::root_store(roots)?), Arc::clone(&provider))
                 .build()
                 .map_err(|error| refuse("no root certificate to check the server's against", &error))?;
             if trust == Trust::Host { strict } else { Arc::new(Lenient { provider, authority: Some(strict) }) }
@@ -54,34 +51,6 @@ pub(super) fn connector(trust: Trust, roots: &Roots, negotiation: SslNegotiation
         config.alpn_protocols = vec![b"postgresql".to_vec()];
     }
     Ok(MakeRustlsConnect::new(config))
-}
-
-fn read(roots: &Roots) -> Result<RootCertStore, StoreError> {
-    let mut store = RootCertStore::empty();
-    match roots {
-        Roots::System => {
-            let found = rustls_native_certs::load_native_certs();
-            let (added, _) = store.add_parsable_certificates(found.certs);
-            if added == 0 {
-                let why = found.errors.first().map_or_else(|| "it has none".to_owned(), ToString::to_string);
-                return Err(StoreError::unavailable(format!(
-                    "no root certificates from the operating system ({why}); name a file with sslrootcert="
-                )));
-            }
-        }
-        Roots::File(path) => {
-            let refuse = |error: &dyn std::fmt::Display| {
-                StoreError::unavailable(format!("sslrootcert={path}: {error}; name a file of PEM certificates"))
-            };
-            for certificate in CertificateDer::pem_file_iter(path).map_err(|error| refuse(&error))? {
-                store.add(certificate.map_err(|error| refuse(&error))?).map_err(|error| refuse(&error))?;
-            }
-            if store.is_empty() {
-                return Err(refuse(&"it holds no certificate"));
-            }
-        }
-    }
-    Ok(store)
 }
 
 /// Checks less than a name: the authority alone, or nothing but that the server holds the certificate's key.

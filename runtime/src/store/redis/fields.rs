@@ -2,11 +2,10 @@
 
 use crate::{
     record::{
-        Cell, CellBody, CellKey, Cells, CodecId, CommitOutcome, Content, Deadlines, Header, Owner, OwnerChange, OwnerHash,
-        Patch, Payload, Presented, Previous, PreviousState, Record, Rotation, SecretHash, Selector, Shape, Timestamp,
-        WrappedKey,
+        Cell, CellKey, Cells, CommitOutcome, Deadlines, Header, Owner, OwnerChange, OwnerHash, Patch, Presented, Previous,
+        PreviousState, Record, Rotation, SecretHash, Selector, Timestamp, WrappedKey,
     },
-    store::{StoreError, redis::scripts::Call, sweeping},
+    store::{StoreError, damage, redis::scripts::Call, sweeping},
 };
 use base64ct::{Base64UrlUnpadded, Encoding};
 use redis::{ToRedisArgs, Value};
@@ -281,11 +280,7 @@ pub(super) fn header(selector: &Selector, fields: Vec<Value>) -> Option<Header> 
 
 /// A header nobody can read opens no session, so it counts as absent; its key stays until it expires.
 fn readable(selector: &Selector, fields: [Option<Vec<u8>>; HEADER.len()]) -> Option<Header> {
-    decode(&fields)
-        .inspect_err(|error| {
-            tracing::warn!(target: "cloakroom", session = %selector.handle(), %error, "the stored header of a session is unreadable; it counts as absent");
-        })
-        .ok()
+    decode(&fields).map_err(|error| damage::unreadable_header(selector, error)).ok()
 }
 
 /// A field of a header that is missing or not what it should be.
@@ -353,20 +348,13 @@ fn number<N: std::str::FromStr>(name: &'static str, field: Option<&[u8]>) -> Res
     field.and_then(|field| std::str::from_utf8(field).ok()?.parse().ok()).ok_or(Unreadable(name))
 }
 
-/// A cell nobody can read becomes a value of codec 0, which does not exist: whoever decodes the field finds it undecodable and
-/// resets its schema, as for any other damage, and the bytes stay where they are.
 fn cell(name: &[u8], value: &[u8]) -> Cell {
-    let key = CellKey::from(&*String::from_utf8_lossy(name));
     let parts = value.iter().position(|byte| *byte == b':').and_then(|colon| {
         let stamp = number("", Some(&value[..colon])).ok()?;
         Some((stamp, &value[colon + 1..]))
     });
     let (stamp, body) = parts.unwrap_or((0, value));
-    let body = CellBody::decode(body).unwrap_or_else(|_| {
-        let payload = Payload::from(body);
-        CellBody::new(Content::Value { codec: CodecId::from_u8(0), shape: Shape::OPAQUE, sealed: false, payload })
-    });
-    Cell::new(key, stamp, body)
+    damage::cell(CellKey::from(&*String::from_utf8_lossy(name)), stamp, body)
 }
 
 /// An answer of another form than our scripts have: nobody but them should be answering.

@@ -64,7 +64,7 @@ impl Node {
         if wants_tls && matches!(place, Place::Sentinels { .. }) {
             tls::provide_for_clients();
         }
-        Ok(Self { tls: wants_tls.then(tls::config).transpose()?, place })
+        Ok(Self { tls: wants_tls.then(tls_config).transpose()?, place })
     }
 
     async fn open(&self) -> RedisResult<Link> {
@@ -92,6 +92,13 @@ impl Node {
             _ => Err((ErrorKind::InvalidClientConfig, "this kind of address is not supported here").into()),
         }
     }
+}
+
+fn tls_config() -> Result<Arc<ClientConfig>, StoreError> {
+    let config = ClientConfig::builder_with_provider(tls::provider())
+        .with_safe_default_protocol_versions()
+        .map_err(StoreError::unavailable)?;
+    Ok(Arc::new(config.with_root_certificates(tls::root_store(None)?).with_no_client_auth()))
 }
 
 async fn connect(host: &str, port: u16) -> io::Result<TcpStream> {

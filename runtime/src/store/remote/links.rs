@@ -1,6 +1,6 @@
 //! A few connections that many requests share, each opened when it is needed and replaced when it is lost.
 
-use super::{Breaker, CONNECT_LIMIT};
+use super::{Breaker, CONNECT_LIMIT, Effect};
 use crate::store::StoreError;
 use async_trait::async_trait;
 use std::{
@@ -45,24 +45,6 @@ pub(in crate::store) enum Verdict {
     Unfit,
     /// The answer was lost with the connection.
     Broken,
-}
-
-/// What is left of an operation whose answer is lost.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::store) enum Effect {
-    /// Nothing: it may be made again.
-    Read,
-    /// Nobody knows.
-    Write,
-}
-
-impl Effect {
-    pub(in crate::store) fn lost(self, cause: impl Into<Box<dyn Error + Send + Sync>>) -> StoreError {
-        match self {
-            Self::Read => StoreError::unavailable(cause),
-            Self::Write => StoreError::outcome_unknown(cause),
-        }
-    }
 }
 
 /// A few connections to one server. Everything ends with it: connections, and attempts to open one.

@@ -1,20 +1,18 @@
-//! What every store on a server has in common: connections that come back, deadlines, and a sweep beside the requests.
+//! What every store on a server has in common: connections that come back, deadlines, TLS, and a sweep beside the requests.
 
 mod breaker;
+mod effect;
+#[cfg(any(feature = "redis", feature = "postgres"))]
 mod links;
 #[cfg(any(feature = "postgres", feature = "mysql"))]
-#[allow(dead_code)] // until the stores that are written beside it are here
 mod sweeper;
-#[cfg(feature = "redis")]
 pub(super) mod tls;
 
+#[cfg(any(feature = "redis", feature = "postgres"))]
+pub(super) use self::links::{Engine, Links, Verdict};
 #[cfg(any(feature = "postgres", feature = "mysql"))]
-#[allow(unused_imports)] // as above
 pub(super) use self::sweeper::Sweeper;
-pub(super) use self::{
-    breaker::Breaker,
-    links::{Effect, Engine, Links, Verdict},
-};
+pub(super) use self::{breaker::Breaker, effect::Effect};
 use std::time::Duration;
 
 /// How long one operation may take before the request is answered 503, unless the store was told otherwise.

@@ -44,16 +44,21 @@ fn load_usual(db: &Connection, key: &Selector) -> Result<Option<Record>> {
             }
         }
         if let ValueRef::Text(name) = row.get_ref(1)? {
-            cells.push(cell(CellKey::from(&*String::from_utf8_lossy(name)), row.get(2)?, row.get_ref(3)?.as_blob()?));
+            cells.push(cell(CellKey::from(&*String::from_utf8_lossy(name)), stamp(row.get(2)?), row.get_ref(3)?.as_blob()?));
         }
     }
     Ok(header.map(|header| Record::new(header, cells.into_iter().collect())))
 }
 
+/// All 64 bits of it, which SQLite takes for a signed number.
+fn stamp(column: i64) -> u64 {
+    column.cast_unsigned()
+}
+
 fn load_cell(db: &Connection, key: &Selector, name: &CellKey) -> Result<Option<Cell>> {
     db.prepare_cached("SELECT stamp, body FROM cloakroom_cell WHERE selector = ?1 AND key = ?2")?
         .query_row(params![key.as_bytes(), name.as_str()], |row| {
-            Ok(cell(name.clone(), row.get(0)?, row.get_ref(1)?.as_blob()?))
+            Ok(cell(name.clone(), stamp(row.get(0)?), row.get_ref(1)?.as_blob()?))
         })
         .optional()
 }

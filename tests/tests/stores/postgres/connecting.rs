@@ -3,7 +3,7 @@
 use super::*;
 
 /// What a wrong setting is answered with.
-async fn refusal(store: PostgresBuilder) -> String {
+async fn refusal(store: PostgresConnect) -> String {
     let error = match store.await {
         Ok(_) => panic!("it connects"),
         Err(error) => error,

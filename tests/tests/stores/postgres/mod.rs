@@ -12,7 +12,7 @@ use cloakroom::{
         CellBody, CellKey, Cells, CodecId, CommitOutcome, Content, CreateOutcome, Header, Owner, OwnerHash, Patch, Payload,
         Presented, Put, Record, SecretHash, Selector, Shape, Timestamp, Want, WrappedKey,
     },
-    store::{PostgresBuilder, PostgresStore, SessionStore, StoreError},
+    store::{PostgresConnect, PostgresStore, SessionStore, StoreError},
     testing::conformance,
 };
 use cloakroom_tests::{needs, servers::PostgresServer};
@@ -89,11 +89,11 @@ fn is_committed(outcome: &CommitOutcome) -> bool {
 }
 
 /// For what is not about deadlines, on a machine that may be busy.
-fn patient(store: PostgresBuilder) -> PostgresBuilder {
+fn patient(store: PostgresConnect) -> PostgresConnect {
     store.timeout(Duration::from_secs(10))
 }
 
-async fn made(store: PostgresBuilder) -> PostgresStore {
+async fn made(store: PostgresConnect) -> PostgresStore {
     let store = store.await.unwrap();
     store.migrate().await.unwrap();
     store
@@ -135,7 +135,7 @@ impl Drop for Borrowed {
 }
 
 /// A store over a pool of the application's, in the small.
-fn pooled(url: String) -> PostgresBuilder {
+fn pooled(url: String) -> PostgresConnect {
     let idle = Arc::<Mutex<Vec<Client>>>::default();
     let get = move || {
         let (idle, url) = (Arc::clone(&idle), url.clone());
