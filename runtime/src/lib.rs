@@ -80,7 +80,9 @@
 //! |---|---|---|
 //! | `store::MemoryStore` | `memory` | tests, development, sessions that may end with the process |
 //! | `store::SqliteStore` | `sqlite` | one machine: durable, nothing to operate |
-//! | `store::PostgresStore` | `postgres` | several machines, on the PostgreSQL you operate |
+//! | `store::RedisStore` | `redis`, `redis-cluster` | many machines and many requests, on the Redis or Valkey you operate |
+//! | `store::PostgresStore` | `postgres` | many machines, on the PostgreSQL you operate |
+//! | `store::MySqlStore` | `mysql` | many machines, on the MySQL or MariaDB you operate |
 //! | `store::CookieStore` | `cookie` | a few small fields and no database; read at the type what it cannot do |
 //!
 //! Handlers do not name the store. [`store::SessionStore`] is the trait for another one.
@@ -95,7 +97,8 @@
 //! | `memory`, `cookie` | yes | their stores |
 //! | `secret` | with `cookie` | `#[session(secret)]`: fields sealed at rest |
 //! | `sqlite` | | its store; needs a C compiler |
-//! | `postgres` | | its store, with TLS |
+//! | `redis`, `postgres`, `mysql` | | their stores, with TLS |
+//! | `redis-cluster` | | the store of `redis` for clusters too |
 //! | `uuid`, `chrono`, `time` | | these crates' types as fields |
 //! | `testing` | | spy store, fault store, manual clock, test client, conformance suites |
 //!

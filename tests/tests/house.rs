@@ -176,7 +176,7 @@ fn the_readme_shows_the_quickstart_as_it_is() {
 /// So it compiles, and its tests have run.
 #[test]
 fn the_rust_code_of_the_readme_is_code_of_an_example() {
-    let examples: Vec<String> = ["quickstart", "shop"].map(|name| read(&format!("examples/{name}.rs"))).into();
+    let examples: Vec<String> = ["quickstart", "shop", "anywhere"].map(|name| read(&format!("examples/{name}.rs"))).into();
     let readme = read("README.md");
     let blocks: Vec<&str> = readme.split("```rust\n").skip(1).map(|rest| rest.split("```").next().unwrap()).collect();
     assert!(blocks.len() >= 3, "only {} blocks were found", blocks.len());

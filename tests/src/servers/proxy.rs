@@ -5,15 +5,20 @@ use std::{
     net::SocketAddr,
     ops::Sub,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
 };
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::{TcpListener, TcpStream},
     sync::watch,
     task::JoinHandle,
+    time::timeout,
 };
 
 const BUFFER: usize = 64 << 10;
+
+/// After how much silence a reply counts as whole.
+const QUIET: Duration = Duration::from_millis(50);
 
 /// A relay on a port of its own, which runs as tasks of the test's runtime and ends when it is dropped.
 pub struct Proxy {
@@ -231,7 +236,11 @@ async fn relay(mut client: TcpStream, server: SocketAddr, shared: Arc<Shared>) {
             }
             read = server.read(&mut from_server), if !now.stalled => {
                 let Ok(length @ 1..) = read else { return };
-                if loses_reply { return }
+                if loses_reply {
+                    // Some servers answer a request in parts, and leave the rest of it undone for nobody.
+                    while let Ok(Ok(1..)) = timeout(QUIET, server.read(&mut from_server)).await {}
+                    return;
+                }
                 shared.count(|counts| counts.received += length as u64);
                 client_spoke_last = false;
                 if client.write_all(&from_server[..length]).await.is_err() { return }
