@@ -167,7 +167,7 @@ impl<'a> Sources<'a> {
 
     fn stored<A>(&self, at: usize, coding: &Coding<A>) -> Result<Option<A>, Cause> {
         let Some(key) = self.keys.get(at) else { return Ok(None) };
-        let Some(content) = self.from.cell(key).and_then(|cell| self.from.visible(cell)) else { return Ok(None) };
+        let Some(content) = self.from.content(key) else { return Ok(None) };
         let clear = reveal(key, content, coding.shape, self.from.vault())?;
         Ok(Some((coding.decode)(clear.codec(), clear.bytes())?))
     }

@@ -142,12 +142,12 @@ impl<'a> Opener<'a> {
         Self { cells, vault, now }
     }
 
-    pub(super) fn cell(&self, key: &str) -> Option<&'a Cell> {
-        self.cells?.get(key)
+    /// What is stored under a key, if a reader sees it now.
+    pub(super) fn content(&self, key: &str) -> Option<&'a Content> {
+        self.cells?.get(key)?.body.visible(self.now)
     }
 
-    /// What a cell says about its field now.
-    pub(super) fn visible(&self, cell: &'a Cell) -> Option<&'a Content> {
+    fn visible(&self, cell: &'a Cell) -> Option<&'a Content> {
         cell.body.visible(self.now)
     }
 
