@@ -74,6 +74,36 @@
 //! }
 //! ```
 //!
+//! # Structs that change
+//!
+//! A field that is added or removed needs no more than a default: stored fields that a program does not know stay as they are, so old
+//! and new programs serve the same sessions in any order, through a deploy and back. A field whose *type* changes says how its values
+//! get from one type to the other, both ways:
+//!
+//! ```
+//! use cloakroom::{SessionData, SessionValue};
+//! use serde::{Deserialize, Serialize};
+//!
+//! #[derive(SessionData)]
+//! #[session(version = 2)]
+//! struct Shop {
+//!     #[session(changed(in = 2, from = u32, up = Money::from_cents, down = Money::cents))]
+//!     total: Money,
+//! }
+//!
+//! #[derive(Default, Serialize, Deserialize, SessionValue)]
+//! struct Money { cents: i64 }
+//!
+//! impl Money {
+//!     fn from_cents(cents: u32) -> Self {
+//!         Self { cents: cents.into() }
+//!     }
+//!     fn cents(&self) -> u32 {
+//!         self.cents.try_into().unwrap_or(0)
+//!     }
+//! }
+//! ```
+//!
 //! # Stores
 //!
 //! | Store | Feature | Choose it for |
@@ -119,7 +149,7 @@
 //! | info | `session.destroyed` | `handle` | the record was deleted |
 //! | debug | `session.merged` | `handle` | another request changed the same field first; its merge rule decides |
 //! | warn | `session.late_write` | `handle` where it is known | the session ended during the request, whose changes were not stored |
-//! | warn | `session.undecodable` | `schema`, `field`, `cause` | stored bytes cannot be read; their struct starts from its defaults for this request |
+//! | warn | `session.undecodable` | `schema`, `field`, `cause` | stored bytes cannot be read or upgraded; their struct starts from its defaults for this request |
 //! | error | `session.failed` | `error` | a [`SessionError`], whatever the visitor sees of it |
 //! | error | `session.changes_lost` | `schema` | changes were dropped unsaved; the message says why |
 //! | error | `session.unseen_change` | `schema`, `field` | a field changed behind a shared reference, so the change was not stored; debug builds only |
@@ -181,8 +211,9 @@ pub mod __private {
     pub use crate::{
         record::Shape,
         schema::{
-            AnyField, Base, Coding, Counter, FieldChange, FieldDef, FieldDefault, Kind, Merge, NoEq, Opener, Placed,
-            PlacedField, Probe, Ranked, Rule, Schema, ShapeBuilder, Stored, StoredOpaque, Undecodable, Union, Validator,
+            AnyField, Base, Coding, Compute, Counter, Downgrade, FieldChange, FieldDef, FieldDefault, Kind, Merge, NoEq, Older,
+            Opener, Past, Placed, PlacedField, Probe, Ranked, Rule, Schema, ShapeBuilder, Sources, Stored, StoredOpaque,
+            Undecodable, Union, Upgrade, Validator,
         },
     };
     pub use core;

@@ -3,6 +3,7 @@
 mod accessors;
 mod docs;
 mod fallback;
+mod past;
 mod schema;
 mod shape;
 

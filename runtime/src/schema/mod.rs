@@ -6,6 +6,7 @@ mod def;
 mod depth;
 mod field;
 mod merge;
+mod past;
 mod untyped;
 mod validate;
 mod value;
@@ -17,6 +18,7 @@ pub use self::{
     def::{FieldDef, Schema, Undecodable},
     field::{Base, Field, FieldChange, Kind},
     merge::{Counter, Merge, Ranked, Union},
+    past::{Compute, Downgrade, Older, Past, Sources, Upgrade},
     untyped::{AnyField, Opener, Placed, PlacedField, Rule},
     validate::Validator,
     value::{NoEq, Probe, SessionValue, ShapeBuilder},
