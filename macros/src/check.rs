@@ -1,9 +1,12 @@
 //! Raw syntax to the model: every rule that the tokens of one type are enough for.
 
+mod generations;
+
+use self::generations::{Name, check_since};
 use crate::{
     diag::{Errors, Report, suggest},
     model::{Copied, Field, Members, Merge, Part, Rule, Schema, Secrecy, Shape, Storage, Unreadable, Value, Variant},
-    syntax::{Attrs, DURATIONS, Number, Place, RULES, RawMerge, attrs},
+    syntax::{Attrs, DURATIONS, Place, RULES, RawMerge, attrs},
 };
 use proc_macro2::{Ident, Span, TokenStream};
 use quote::{ToTokens, format_ident, quote};
@@ -47,6 +50,7 @@ pub(crate) fn schema(input: &DeriveInput, errors: &mut Errors) -> Schema {
             name
         }
     };
+    let removed = generations::removed(own.removed, &name, version, errors);
     let mut fields: Vec<Field> = Vec::new();
     let mut taken: HashMap<String, Ident> = HashMap::new();
     for raw in session_fields(input, errors) {
@@ -71,14 +75,21 @@ pub(crate) fn schema(input: &DeriveInput, errors: &mut Errors) -> Schema {
         } else {
             taken.insert(stored.clone(), ident.clone());
         }
+        let full = Name { schema: &name, stored: &stored };
+        let at = attrs.key.as_ref().map_or_else(|| ident.to_token_stream(), ToTokens::to_token_stream);
+        generations::check_reuse(ident, at, &raw.ty, &full, &removed, errors);
         fields.push(Field {
             ident: ident.clone(),
             name: ident.unraw().to_string(),
             vis: raw.vis.to_token_stream(),
             ty: raw.ty.to_token_stream(),
             copied: copied(&raw.attrs),
-            key: format!("{name}/{stored}"),
+            since: attrs.since.as_ref().map_or(1, |since| since.value),
+            generations: generations::generations(ident, &raw.ty, &full, version, &attrs, errors),
+            forget_before: attrs.forget_before.as_ref().map(|forget| forget.value),
+            from: attrs.from.as_ref().map(|from| generations::computed(from, ident, &removed, errors)),
             merge: merge(&attrs, errors),
+            samples: attrs.samples,
             ttl: attrs.ttl.as_ref().and_then(|literal| ttl(literal).map_err(|report| errors.push(report)).ok()),
             secrecy: secrecy(own.secret.as_ref(), attrs.secret.as_ref(), errors),
             storage: attrs.opaque.map_or(Storage::Shaped, |opaque| Storage::Opaque(opaque.span())),
@@ -96,6 +107,8 @@ pub(crate) fn schema(input: &DeriveInput, errors: &mut Errors) -> Schema {
         version,
         secret: own.secret.map(|secret| secret.span()),
         fields,
+        removed,
+        lock: generations::lock(own.lock, errors),
     }
 }
 
@@ -328,16 +341,6 @@ fn tame(name: &str, ident: &Ident) -> String {
         .unwrap_or_else(|| "field".to_owned())
 }
 
-fn check_since(since: Option<&Number>, version: u32, errors: &mut Errors) {
-    if let Some(since) = since.filter(|since| since.value > version) {
-        let n = since.value;
-        errors.push(
-            Report::new(&since.literal, format!("`since = {n}` is above the schema's version, which is {version}"))
-                .help(format!("raise it on the struct: `#[session(version = {n})]`")),
-        );
-    }
-}
-
 fn secrecy(of_struct: Option<&Ident>, of_field: Option<&Ident>, errors: &mut Errors) -> Secrecy {
     match (of_struct, of_field) {
         (None, None) => Secrecy::Plain,
@@ -562,7 +565,7 @@ fn first_type<'a>(arguments: &[&'a GenericArgument]) -> Option<&'a Type> {
 }
 
 /// Tokens as a person would write them.
-fn text(tokens: impl ToTokens) -> String {
+pub(crate) fn text(tokens: impl ToTokens) -> String {
     let mut text = tokens.to_token_stream().to_string();
     for (spaced, tight) in
         [(" :: ", "::"), (":: ", "::"), (" <", "<"), ("< ", "<"), (" >", ">"), (" ,", ","), ("& ", "&"), (" ;", ";")]

@@ -2,6 +2,7 @@
 
 use proc_macro2::{Ident, Span, TokenStream};
 use std::time::Duration;
+use syn::LitStr;
 
 /// A struct that derives `SessionData`.
 pub(crate) struct Schema {
@@ -16,6 +17,8 @@ pub(crate) struct Schema {
     /// Where it is said that every field is `secret`.
     pub(crate) secret: Option<Span>,
     pub(crate) fields: Vec<Field>,
+    pub(crate) removed: Vec<Removed>,
+    pub(crate) lock: Lock,
 }
 
 /// One field of a [`Schema`].
@@ -26,8 +29,14 @@ pub(crate) struct Field {
     pub(crate) vis: TokenStream,
     pub(crate) ty: TokenStream,
     pub(crate) copied: Copied,
-    /// The physical key.
-    pub(crate) key: String,
+    /// The version that added it.
+    pub(crate) since: u32,
+    /// Its stored types, oldest first; the last is the field's own. Never empty.
+    pub(crate) generations: Vec<Generation>,
+    /// Older generations than that are neither read nor written.
+    pub(crate) forget_before: Option<u32>,
+    pub(crate) from: Option<Computed>,
+    pub(crate) samples: Option<TokenStream>,
     pub(crate) default: Option<TokenStream>,
     pub(crate) storage: Storage,
     pub(crate) secrecy: Secrecy,
@@ -35,6 +44,79 @@ pub(crate) struct Field {
     pub(crate) ttl: Option<Duration>,
     pub(crate) validate: Option<TokenStream>,
     pub(crate) unreadable: Unreadable,
+}
+
+impl Field {
+    /// The generations that are read and written, oldest first.
+    pub(crate) fn in_use(&self) -> &[Generation] {
+        let forget_before = self.forget_before.unwrap_or(0);
+        let forgotten = self.generations.iter().take_while(|generation| generation.since < forget_before).count();
+        &self.generations[forgotten.min(self.generations.len().saturating_sub(1))..]
+    }
+
+    /// The physical key of today.
+    pub(crate) fn key(&self) -> &str {
+        self.generations.last().map_or("", |generation| &generation.key)
+    }
+}
+
+/// One stored type of a field.
+pub(crate) struct Generation {
+    /// The schema version in which it began.
+    pub(crate) since: u32,
+    /// The physical key.
+    pub(crate) key: String,
+    pub(crate) ty: TokenStream,
+    pub(crate) storage: Storage,
+    /// From the generation before into this one; the first has none.
+    pub(crate) step: Option<Step>,
+}
+
+/// How values get from one generation to the next, and back.
+pub(crate) struct Step {
+    /// A `fn(A) -> B` or `fn(A) -> Result<B, E>`.
+    pub(crate) up: TokenStream,
+    pub(crate) down: Down,
+}
+
+/// What older versions see of a newer value.
+pub(crate) enum Down {
+    /// What this `fn(&B) -> A` makes of it.
+    Path(TokenStream),
+    /// Their default.
+    Forget,
+}
+
+/// Where a field's value comes from while removed fields are newer than it.
+pub(crate) struct Computed {
+    pub(crate) sources: Vec<Source>,
+    pub(crate) with: TokenStream,
+}
+
+/// A removed field that another one is computed from.
+pub(crate) struct Source {
+    pub(crate) key: String,
+    pub(crate) ty: TokenStream,
+    pub(crate) storage: Storage,
+}
+
+/// A field of an earlier version: its name stays taken.
+pub(crate) struct Removed {
+    pub(crate) ident: Ident,
+    /// The last physical key.
+    pub(crate) key: String,
+    pub(crate) ty: TokenStream,
+    pub(crate) storage: Storage,
+    /// The version that it is missing from.
+    pub(crate) version: u32,
+}
+
+/// Which file records the schema.
+pub(crate) enum Lock {
+    /// `session-schema/<name>.lock`, if it exists.
+    Default,
+    Off,
+    File(LitStr),
 }
 
 /// The attributes that go over to generated items: these and no others.

@@ -1,9 +1,12 @@
 //! Tokens to raw attributes: every value keeps its place, and an entry that cannot be read does not hide the others.
 
+mod lists;
+
+use self::lists::List;
 use crate::diag::{Errors, Report, suggest};
 use proc_macro2::{Delimiter, Group, Ident, Spacing, Span, TokenStream, TokenTree};
 use quote::ToTokens;
-use syn::{Attribute, Lit, LitInt, LitStr, parse::Parse};
+use syn::{Attribute, Lit, LitInt, LitStr, Type, parse::Parse};
 
 /// Where an attribute stands, which decides what may be in it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,8 +29,22 @@ impl Place {
     /// The keys that work here.
     fn keys(self) -> &'static [&'static str] {
         match self {
-            Self::Schema => &["name", "version", "secret", "crate"],
-            Self::SchemaField => &["default", "key", "since", "merge", "ttl", "validate", "secret", "opaque", "lossy"],
+            Self::Schema => &["name", "version", "removed", "lock", "secret", "crate"],
+            Self::SchemaField => &[
+                "default",
+                "key",
+                "since",
+                "changed",
+                "from",
+                "forget_before",
+                "merge",
+                "ttl",
+                "validate",
+                "secret",
+                "opaque",
+                "lossy",
+                "samples",
+            ],
             Self::Value => &["shape", "crate"],
             Self::Variant => &["key"],
             Self::ValueField => &["key", "shape", "recursive"],
@@ -37,9 +54,8 @@ impl Place {
     /// The keys that are reserved here. Their form is nobody's concern before they work.
     fn reserved(self) -> &'static [&'static str] {
         match self {
-            Self::Schema => &["removed", "lock"],
-            Self::SchemaField => &["owner", "privilege", "keep", "changed", "from", "forget_before", "samples"],
-            Self::Value | Self::Variant | Self::ValueField => &[],
+            Self::SchemaField => &["owner", "privilege", "keep"],
+            Self::Schema | Self::Value | Self::Variant | Self::ValueField => &[],
         }
     }
 
@@ -78,10 +94,16 @@ impl Place {
 pub(crate) struct Attrs {
     pub(crate) name: Option<LitStr>,
     pub(crate) version: Option<Number>,
+    pub(crate) removed: Vec<RawRemoved>,
+    pub(crate) lock: Option<RawLock>,
     pub(crate) root: Option<TokenStream>,
     pub(crate) default: Option<TokenStream>,
     pub(crate) key: Option<LitStr>,
     pub(crate) since: Option<Number>,
+    pub(crate) changed: Vec<RawChanged>,
+    pub(crate) from: Option<RawFrom>,
+    pub(crate) forget_before: Option<Number>,
+    pub(crate) samples: Option<TokenStream>,
     pub(crate) merge: Option<RawMerge>,
     pub(crate) ttl: Option<LitStr>,
     pub(crate) validate: Option<TokenStream>,
@@ -105,6 +127,42 @@ pub(crate) enum RawMerge {
     Function(TokenStream),
 }
 
+/// What follows `lock =`.
+pub(crate) enum RawLock {
+    Off,
+    File(LitStr),
+}
+
+/// `removed(name: Type, in = n)`.
+pub(crate) struct RawRemoved {
+    pub(crate) ident: Ident,
+    pub(crate) ty: Type,
+    pub(crate) version: Number,
+    /// The stored name, if it was not the field's.
+    pub(crate) key: Option<LitStr>,
+    /// The version in which its stored type last changed.
+    pub(crate) since: Option<Number>,
+    pub(crate) opaque: Option<Ident>,
+}
+
+/// `changed(in = n, from = Type, up = path, down = path)`, of which anything may be missing.
+pub(crate) struct RawChanged {
+    /// The whole of it.
+    pub(crate) at: TokenStream,
+    pub(crate) version: Option<Number>,
+    pub(crate) from: Option<Type>,
+    pub(crate) up: Option<TokenStream>,
+    pub(crate) down: Option<TokenStream>,
+    pub(crate) forget: Option<Ident>,
+    pub(crate) opaque: Option<Ident>,
+}
+
+/// `from(name: Type, with = path)`.
+pub(crate) struct RawFrom {
+    pub(crate) sources: Vec<(Ident, Type)>,
+    pub(crate) with: TokenStream,
+}
+
 /// Reads the `#[session(..)]` attributes of one item.
 pub(crate) fn attrs(attributes: &[Attribute], place: Place, errors: &mut Errors) -> Attrs {
     let mut attrs = Attrs::default();
@@ -117,7 +175,7 @@ pub(crate) fn attrs(attributes: &[Attribute], place: Place, errors: &mut Errors)
             } else if seen.contains(&key) && key != "removed" && key != "changed" {
                 errors.push(Report::new(&entry.key, format!("`{key}` is given twice")).help("keep one of the two"));
             } else {
-                read(&entry, place, &mut attrs).unwrap_or_else(|report| errors.push(report));
+                read(&entry, place, &mut attrs, errors).unwrap_or_else(|report| errors.push(report));
                 seen.push(key);
             }
         }
@@ -125,7 +183,7 @@ pub(crate) fn attrs(attributes: &[Attribute], place: Place, errors: &mut Errors)
     attrs
 }
 
-fn read(entry: &Entry, place: Place, attrs: &mut Attrs) -> Result<(), Report> {
+fn read(entry: &Entry, place: Place, attrs: &mut Attrs, errors: &mut Errors) -> Result<(), Report> {
     let key = entry.key.to_string();
     if place.reserved().contains(&key.as_str()) {
         return Err(Report::new(&entry.key, format!("`#[session({key})]` is not available yet"))
@@ -134,10 +192,16 @@ fn read(entry: &Entry, place: Place, attrs: &mut Attrs) -> Result<(), Report> {
     match key.as_str() {
         "name" => attrs.name = Some(entry.string("shop")?),
         "version" => attrs.version = Some(entry.number(2)?),
+        "removed" => attrs.removed.extend(lists::removed(&lists::parts(entry, List::Removed, errors)?, errors)),
+        "lock" => attrs.lock = Some(entry.lock()?),
         "crate" => attrs.root = Some(entry.root()?),
         "default" => attrs.default = Some(entry.expression()?),
         "key" => attrs.key = Some(entry.string("old_name")?),
         "since" => attrs.since = Some(entry.number(2)?),
+        "changed" => attrs.changed.extend(lists::changed(&lists::parts(entry, List::Changed, errors)?, errors)),
+        "from" => attrs.from = lists::from(&lists::parts(entry, List::From, errors)?, errors),
+        "forget_before" => attrs.forget_before = Some(entry.number(4)?),
+        "samples" => attrs.samples = Some(entry.path("sample_carts")?),
         "merge" => attrs.merge = Some(entry.merge()?),
         "ttl" => attrs.ttl = Some(entry.string("10m").map_err(|report| report.note(DURATIONS))?),
         "validate" => attrs.validate = Some(entry.path("cart_is_sane")?),
@@ -290,6 +354,34 @@ impl Entry {
         self.function(tokens, "my_merge").map(RawMerge::Function)
     }
 
+    fn lock(&self) -> Result<RawLock, Report> {
+        let tokens = self.value("\"shop\"")?;
+        if self.parse::<Ident>(tokens).is_some_and(|word| word == "off") {
+            return Ok(RawLock::Off);
+        }
+        match self.parse::<LitStr>(tokens) {
+            Some(file) if file.value() == "off" => {
+                Err(Report::new(&file, "`lock` expects the name of a file, or `off` without quotes")
+                    .help("to do without a lock, write `lock = off`"))
+            }
+            Some(file) => Ok(RawLock::File(file)),
+            None => {
+                Err(Report::new(tokens, format!("`lock` expects the name of a file in quotes, or `off`, found `{tokens}`"))
+                    .help("write e.g. `lock = \"admin_shop\"` for `session-schema/admin_shop.lock`")
+                    .help("or `lock = off` to do without a lock"))
+            }
+        }
+    }
+
+    fn ty(&self, example: &str) -> Result<Type, Report> {
+        let tokens = self.value(example)?;
+        self.parse::<Type>(tokens).ok_or_else(|| {
+            let key = &self.key;
+            Report::new(tokens, format!("`{key}` expects a type, found `{tokens}`"))
+                .help(format!("write e.g. `{key} = {example}`"))
+        })
+    }
+
     fn root(&self) -> Result<TokenStream, Report> {
         let tokens = self.value("::cloakroom")?;
         let path =
@@ -357,7 +449,7 @@ fn entries(attribute: &Attribute, place: Place, errors: &mut Errors) -> Vec<Entr
                 .help(format!("write `#[session({})]`", list.tokens)),
         );
     }
-    split(list.tokens.clone())
+    split(list.tokens.clone(), Angles::AfterPunctuation)
         .into_iter()
         .filter_map(|tokens| entry(tokens, place).map_err(|report| errors.push(report)).ok())
         .collect()
@@ -415,8 +507,17 @@ fn missing_comma(found: impl ToTokens) -> Report {
         .help("separate entries with commas, e.g. `#[session(merge = \"add\", since = 2)]`")
 }
 
+/// When a `<` begins generic arguments.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Angles {
+    /// After a `::` or an `=`; elsewhere it may compare two values.
+    AfterPunctuation,
+    /// Always, since no values are compared where types are named.
+    Always,
+}
+
 /// Splits at the commas that are neither in a group nor between the angle brackets of a path.
-fn split(tokens: TokenStream) -> Vec<Vec<TokenTree>> {
+fn split(tokens: TokenStream, angles: Angles) -> Vec<Vec<TokenTree>> {
     let mut entries = vec![Vec::new()];
     let mut depth = 0_usize;
     let mut in_parameters = false;
@@ -429,7 +530,7 @@ fn split(tokens: TokenStream) -> Vec<Vec<TokenTree>> {
                         entries.push(Vec::new());
                         continue;
                     }
-                    '<' if depth > 0 || opens_generics(current) => depth += 1,
+                    '<' if depth > 0 || angles == Angles::Always || opens_generics(current) => depth += 1,
                     '>' if depth > 0 && !is_arrow(current) => depth -= 1,
                     _ => {}
                 },

@@ -145,22 +145,8 @@ fn a_key_of_another_place_is_sent_there() {
 
 #[test]
 fn attributes_of_later_versions_say_so() {
-    for attribute in [
-        "owner",
-        "privilege",
-        "keep",
-        "changed(in = 2, from = HashMap<A, B>, up = f, forget)",
-        "changed",
-        "from(a: T, with = f)",
-        "forget_before = 2",
-        "samples = f",
-    ] {
-        let key = attribute.split([' ', '(']).next().unwrap();
-        field(attribute, key, &["is not available yet", key]);
-    }
-    for attribute in ["removed(a: HashMap<A, B>, in = 2)", "lock = off", "lock = \"file\""] {
-        let key = attribute.split([' ', '(']).next().unwrap();
-        one(data(&format!("#[session({attribute})] struct Shop {{}}")), key, &["is not available yet"]);
+    for key in ["owner", "privilege", "keep"] {
+        field(key, key, &["is not available yet", key]);
     }
 }
 
@@ -340,4 +326,204 @@ fn a_struct_is_named_in_snake_case_unless_it_says_otherwise() {
     ] {
         assert_eq!(snake_case(ident), name);
     }
+}
+
+/// One error about one attribute of a field of type `Money`, in version 6 of a struct that has lost two fields.
+#[track_caller]
+fn past(attribute: &str, place: &str, texts: &[&str]) {
+    one(data(&old(attribute)), place, texts);
+}
+
+fn old(attribute: &str) -> String {
+    format!(
+        "#[session(version = 6, removed(coupon: String, in = 2), removed(name: HashMap<u8, String>, in = 5))] \
+         struct Shop {{ #[session({attribute})] total: Money }}"
+    )
+}
+
+#[test]
+fn a_history_that_adds_up_has_no_errors() {
+    for attribute in [
+        "changed(in = 3, from = u32, up = Money::from_cents, down = Money::cents)",
+        "since = 2, changed(in = 3, from = HashMap<u8, Vec<u8>>, up = <A<B, C> as D>::up, forget), changed(in = 6, from = u64, up = f, down = g,)",
+        "changed(in = 3, from = u32, up = f, down = g, opaque), forget_before = 3",
+        "forget_before = 3, changed(in = 6, from = fn(u8) -> u8, up = f, down = g)",
+        "forget_before = 4",
+        "from(name: HashMap<u8, String>, with = f)",
+        "from(name: HashMap<u8, String>, coupon: String, with = f), samples = s, key = \"sum\"",
+    ] {
+        assert_eq!(data(&old(attribute)), [], "{attribute}");
+    }
+    let lists = "lock = \"x\", version = 7, removed(a: Cell, in = 3, opaque), removed(b: u8, since = 2, in = 7, key = \"c\")";
+    assert_eq!(
+        data(&format!("#[session({lists})] struct Shop {{ b: u8, #[session(secret, from(b: u8, with = f))] d: u8 }}")),
+        []
+    );
+    assert_eq!(data("#[session(lock = off)] struct Shop {}"), []);
+}
+
+#[test]
+fn the_model_knows_every_generation_its_key_and_which_are_in_use() {
+    let generations = |attribute: &str| {
+        let input = syn::parse_str::<DeriveInput>(&old(attribute)).unwrap();
+        let mut errors = Errors::default();
+        let schema = schema(&input, &mut errors);
+        assert!(errors.is_empty(), "{errors:?}");
+        let field = &schema.fields[0];
+        let line = |generation: &crate::model::Generation| format!("{} {} {}", generation.since, generation.key, generation.ty);
+        (field.generations.iter().map(line).collect::<Vec<_>>(), field.in_use().len())
+    };
+    let chain = "changed(in = 3, from = u32, up = f, forget), changed(in = 5, from = u64, up = f, down = g)";
+    let keys = ["1 shop/total u32", "3 shop/total@3 u64", "5 shop/total@5 Money"].map(str::to_owned).to_vec();
+    assert_eq!(generations(chain), (keys.clone(), 3));
+    assert_eq!(generations(&format!("{chain}, forget_before = 3")), (keys.clone(), 2));
+    assert_eq!(generations(&format!("{chain}, forget_before = 5")), (keys, 1));
+    let contracted = ["3 shop/total@3 u64", "5 shop/total@5 Money"].map(str::to_owned).to_vec();
+    assert_eq!(generations("forget_before = 3, changed(in = 5, from = u64, up = f, down = g)"), (contracted, 2));
+    assert_eq!(generations("forget_before = 5"), (vec!["5 shop/total@5 Money".to_owned()], 1));
+    assert_eq!(generations("since = 2"), (vec!["2 shop/total Money".to_owned()], 1));
+}
+
+#[test]
+fn changes_come_in_order_once_per_version_and_within_the_schema_s() {
+    let step = |n: u32| format!("changed(in = {n}, from = u8, up = f, forget)");
+    past(&format!("{}, {}", step(3), step(3)), "3", &["`total` changes twice in version 3", "keep one change"]);
+    past(
+        &format!("{}, {}", step(4), step(3)),
+        "3",
+        &["before it changed in version 4", "`changed(in = 3, ..), changed(in = 4, ..)`"],
+    );
+    past(&step(7), "7", &["`in = 7` is above the schema's version, which is 6", "#[session(version = 7)]"]);
+    past(&step(1), "1", &["version 1, which is the first"]);
+    past(&format!("since = 3, {}", step(3)), "3", &["cannot have changed in version 3: it was added in version 3"]);
+}
+
+#[test]
+fn a_change_says_what_older_versions_see() {
+    let at = "changed(in = 4, from = u32, up = f)";
+    past(
+        at,
+        at,
+        &[
+            "Neither `down` nor `forget`",
+            "up = f, down = <fn(&Money) -> u32>)`",
+            "`changed(in = 4, from = u32, up = f, forget)`",
+        ],
+    );
+    let at = "changed(in = 4, from = u32, up = f, down = g, forget)";
+    past(at, at, &["`forget` gives them none", "down = g)`"]);
+    past(
+        "changed(up = f)",
+        "changed(up = f)",
+        &[
+            "this change of `total` lacks `in`, the version",
+            "`from`, the type",
+            "write `changed(in = 2, from = u32, up = f, down",
+        ],
+    );
+    past("changed()", "changed()", &["`up`, the function", "up = <fn(u32) -> Money>, down = <fn(&Money) -> u32>)`"]);
+    past(
+        "changed(in = 4, from = u32, forget)",
+        "changed(in = 4, from = u32, forget)",
+        &["lacks `up`", "up = <fn(u32) -> Money>, forget)`"],
+    );
+}
+
+#[test]
+fn what_stands_in_a_change_has_its_form() {
+    past(
+        "changed(in = 4, from = u32, up = |x| x, forget)",
+        "|x| x",
+        &["`up` expects the path of a function", "put the code into a function"],
+    );
+    past("changed(in = 4, from = u32, up = \"f\", forget)", "\"f\"", &["without quotes"]);
+    past("changed(in = 4, from = 3, up = f, forget)", "3", &["`from` expects a type"]);
+    past("changed(in = 4, from = &'static str, up = f, forget)", "&'static str", &["must be owned", "use `String`"]);
+    past("changed(in = \"4\", from = u32, up = f, forget)", "\"4\"", &["write `in = 4`, without quotes"]);
+    past(
+        "changed(in = 4, form = u32, up = f, forget)",
+        "form",
+        &["unknown entry `form` in `changed(..)`", "did you mean `from`?"],
+    );
+    past("changed(in = 4, in = 5, from = u32, up = f, forget)", "in", &["`in` is given twice"]);
+    past("changed(in = 4, from = u32, up = f, forget = true)", "forget", &["`forget` takes no value"]);
+    past("changed(4, from = u32, up = f, forget)", "4", &["expected a name in `changed(..)`, found `4`"]);
+    past("changed(in = 4,, from = u32, up = f, forget)", "changed", &["a comma too many in `changed(..)`"]);
+    past("changed = 4", "changed", &["expected `changed(in = 2, from = u32", "found `changed = ...`"]);
+}
+
+#[test]
+fn what_is_forgotten_begins_with_a_change() {
+    let chain = "changed(in = 3, from = u32, up = f, forget), changed(in = 5, from = u64, up = f, down = g)";
+    past(&format!("{chain}, forget_before = 4"), "4", &["`total` did not change in version 4", "`forget_before = 3`"]);
+    past("forget_before = 7", "7", &["above the schema's version, which is 6"]);
+    past("forget_before = 1", "1", &["nothing to forget before version 1"]);
+    past("since = 4, forget_before = 4", "4", &["nothing to forget before version 4: it was added in version 4"]);
+}
+
+#[test]
+fn a_removed_field_says_its_type_and_version_and_keeps_its_name() {
+    let removed = |list: &str| data(&format!("#[session(version = 3, {list})] struct Shop {{ views: u64 }}"));
+    one(
+        removed("removed(coupon: String)"),
+        "removed(coupon: String)",
+        &["in which version `coupon` was removed", "`removed(coupon: String, in = 2)`"],
+    );
+    one(removed("removed(coupon: String, in = 4)"), "4", &["above the schema's version, which is 3"]);
+    one(removed("removed(coupon: String, in = 1)"), "1", &["version 1, which is the first"]);
+    one(
+        removed("removed(coupon, in = 2)"),
+        "coupon",
+        &["`coupon` needs the type it was stored as", "`removed(coupon: String, in = 2)`"],
+    );
+    one(removed("removed(coupon:, in = 2)"), ":", &["needs the type", "found nothing"]);
+    one(removed("removed(in = 2)"), "removed(in = 2)", &["needs the name of the field"]);
+    one(removed("removed(a: u8, b: u8, in = 2)"), "b", &["names one field"]);
+    one(removed("removed(a: u8, in = 2), removed(a: u16, in = 3)"), "a", &["`a` is removed twice"]);
+    one(removed("removed(a: u8, in = 2, since = 2)"), "2", &["before its type changed"]);
+    one(removed("removed(a: &'static str, in = 2)"), "&'static str", &["must be owned"]);
+    one(removed("removed = \"a\""), "removed", &["expected `removed(coupon: String, in = 2)`"]);
+    one(
+        removed("removed(views: String, in = 2)"),
+        "views",
+        &["`views` is taken: version 2 removed a `String`", "#[session(key = \"views_2\")]", "this is a `u64`"],
+    );
+    one(
+        removed("removed(views: u64, in = 2)"),
+        "views",
+        &["is taken", "or, if the field is back with the values it had, delete `removed(views: u64, ..)`"],
+    );
+    one(removed("removed(old: u64, in = 2, key = \"views\")"), "views", &["the name `views` is taken"]);
+    one(
+        data("#[session(version = 2, removed(total: u8, in = 2))] struct Shop { #[session(key = \"total\")] sum: u64 }"),
+        "\"total\"",
+        &["the name `total` is taken", "store `sum` under another name"],
+    );
+}
+
+#[test]
+fn a_field_is_computed_from_fields_that_were_removed_as_what_they_were() {
+    past(
+        "from(nmae: String, with = f)",
+        "nmae",
+        &["computed from `nmae`, which is not declared as removed", "removed(nmae: String, in = 2)"],
+    );
+    past(
+        "from(coupon: u8, with = f)",
+        "u8",
+        &["`coupon` was removed as a `String`, and here it is a `u8`", "`coupon: String`"],
+    );
+    past("from(coupon: String)", "from(coupon: String)", &["does not say how the value is computed"]);
+    past("from(with = f)", "from(with = f)", &["needs the removed field"]);
+    past("from(coupon, with = f)", "coupon", &["needs the type it was stored as", "from(coupon: String, with"]);
+    past("from(coupon: String, coupon: String, with = f)", "coupon", &["`coupon` is given twice"]);
+    past("from(coupon: String, with = |c| c)", "|c| c", &["the path of a function"]);
+}
+
+#[test]
+fn a_lock_is_a_file_or_off() {
+    let lock = |value: &str| data(&format!("#[session(lock = {value})] struct Shop {{ views: u64 }}"));
+    one(lock("on"), "on", &["a file in quotes, or `off`, found `on`", "`lock = off`"]);
+    one(lock("\"off\""), "\"off\"", &["without quotes"]);
+    one(lock("\"a/b\""), "\"a/b\"", &["a lock's name cannot contain `/`"]);
 }

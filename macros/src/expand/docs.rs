@@ -26,5 +26,5 @@ pub(super) fn field(field: &Field) -> String {
         Merge::Rule(Rule::Union, _) => "concurrent additions and removals all count".to_owned(),
         Merge::Function(path) => format!("`{}` merges concurrent changes", path.to_string().replace(' ', "")),
     };
-    format!(" Stored as `{}`{storage}{seal}; {merge}.", field.key)
+    format!(" Stored as `{}`{storage}{seal}; {merge}.", field.key())
 }

@@ -75,7 +75,8 @@ fn static_name(index: usize) -> Ident {
 
 /// The static that knows everything about one field, with each part at the place rustc shall point to if it is wrong.
 fn definition(schema: &Schema, index: usize, field: &Field) -> TokenStream {
-    let Field { name, ty, key, copied, .. } = field;
+    let Field { name, ty, copied, .. } = field;
+    let key = field.key();
     let root = &schema.root;
     let private = quote!(#root::__private);
     let (schema, cfg, def) = (&schema.name, &copied.cfg, static_name(index));
