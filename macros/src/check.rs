@@ -105,6 +105,7 @@ pub(crate) fn schema(input: &DeriveInput, errors: &mut Errors) -> Schema {
         accessors: accessors(&input.ident),
         name,
         version,
+        version_at: own.version.map_or_else(|| input.ident.span(), |version| version.literal.span()),
         secret: own.secret.map(|secret| secret.span()),
         fields,
         removed,
@@ -622,7 +623,7 @@ fn copied(attributes: &[Attribute]) -> Copied {
 }
 
 /// `HTTPCart` is `http_cart`.
-fn snake_case(ident: &str) -> String {
+pub(crate) fn snake_case(ident: &str) -> String {
     let chars: Vec<char> = ident.chars().collect();
     let mut snake = String::with_capacity(ident.len() + 4);
     for (i, c) in chars.iter().enumerate() {

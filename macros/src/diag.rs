@@ -44,6 +44,21 @@ impl Report {
         self
     }
 
+    /// Whether it says where a fact comes from.
+    pub(crate) fn has_note(&self) -> bool {
+        self.text.contains("\n  = note: ")
+    }
+
+    /// The call of this macro, which takes a message, with the mistake's words and at its place.
+    pub(crate) fn call(&self, path: &TokenStream) -> TokenStream {
+        // Begin and end separately: stable compilers cannot join spans, but underline from one token to another.
+        let head = crate::expand::at(self.first, &quote::quote!(#path!));
+        let text = proc_macro2::Literal::string(&self.text);
+        let mut body = proc_macro2::Group::new(proc_macro2::Delimiter::Parenthesis, quote::quote!("{}", #text));
+        body.set_span(self.last);
+        quote::quote!(#head #body)
+    }
+
     #[cfg(test)]
     pub(crate) fn text(&self) -> &str {
         &self.text

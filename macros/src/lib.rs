@@ -9,7 +9,9 @@
 mod check;
 mod diag;
 mod expand;
+mod lock;
 mod model;
+mod surroundings;
 mod syntax;
 
 use proc_macro::TokenStream;
@@ -92,7 +94,7 @@ use proc_macro::TokenStream;
 /// - `CookieStore` seals the whole session already, so nothing changes there.
 #[proc_macro_derive(SessionData, attributes(session))]
 pub fn session_data(input: TokenStream) -> TokenStream {
-    expand::session_data(input.into()).into()
+    expand::session_data(input.into(), &surroundings::Surroundings::of_this_compilation()).into()
 }
 
 /// Gives a type a shape, so that a session can store it: see `cloakroom::SessionValue`.

@@ -14,6 +14,8 @@ pub(crate) struct Schema {
     /// The first part of every physical key.
     pub(crate) name: String,
     pub(crate) version: u32,
+    /// Where the version is said, or the struct's name if it is not.
+    pub(crate) version_at: Span,
     /// Where it is said that every field is `secret`.
     pub(crate) secret: Option<Span>,
     pub(crate) fields: Vec<Field>,

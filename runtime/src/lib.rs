@@ -176,12 +176,16 @@ pub mod __private {
     pub use crate::{
         record::Shape,
         schema::{
-            AnyField, Base, Coding, Counter, FieldChange, FieldDef, FieldDefault, Kind, Merge, NoEq, Opener, Placed,
+            AnyField, Base, Coding, Counter, FieldChange, FieldDef, FieldDefault, Kind, Merge, NoEq, NoShape, Opener, Placed,
             PlacedField, Probe, Ranked, Rule, Schema, ShapeBuilder, Stored, StoredOpaque, Undecodable, Union, Validator,
         },
     };
     pub use core;
     pub use std;
+    /// What the tests of a schema lock call.
+    pub mod lock {
+        pub use crate::schema::lock::{Failed, Part, Recorded, accept, check, samples, values};
+    }
 
     /// `opaque` fields are JSON.
     #[cfg(feature = "json")]

@@ -57,6 +57,10 @@ const WRONG: &str = r#"
         name: String,
     }"#;
 
+fn session_data(input: TokenStream) -> TokenStream {
+    super::session_data(input, &Surroundings::default())
+}
+
 fn parse(source: &str) -> TokenStream {
     TokenStream::from_str(source).unwrap()
 }

@@ -6,7 +6,7 @@ use crate::{
     diag::{Report, suggest},
     model::{self, Generation, Schema, Storage},
 };
-use proc_macro2::{Span, TokenStream};
+use proc_macro2::TokenStream;
 
 /// What became of a schema since it was recorded.
 #[derive(Default)]
@@ -424,8 +424,8 @@ impl Comparison<'_> {
             (Storage::Shaped, Shape::Hash(shape)) => self.verdict.assertions.push(Assertion { ty, shape, otherwise }),
             (Storage::Opaque(_), Shape::Opaque) => {}
             (Storage::Shaped, Shape::Opaque) | (Storage::Opaque(_), Shape::Hash(_)) => self.verdict.refused.push(otherwise),
-            // A recorded lock has no holes.
-            (_, Shape::Of(_)) => {}
+            // There is nothing to compare with; a recorded lock has no holes.
+            (_, Shape::Unknown | Shape::Of(_)) => {}
         }
     }
 }
@@ -443,7 +443,7 @@ fn renamed<'a>(gone: &str, was: &Form, new: &mut Vec<&'a model::Field>) -> Optio
 }
 
 /// The name a field is stored under, without what the physical key adds.
-pub(super) fn stored_name(field: &model::Field) -> &str {
+pub(crate) fn stored_name(field: &model::Field) -> &str {
     stored(field.key())
 }
 

@@ -8,8 +8,8 @@ mod spell;
 mod write;
 
 pub(crate) use self::{
-    compare::{Assertion, Verdict, compare},
-    read::{Unreadable, read},
+    compare::{Assertion, compare, stored_name},
+    read::read,
     record::{Record, record},
     spell::spell,
     write::{Piece, write},
@@ -74,6 +74,8 @@ pub(crate) enum Shape {
     /// Stored self-describing.
     Opaque,
     Hash(u64),
+    /// Of a type that was gone before anybody recorded it.
+    Unknown,
     /// That of the type with this number, which only the compiler of the user's crate knows.
     Of(usize),
 }

@@ -45,7 +45,7 @@ pub(crate) fn read(text: &str) -> Result<Lock, Unreadable> {
     let sum = top.text("sum")?;
     top.finish()?;
     for mut table in tables {
-        let taken = || format!("the table is there twice: {}", table.place);
+        let taken = Unreadable::at(table.line, format!("the table is there twice: {}", table.place));
         match table.place.clone() {
             Place::Top => {}
             Place::Field(key) => {
@@ -56,7 +56,7 @@ pub(crate) fn read(text: &str) -> Result<Lock, Unreadable> {
                     now: table.form()?,
                 };
                 if lock.fields.contains_key(&key) {
-                    return Err(Unreadable::at(table.line, taken()));
+                    return Err(taken);
                 }
                 lock.fields.insert(key, field);
             }
@@ -76,7 +76,7 @@ pub(crate) fn read(text: &str) -> Result<Lock, Unreadable> {
                     samples: table.samples()?,
                 };
                 if lock.removed.contains_key(&key) {
-                    return Err(Unreadable::at(table.line, taken()));
+                    return Err(taken);
                 }
                 lock.removed.insert(key, removed);
             }
@@ -163,7 +163,8 @@ impl Table {
     fn shape(&mut self) -> Result<Shape, Unreadable> {
         let line = self.entries.get("shape").map_or(self.line, |(line, _)| *line);
         match self.text("shape")?.as_str() {
-            "opaque" => Ok(Shape::Opaque),
+            "opaque" => Some(Shape::Opaque),
+            "unknown" => Some(Shape::Unknown),
             hash if hash.len() == 16 => u64::from_str_radix(hash, 16).ok().map(Shape::Hash),
             _ => None,
         }

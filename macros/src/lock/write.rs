@@ -97,6 +97,7 @@ impl Body {
         self.text("]\nshape = ");
         match shape {
             Shape::Opaque => self.text("\"opaque\""),
+            Shape::Unknown => self.text("\"unknown\""),
             Shape::Hash(hash) => self.text(format_args!("\"{hash:016x}\"")),
             Shape::Of(number) => self.pieces.push(Piece::Shape(number)),
         }

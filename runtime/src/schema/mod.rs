@@ -5,6 +5,7 @@ mod coding;
 mod def;
 mod depth;
 mod field;
+pub(crate) mod lock;
 mod merge;
 mod untyped;
 mod validate;
@@ -19,7 +20,7 @@ pub use self::{
     merge::{Counter, Merge, Ranked, Union},
     untyped::{AnyField, Opener, Placed, PlacedField, Rule},
     validate::Validator,
-    value::{NoEq, Probe, SessionValue, ShapeBuilder},
+    value::{NoEq, NoShape, Probe, SessionValue, ShapeBuilder},
 };
 
 /// A struct whose fields live in a session. Derive it; there is nothing to implement by hand.
