@@ -32,7 +32,8 @@ pub(super) fn expand(schema: &Schema, surroundings: &Surroundings, errors: &mut 
         Mode::Accept => true,
         Mode::Unknown(word) => {
             errors.push(
-                Report::at(schema.ident.span(), format!("`SESSION_SCHEMA={word}` means nothing")).help(format!("to record a change: `{COMMAND}`")),
+                Report::at(schema.ident.span(), format!("`SESSION_SCHEMA={word}` means nothing"))
+                    .help(format!("to record a change: `{COMMAND}`")),
             );
             return TokenStream::new();
         }
@@ -64,7 +65,8 @@ pub(super) fn expand(schema: &Schema, surroundings: &Surroundings, errors: &mut 
 
 /// The file of a name. Names may hold characters that file systems do not like.
 fn file_name(name: &str) -> String {
-    let kept = name.chars().map(|char| if char.is_ascii_alphanumeric() || matches!(char, '-' | '_' | '.') { char } else { '_' });
+    let kept =
+        name.chars().map(|char| if char.is_ascii_alphanumeric() || matches!(char, '-' | '_' | '.') { char } else { '_' });
     kept.chain(".lock".chars()).collect()
 }
 
@@ -111,7 +113,8 @@ impl Locked<'_> {
             Err(unreadable) => {
                 let line = unreadable.line.map_or_else(String::new, |line| format!(", line {line}"));
                 let report = Report::at(schema.ident.span(), format!("{}{line}: {}", self.shown, unreadable.what));
-                errors.push(unreadable.help.iter().fold(report, |report, help| report.help(help.replace("<file>", &self.shown))));
+                errors
+                    .push(unreadable.help.iter().fold(report, |report, help| report.help(help.replace("<file>", &self.shown))));
                 return TokenStream::new();
             }
         };
@@ -262,4 +265,3 @@ impl Locked<'_> {
         }
     }
 }
-

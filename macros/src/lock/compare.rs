@@ -51,9 +51,12 @@ impl Comparison<'_> {
         if lock.name != schema.name {
             let (path, name, other) = (self.path, &schema.name, &lock.name);
             self.refuse(
-                Report::at(schema.ident.span(), format!("{path} is the lock of `{other}`, and this struct is stored as `{name}`"))
-                    .help(format!("to rename the struct in Rust only: `#[session(name = \"{other}\")]`"))
-                    .help(format!("for another struct use another file: `#[session(lock = \"{name}_2\")]`")),
+                Report::at(
+                    schema.ident.span(),
+                    format!("{path} is the lock of `{other}`, and this struct is stored as `{name}`"),
+                )
+                .help(format!("to rename the struct in Rust only: `#[session(name = \"{other}\")]`"))
+                .help(format!("for another struct use another file: `#[session(lock = \"{name}_2\")]`")),
             );
             return;
         }
@@ -76,8 +79,11 @@ impl Comparison<'_> {
         }
         self.removed();
         if now > recorded && !self.structural && self.verdict.refused.is_empty() {
-            let report = Report::at(schema.version_at, format!("version {now} changes nothing: the last change is in version {recorded}"))
-                .help(format!("write `version = {recorded}`"));
+            let report = Report::at(
+                schema.version_at,
+                format!("version {now} changes nothing: the last change is in version {recorded}"),
+            )
+            .help(format!("write `version = {recorded}`"));
             self.verdict.idle = Some(self.noted(report));
         }
     }
@@ -108,7 +114,11 @@ impl Comparison<'_> {
 
     /// Where the version must be raised too, how.
     fn raised(&self, report: Report) -> Report {
-        if self.is_bumped() { report } else { report.help(format!("and raise the version on the struct: `version = {}`", self.next())) }
+        if self.is_bumped() {
+            report
+        } else {
+            report.help(format!("and raise the version on the struct: `version = {}`", self.next()))
+        }
     }
 
     /// Two structs of one name look like one that lost everything.
@@ -142,15 +152,15 @@ impl Comparison<'_> {
             match schema.removed.iter().find(|removed| stored(&removed.key) == key) {
                 Some(removed) if removed.version <= lock.version => {
                     let next = self.next();
-                    let report =
-                        Report::new(&removed.ident, format!("`{key}` was still there in version {}", lock.version))
-                            .help(format!("write `{}`", removal(key, locked, next)));
+                    let report = Report::new(&removed.ident, format!("`{key}` was still there in version {}", lock.version))
+                        .help(format!("write `{}`", removal(key, locked, next)));
                     let report = self.raised(report);
                     self.refuse(report);
                 }
                 Some(removed) if physical(&removed.key) != keyed(locked) => {
-                    let report = Report::new(&removed.ident, format!("the stored name of `{key}` has its last generation in it"))
-                        .help(format!("write `{}`", removal(key, locked, removed.version)));
+                    let report =
+                        Report::new(&removed.ident, format!("the stored name of `{key}` has its last generation in it"))
+                            .help(format!("write `{}`", removal(key, locked, removed.version)));
                     self.refuse(report);
                 }
                 Some(_) => self.declared(format!("removes `{key}`")),
@@ -183,10 +193,8 @@ impl Comparison<'_> {
     fn gone(&mut self, key: &str, locked: &Field) {
         let (version, next) = (self.schema.version, self.next());
         self.refuse(
-            Report::new(&self.schema.ident, format!("`{key}` is gone, and version {version} does not say so")).help(format!(
-                "say so on the struct: `#[session(version = {next}, {})]`",
-                removal(key, locked, next)
-            )),
+            Report::new(&self.schema.ident, format!("`{key}` is gone, and version {version} does not say so"))
+                .help(format!("say so on the struct: `#[session(version = {next}, {})]`", removal(key, locked, next))),
         );
     }
 
@@ -199,8 +207,11 @@ impl Comparison<'_> {
             );
         } else if (2..=recorded).contains(&field.since) {
             self.refuse(
-                Report::new(&field.ident, format!("`{name}` was not there in version {recorded}, so not since version {}", field.since))
-                    .help(format!("write `since = {next}`, or leave `since` out")),
+                Report::new(
+                    &field.ident,
+                    format!("`{name}` was not there in version {recorded}, so not since version {}", field.since),
+                )
+                .help(format!("write `since = {next}`, or leave `since` out")),
             );
         } else {
             self.declared(format!("adds `{name}`"));
@@ -213,7 +224,9 @@ impl Comparison<'_> {
         let ty = spell(&field.ty);
         let report = |what: String| {
             Report::new(&field.ty, what)
-                .help(format!("sessions may still hold the old value; store this one under another name: `#[session(key = \"{key}_2\")]`"))
+                .help(format!(
+                    "sessions may still hold the old value; store this one under another name: `#[session(key = \"{key}_2\")]`"
+                ))
                 .help(format!(
                     "and leave on the struct: `{}`",
                     self::removed(key, was, removed.shape, removed.generation, version)
@@ -242,8 +255,7 @@ impl Comparison<'_> {
             // No cell changes, so no version is needed; but from here on the lock need not know the generations that end.
             self.verdict.pending.push(format!("forgets `{}` before version {forgotten}", field.name));
         }
-        let recorded: Vec<&Form> =
-            locked.past.iter().filter(|form| form.since >= forgotten).chain([&locked.now]).collect();
+        let recorded: Vec<&Form> = locked.past.iter().filter(|form| form.since >= forgotten).chain([&locked.now]).collect();
         let declared = field.in_use();
         // With the first of its generations a number is in the physical key as soon as those before it are forgotten.
         let numbered = locked.forget_before.is_some() || recorded.len() <= locked.past.len();
@@ -254,18 +266,28 @@ impl Comparison<'_> {
         for (i, form) in recorded.iter().enumerate() {
             match declared.get(i) {
                 // Which version began the oldest makes no difference, unless its physical key says so.
-                Some(_) if i == 0 && oldest.is_none_or(|generation| generation == form.since) => {}
-                Some(generation) if i > 0 && generation.since == form.since => {}
-                Some(early) if i > 0 && declared.iter().any(|generation| generation.since == form.since) => {
+                Some(_) if i == 0 => {
+                    if oldest.is_some_and(|generation| generation != form.since) {
+                        return self.other_key(field, &recorded);
+                    }
+                }
+                Some(generation) if generation.since == form.since => {}
+                Some(early) if declared.iter().any(|generation| generation.since == form.since) => {
                     return self.late(field, early);
                 }
-                _ => return self.history_gone(field, i.checked_sub(1).and_then(|i| recorded.get(i)), form),
+                _ => return self.history_gone(field, &recorded),
             }
         }
         let changes = declared.get(recorded.len()..).unwrap_or_default();
         for (i, (form, generation)) in recorded.iter().zip(declared).enumerate() {
             let own = i + 1 == recorded.len() && changes.is_empty();
-            let otherwise = if own { self.retyped(field, form) } else { self.misnamed(field, generation, form) };
+            let otherwise = match (generation.storage, form.shape) {
+                (Storage::Opaque(_), Shape::Hash(_)) | (Storage::Shaped, Shape::Opaque) => {
+                    self.stored_otherwise(field, generation, form)
+                }
+                _ if own => self.retyped(field, form),
+                _ => self.misnamed(field, generation, form),
+            };
             self.same(generation, form.shape, otherwise);
         }
         for change in changes {
@@ -286,7 +308,10 @@ impl Comparison<'_> {
                 &field.ident,
                 format!("concurrent changes of `{name}` merge by `{merge}`, and version {} says by `{was}`", self.lock.version),
             )
-            .help(format!("old and new versions will decide differently; raise the version on the struct: `#[session(version = {})]`", self.next()));
+            .help(format!(
+                "old and new versions will decide differently; raise the version on the struct: `#[session(version = {})]`",
+                self.next()
+            ));
             self.refuse(report);
         }
     }
@@ -294,8 +319,13 @@ impl Comparison<'_> {
     fn forgets_less(&mut self, field: &model::Field, before: u32) {
         let name = &field.name;
         self.refuse(
-            Report::new(&field.ident, format!("`{name}` has forgotten what was before version {before}, and does not say so any more"))
-                .help(format!("write `#[session(forget_before = {before})]`: the number is part of the name that `{name}` is stored under")),
+            Report::new(
+                &field.ident,
+                format!("`{name}` has forgotten what was before version {before}, and does not say so any more"),
+            )
+            .help(format!(
+                "write `#[session(forget_before = {before})]`: the number is part of the name that `{name}` is stored under"
+            )),
         );
     }
 
@@ -307,31 +337,45 @@ impl Comparison<'_> {
         );
     }
 
-    fn history_gone(&mut self, field: &model::Field, from: Option<&&Form>, to: &Form) {
-        let (name, since) = (&field.name, to.since);
-        let Some(from) = from else {
-            let report = Report::new(
-                &field.ident,
-                format!("`{name}` is stored as generation {since}, and is looked for as another"),
-            )
-            .help(format!("write `#[session(forget_before = {since})]`: the number is part of the name that `{name}` is stored under"));
-            return self.refuse(report);
+    /// `changed(..)` entries that are missing, of a field whose recorded generations are these.
+    fn history_gone(&mut self, field: &model::Field, recorded: &[&Form]) {
+        let name = &field.name;
+        let declares = |form: &Form| field.in_use().iter().any(|generation| generation.since == form.since);
+        let gone = || recorded.windows(2).filter(|pair| !declares(pair[1])).map(|pair| (pair[0], pair[1]));
+        let (Some((from, to)), Some((_, last))) = (gone().next(), gone().last()) else {
+            return self.other_key(field, recorded);
         };
-        let (from, to) = (&from.ty, &to.ty);
+        let (since, was, is, last) = (to.since, &from.ty, &to.ty, last.since);
+        let changes: Vec<_> = gone().map(|(from, to)| change(to.since, &from.ty, &to.ty)).collect();
         self.refuse(
-            Report::new(&field.ident, format!("version {since} changed `{name}` from `{from}` to `{to}`, and the struct no longer says so"))
-                .help(format!("stored sessions may still hold a `{from}`; put it back: `#[session({})]`", change(since, from, to)))
+            Report::new(&field.ident, format!("version {since} changed `{name}` from `{was}` to `{is}`, and the struct no longer says so"))
+                .help(format!("stored sessions may still hold a `{was}`; put it back:\n          #[session({})]", changes.join(", ")))
                 .help(format!(
-                    "or, once no version before {since} has run for as long as a session can live: `#[session(forget_before = {since})]`"
+                    "or, once no version before {last} has run for as long as a session can live: `#[session(forget_before = {last})]`"
                 )),
+        );
+    }
+
+    /// The number in the stored name is another than the one recorded.
+    fn other_key(&mut self, field: &model::Field, recorded: &[&Form]) {
+        let (name, since) = (&field.name, recorded.first().map_or(1, |form| form.since));
+        self.refuse(
+            Report::new(&field.ident, format!("`{name}` is stored as generation {since}, and is looked for as another")).help(
+                format!(
+                    "write `#[session(forget_before = {since})]`: the number is part of the name that `{name}` is stored under"
+                ),
+            ),
         );
     }
 
     /// A change declared for a version that is over.
     fn late(&mut self, field: &model::Field, change: &Generation) {
         let (name, since, next) = (&field.name, change.since, self.next());
-        let report = Report::new(&field.ident, format!("`changed(in = {since}, ..)` of `{name}` is not in what version {} recorded", self.lock.version))
-            .help(format!("a change belongs to a version of its own: write `changed(in = {next}, ..)`"));
+        let report = Report::new(
+            &field.ident,
+            format!("`changed(in = {since}, ..)` of `{name}` is not in what version {} recorded", self.lock.version),
+        )
+        .help(format!("a change belongs to a version of its own: write `changed(in = {next}, ..)`"));
         let report = self.raised(report);
         self.refuse(report);
     }
@@ -342,7 +386,7 @@ impl Comparison<'_> {
             Report::new(&field.ty, format!("what `{is}` stores changed, and version {version} of `{name}` does not say so"))
                 .help(format!(
                     "a type inside it has other members, variants or names than stored sessions hold; keep the old one beside it, and write\n          #[session({})]",
-                    change(next, &old(&is), &is)
+                    change(next, &old(name, &is), &is)
                 ))
                 .help("if something was only renamed in Rust, give it its old name: `#[session(key = \"old_name\")]` inside that type".to_owned())
         } else {
@@ -355,14 +399,34 @@ impl Comparison<'_> {
         self.noted(self.raised(report))
     }
 
+    /// `opaque` came or went.
+    fn stored_otherwise(&self, field: &model::Field, generation: &Generation, form: &Form) -> Report {
+        let (name, key, was, is, next) = (&field.name, stored_name(field), &form.ty, spell(&field.ty), self.next());
+        let report = match generation.storage {
+            Storage::Opaque(span) => Report::at(span, format!("`{name}` was not `opaque`, and what is stored has the compact encoding"))
+                .help(format!(
+                    "remove `opaque`, or store it under another name, made of the old value:\n          #[session(opaque, key = \"{key}_2\", from({key}: {was}, with = <fn({was}) -> {is}>))]"
+                ))
+                .help(format!("and on the struct: `{}`", removed(key, was, form.shape, None, next))),
+            Storage::Shaped => Report::new(&generation.ty, format!("`{name}` was `opaque`, and what is stored is JSON")).help(format!(
+                "mark it `opaque` again, or say that this changed:\n          #[session(changed(in = {next}, from = {was}, opaque, up = <fn({was}) -> {is}>, down = <fn(&{is}) -> {was}>))]"
+            )),
+        };
+        self.noted(self.raised(report))
+    }
+
     /// A `from` type that is not what is stored.
     fn misnamed(&self, field: &model::Field, generation: &Generation, form: &Form) -> Report {
         let (name, is, was) = (&field.name, spell(&generation.ty), &form.ty);
         let report = if *was == is {
-            Report::new(&generation.ty, format!("`{is}` is not what `{name}` was when version {} was recorded: its shape changed", self.lock.version))
-                .help(format!("keep the old type as it was, and name it here, e.g. `from = {}`", old(&is)))
+            Report::new(
+                &generation.ty,
+                format!("`{is}` is not what `{name}` was when version {} was recorded: its shape changed", self.lock.version),
+            )
+            .help(format!("keep the old type as it was, and name it here, e.g. `from = {}`", old(name, &is)))
         } else {
-            Report::new(&generation.ty, format!("`{name}` changes from `{was}`, not from `{is}`")).help(format!("write `from = {was}`"))
+            Report::new(&generation.ty, format!("`{name}` changes from `{was}`, not from `{is}`"))
+                .help(format!("write `from = {was}`"))
         };
         self.noted(report)
     }
@@ -378,8 +442,11 @@ impl Comparison<'_> {
                 (None, None) => continue,
             };
             let is = spell(&source.ty);
-            let otherwise = Report::new(&source.ty, format!("`{}` is computed from `{key}`, which is stored as `{was}`, not as `{is}`", field.name))
-                .help(format!("write `from({key}: {was}, ..)`"));
+            let otherwise = Report::new(
+                &source.ty,
+                format!("`{}` is computed from `{key}`, which is stored as `{was}`, not as `{is}`", field.name),
+            )
+            .help(format!("write `from({key}: {was}, ..)`"));
             let otherwise = self.noted(otherwise);
             let (ty, storage) = (source.ty.clone(), source.storage);
             self.same_type(ty, storage, shape, otherwise);
@@ -400,8 +467,11 @@ impl Comparison<'_> {
                 ),
                 None if schema.fields.iter().any(|field| stored_name(field) == key) => {}
                 None => self.refuse(
-                    Report::new(&schema.ident, format!("`{key}` was removed in version {version}, and the struct no longer says so"))
-                        .help(format!("put it back, so that nobody takes the name for something else: `#[session({attribute})]`")),
+                    Report::new(
+                        &schema.ident,
+                        format!("`{key}` was removed in version {version}, and the struct no longer says so"),
+                    )
+                    .help(format!("put it back, so that nobody takes the name for something else: `#[session({attribute})]`")),
                 ),
             }
         }
@@ -476,9 +546,16 @@ fn change(version: u32, from: &str, to: &str) -> String {
     format!("changed(in = {version}, from = {from}, up = <fn({from}) -> {to}>, down = <fn(&{to}) -> {from}>)")
 }
 
-/// What an old version of a type could be called.
-fn old(ty: &str) -> String {
-    if ty.chars().all(|char| char.is_alphanumeric() || char == '_') { format!("Old{ty}") } else { format!("<{ty} as it was>") }
+/// What an old version of a field's type could be called.
+fn old(field: &str, ty: &str) -> String {
+    if ty.chars().all(|char| char.is_alphanumeric() || char == '_') {
+        return format!("Old{ty}");
+    }
+    let words = field.split('_').map(|word| {
+        let mut chars = word.chars();
+        chars.next().map_or_else(String::new, |first| first.to_uppercase().chain(chars).collect())
+    });
+    format!("Old{}", words.collect::<String>())
 }
 
 /// The attribute that declares a field gone, ready to paste.

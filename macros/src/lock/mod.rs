@@ -98,9 +98,8 @@ impl From<Vec<String>> for Samples {
 /// which git cannot merge; and a text put together by hand is noticed.
 pub(crate) fn sum(text: &str) -> String {
     // FNV-1a, 64 bits, as shapes are: it tells accidents apart, and nobody attacks it.
-    let hash = text.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
-        (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3)
-    });
+    let hash =
+        text.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3));
     format!("{hash:016x}")
 }
 

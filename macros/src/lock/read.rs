@@ -86,8 +86,9 @@ pub(crate) fn read(text: &str) -> Result<Lock, Unreadable> {
     if write::sum_of(&lock).as_ref() != Some(&sum) {
         return Err(Unreadable {
             line: None,
-            what: "its text does not add up to its `sum`: it was edited, or merged by something that does not know what it means"
-                .to_owned(),
+            what:
+                "its text does not add up to its `sum`: it was edited, or merged by something that does not know what it means"
+                    .to_owned(),
             help: vec![
                 "take the file back from your version control, of one branch if two were merged".to_owned(),
                 format!("then record what the struct says beyond it: `{COMMAND}`"),

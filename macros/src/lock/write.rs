@@ -10,7 +10,10 @@ pub(crate) enum Piece {
     /// A shape in quotes, of the type with this number.
     Shape(usize),
     /// Samples in quotes, with commas between: those kept, and what the field with this number encodes today.
-    Samples { kept: Vec<String>, field: usize },
+    Samples {
+        kept: Vec<String>,
+        field: usize,
+    },
 }
 
 /// The first line of every lock, for whoever opens one.
