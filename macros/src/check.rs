@@ -78,6 +78,12 @@ pub(crate) fn schema(input: &DeriveInput, errors: &mut Errors) -> Schema {
         let full = Name { schema: &name, stored: &stored };
         let at = attrs.key.as_ref().map_or_else(|| ident.to_token_stream(), ToTokens::to_token_stream);
         generations::check_reuse(ident, at, &raw.ty, &full, &removed, errors);
+        if let (Some(samples), Some(secret)) = (&attrs.samples, attrs.secret.as_ref().or(own.secret.as_ref())) {
+            errors.push(
+                Report::new(samples, format!("samples are kept in a file of the repository, and `{ident}` is `{secret}`"))
+                    .help("remove `samples`: of a secret field only the default is kept"),
+            );
+        }
         fields.push(Field {
             ident: ident.clone(),
             name: ident.unraw().to_string(),

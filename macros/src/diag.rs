@@ -49,12 +49,12 @@ impl Report {
         self.text.contains("\n  = note: ")
     }
 
-    /// The call of this macro, which takes a message, with the mistake's words and at its place.
-    pub(crate) fn call(&self, path: &TokenStream) -> TokenStream {
-        // Begin and end separately: stable compilers cannot join spans, but underline from one token to another.
-        let head = crate::expand::at(self.first, &quote::quote!(#path!));
+    /// The call of this function, which takes the mistake's words, at its place.
+    pub(crate) fn call(&self, function: &TokenStream) -> TokenStream {
+        // Begin and end separately, as in `finish`.
+        let head = crate::expand::at(self.first, function);
         let text = proc_macro2::Literal::string(&self.text);
-        let mut body = proc_macro2::Group::new(proc_macro2::Delimiter::Parenthesis, quote::quote!("{}", #text));
+        let mut body = proc_macro2::Group::new(proc_macro2::Delimiter::Parenthesis, text.into_token_stream());
         body.set_span(self.last);
         quote::quote!(#head #body)
     }

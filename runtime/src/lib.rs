@@ -184,7 +184,7 @@ pub mod __private {
     pub use std;
     /// What the tests of a schema lock call.
     pub mod lock {
-        pub use crate::schema::lock::{Failed, Part, Recorded, accept, check, samples, values};
+        pub use crate::schema::lock::{Failed, Part, Recorded, Samples, accept, check, refuse, samples, values};
     }
 
     /// `opaque` fields are JSON.

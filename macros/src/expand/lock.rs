@@ -8,9 +8,28 @@ use crate::{
     surroundings::{FOLDER, Mode, Surroundings},
 };
 use proc_macro2::{Ident, Span, TokenStream};
-use quote::{format_ident, quote};
+use quote::{format_ident, quote, quote_spanned};
 
 pub(super) fn expand(schema: &Schema, surroundings: &Surroundings, errors: &mut Errors) -> TokenStream {
+    let samples = samples(schema);
+    let lock = lock(schema, surroundings, errors);
+    quote!(#samples #lock)
+}
+
+/// A use of every `samples = ..`, which would otherwise seem unused wherever no test is compiled.
+fn samples(schema: &Schema) -> TokenStream {
+    let root = &schema.root;
+    let private = quote!(#root::__private);
+    let each = schema.fields.iter().filter_map(|field| {
+        let (path, ty) = (field.samples.as_ref()?, &field.ty);
+        let values = super::at(place(path), &quote!(#private::lock::values::<#ty, _>));
+        let arguments = quote_spanned!(place(path)=> (#path));
+        Some(quote!(const _: fn() -> #private::std::vec::Vec<#ty> = || #values #arguments;))
+    });
+    each.collect()
+}
+
+fn lock(schema: &Schema, surroundings: &Surroundings, errors: &mut Errors) -> TokenStream {
     let named = matches!(schema.lock, model::Lock::File(_));
     let file = match &schema.lock {
         model::Lock::Off => return TokenStream::new(),
@@ -122,15 +141,14 @@ impl Locked<'_> {
         let whole = verdict.refused.is_empty();
         verdict.refused.into_iter().for_each(|report| errors.push(report));
         let assertions = self.assertions(&verdict.assertions);
-        let idle = verdict.idle.map(|report| self.idle(&verdict.assertions, &report));
+        let idle = verdict.idle.map(|report| self.if_all_hold(&verdict.assertions, report, errors));
         let test = match (whole, accept, verdict.pending.is_empty()) {
-            (true, true, _) => Some(self.accepting(Some((text, &recorded)), lock::record(Some(&recorded), schema))),
-            (true, false, true) => Some(self.checking(&recorded)),
+            (true, true, _) => self.accepting(Some(text), lock::record(Some(&recorded), schema)),
+            (true, false, true) => self.checking(&recorded),
             (true, false, false) => {
-                errors.push(self.unrecorded(&recorded, &verdict.pending));
-                None
+                self.if_all_hold(&verdict.assertions, self.unrecorded(&recorded, &verdict.pending), errors)
             }
-            (false, _, _) => None,
+            (false, _, _) => TokenStream::new(),
         };
         quote!(#assertions #idle #test)
     }
@@ -144,22 +162,26 @@ impl Locked<'_> {
             .note(format!("it {}; {} is at version {was}", pending.join(", "), self.shown))
     }
 
-    fn assertions(&self, assertions: &[Assertion]) -> TokenStream {
-        let panic = self.private();
-        let panic = quote!(#panic::core::panic);
-        assertions
-            .iter()
-            .map(|assertion| {
-                let (holds, otherwise) = (self.holds(assertion), assertion.otherwise.call(&panic));
-                quote!(const _: () = if !#holds { #otherwise };)
-            })
-            .collect()
+    fn refuse(&self, report: &Report) -> TokenStream {
+        let private = self.private();
+        report.call(&quote!(#private::lock::refuse))
     }
 
-    /// A new version must have something new: if every shape is what it was, it has not.
-    fn idle(&self, assertions: &[Assertion], report: &Report) -> TokenStream {
-        let panic = self.private();
-        let otherwise = report.call(&quote!(#panic::core::panic));
+    fn assertions(&self, assertions: &[Assertion]) -> TokenStream {
+        let each = assertions.iter().map(|assertion| {
+            let (holds, otherwise) = (self.holds(assertion), self.refuse(&assertion.otherwise));
+            quote!(const _: () = if !#holds { #otherwise };)
+        });
+        each.collect()
+    }
+
+    /// An error that is the next one only after those of the shapes: until they are what they were, there is more to be said.
+    fn if_all_hold(&self, assertions: &[Assertion], report: Report, errors: &mut Errors) -> TokenStream {
+        if assertions.is_empty() {
+            errors.push(report);
+            return TokenStream::new();
+        }
+        let otherwise = self.refuse(&report);
         let holds = assertions.iter().map(|assertion| self.holds(assertion));
         quote!(const _: () = if true #(&& #holds)* { #otherwise };)
     }
@@ -187,7 +209,7 @@ impl Locked<'_> {
 
     /// A test that what was recorded can be read today.
     fn checking(&self, recorded: &Lock) -> TokenStream {
-        let Schema { root, ident, name, .. } = self.schema;
+        let Schema { root, ident, .. } = self.schema;
         let private = self.private();
         let shown = &self.shown;
         let samples = self.schema.fields.iter().flat_map(|field| {
@@ -203,20 +225,19 @@ impl Locked<'_> {
                 quote!(#private::lock::Recorded { field: #field, key: #key, since: #since, ty: #ty, shape: #shape, samples: &[#(#samples),*] })
             })
         });
-        let _ = name;
         self.test(quote! {
             #private::lock::check(<#ident as #root::SessionData>::__schema(), #shown, &[#(#samples),*])
         })
     }
 
     /// A test that writes the file.
-    fn accepting(&self, before: Option<(&str, &Lock)>, Record { lock, types }: Record) -> TokenStream {
+    fn accepting(&self, before: Option<&str>, Record { lock, types }: Record) -> TokenStream {
         let Schema { root, ident, fields, .. } = self.schema;
         let private = self.private();
         let core = quote!(#private::core);
         let (path, shown) = (self.path(), &self.shown);
         let before = match before {
-            Some((text, _)) => quote!(#core::option::Option::Some(#text)),
+            Some(text) => quote!(#core::option::Option::Some(#text)),
             None => quote!(#core::option::Option::None),
         };
         let initial = Ident::new("__initial", Span::mixed_site());
@@ -249,13 +270,8 @@ impl Locked<'_> {
             Storage::Shaped => quote!(#private::Stored),
             Storage::Opaque(_) => quote!(#private::StoredOpaque),
         };
-        // A secret stays out of the repository, whatever the field's samples are.
-        let secret = !matches!(field.secrecy, model::Secrecy::Plain);
-        let more = match samples.as_ref().filter(|_| !secret) {
-            Some(path) => {
-                let call = super::at(place(path), &quote!(#private::lock::values::<#ty, _>));
-                quote!(#call(#path()))
-            }
+        let more = match samples {
+            Some(path) => quote!(#private::lock::values::<#ty, _>(#path)),
             None => quote!(#core::iter::empty()),
         };
         quote! {

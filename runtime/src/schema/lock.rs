@@ -18,6 +18,16 @@ impl fmt::Debug for Failed {
     }
 }
 
+/// Ends the compilation of whatever is not as it was recorded, at the place of the call.
+///
+/// # Panics
+/// Always: it is called by the compiler alone.
+#[track_caller]
+#[expect(clippy::panic, reason = "it is how a constant says that it must not be")]
+pub const fn refuse(message: &str) -> ! {
+    panic!("{}", message)
+}
+
 /// One generation of a field, as a lock has it.
 #[derive(Debug)]
 pub struct Recorded {
@@ -83,9 +93,26 @@ pub enum Part {
     Samples(Vec<String>),
 }
 
-/// The values of a `samples = ..` function.
-pub fn values<V, S: IntoIterator<Item = V>>(samples: S) -> S::IntoIter {
-    samples.into_iter()
+/// What `samples = ..` may name.
+#[diagnostic::on_unimplemented(
+    message = "this function gives no samples of `{V}`",
+    label = "expected a `fn() -> impl IntoIterator<Item = {V}>`, e.g. `fn() -> Vec<{V}>`"
+)]
+pub trait Samples<V> {
+    /// The values.
+    fn values(&self) -> Vec<V>;
+}
+
+#[diagnostic::do_not_recommend]
+impl<F: Fn() -> S, S: IntoIterator<Item = V>, V> Samples<V> for F {
+    fn values(&self) -> Vec<V> {
+        self().into_iter().collect()
+    }
+}
+
+/// The values of such a function. Named for every build, since a function that only a test calls would be unused in all others.
+pub fn values<V, F: Samples<V>>(samples: F) -> Vec<V> {
+    samples.values()
 }
 
 /// The samples of today's generation: those kept, and each value that none of them is equal to.
