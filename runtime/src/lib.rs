@@ -176,8 +176,9 @@ pub mod __private {
     pub use crate::{
         record::Shape,
         schema::{
-            AnyField, Base, Coding, Counter, FieldChange, FieldDef, FieldDefault, Kind, Merge, NoEq, NoShape, Opener, Placed,
-            PlacedField, Probe, Ranked, Rule, Schema, ShapeBuilder, Stored, StoredOpaque, Undecodable, Union, Validator,
+            AnyField, Base, Coding, Compute, Counter, Downgrade, FieldChange, FieldDef, FieldDefault, Kind, Merge, NoEq,
+            NoShape, Older, Opener, Past, Placed, PlacedField, Probe, Ranked, Rule, Schema, ShapeBuilder, Sources, Stored,
+            StoredOpaque, Undecodable, Union, Upgrade, Validator,
         },
     };
     pub use core;

@@ -145,9 +145,7 @@ impl Locked<'_> {
         let test = match (whole, accept, verdict.pending.is_empty()) {
             (true, true, _) => self.accepting(Some(text), lock::record(Some(&recorded), schema)),
             (true, false, true) => self.checking(&recorded),
-            (true, false, false) => {
-                self.if_all_hold(&verdict.assertions, self.unrecorded(&recorded, &verdict.pending), errors)
-            }
+            (true, false, false) => self.if_all_hold(&verdict.assertions, self.unrecorded(&recorded, &verdict.pending), errors),
             (false, _, _) => TokenStream::new(),
         };
         quote!(#assertions #idle #test)

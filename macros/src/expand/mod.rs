@@ -4,6 +4,7 @@ mod accessors;
 mod docs;
 mod fallback;
 mod lock;
+mod past;
 mod schema;
 mod shape;
 

@@ -1,6 +1,6 @@
 //! One static per field, the schema that lists them, and the impls that lead there.
 
-use super::{at, place};
+use super::{at, past, place};
 use crate::model::{Field, Merge, Rule, Schema, Secrecy, Storage, Unreadable};
 use proc_macro2::{Ident, Span, TokenStream};
 use quote::{format_ident, quote, quote_spanned};
@@ -82,11 +82,8 @@ fn definition(schema: &Schema, index: usize, field: &Field) -> TokenStream {
     let (schema, cfg, def) = (&schema.name, &copied.cfg, static_name(index));
     let type_place = place(ty);
 
-    let coding = match field.storage {
-        Storage::Shaped => quote!(#private::Stored),
-        Storage::Opaque(_) => quote!(#private::StoredOpaque),
-    };
-    let coding = at(type_place, &coding);
+    let coding = past::coding(&private, ty, field.storage);
+    let past = past::expand(&private, field);
     let default = match &field.default {
         Some(default) => quote!(|| -> #ty { #default }),
         None => {
@@ -143,9 +140,9 @@ fn definition(schema: &Schema, index: usize, field: &Field) -> TokenStream {
         #secret_check
         #(#cfg)*
         static #def: #private::FieldDef<#ty> =
-            #private::FieldDef::<#ty>::new(#schema, #name, #key, <#ty as #coding>::CODING, #default)
+            #private::FieldDef::<#ty>::new(#schema, #name, #key, #coding, #default)
             .eq(#private::Probe::<#ty>::EQ)
-            #merge #ttl #validate #lossy #secret;
+            #past #merge #ttl #validate #lossy #secret;
     }
 }
 

@@ -5,7 +5,8 @@ use super::{
     coding::Coding,
     field::Field,
     merge::Merge,
-    untyped::{AnyField, Opener},
+    past::{Computed, Older, Sources},
+    untyped::{AnyField, Newest, Opener},
 };
 use crate::{
     limits,
@@ -34,7 +35,12 @@ type Check<V> = fn(&V) -> Result<(), String>;
 pub struct FieldDef<V: 'static> {
     pub(super) schema: &'static str,
     pub(super) name: &'static str,
-    pub(super) key: &'static str,
+    key: &'static str,
+    /// All physical keys, if there are several.
+    keys: &'static [&'static str],
+    /// What belongs to the keys after the first.
+    pub(super) past: &'static [&'static dyn Older<V>],
+    pub(super) computed: Option<Computed<V>>,
     pub(super) codec: Option<CodecId>,
     pub(super) shape: Shape,
     default: fn() -> V,
@@ -63,6 +69,9 @@ impl<V> FieldDef<V> {
             schema,
             name,
             key,
+            keys: &[],
+            past: &[],
+            computed: None,
             codec,
             shape,
             default,
@@ -119,6 +128,25 @@ impl<V> FieldDef<V> {
         self
     }
 
+    /// The generations in use: the keys of all, newest first, and what belongs to those after the first.
+    #[must_use]
+    pub const fn past(mut self, keys: &'static [&'static str], past: &'static [&'static dyn Older<V>]) -> Self {
+        self.keys = keys;
+        self.past = past;
+        self
+    }
+
+    /// Computed from the cells of removed fields while one of them is newer than its own.
+    #[must_use]
+    pub const fn from(mut self, sources: &'static [&'static str], compute: fn(&Sources<'_>) -> Result<V, Cause>) -> Self {
+        self.computed = Some(Computed { sources, compute });
+        self
+    }
+
+    pub(super) fn keys(&self) -> &[&'static str] {
+        if self.keys.is_empty() { std::slice::from_ref(&self.key) } else { self.keys }
+    }
+
     /// The value where nothing is stored.
     pub fn default(&self) -> V {
         (self.default)()
@@ -172,46 +200,67 @@ impl<V> FieldDef<V> {
         base.map_or_else(|| Ok(self.default()), |payload| self.decode(payload))
     }
 
-    /// The stored value, and the payload it was read from; `None` where the field is at its default.
-    pub(super) fn read<'a>(&self, from: &'a Opener<'_>) -> Result<Option<(V, Clear<'a>)>, Cause> {
-        let Some(content) = from.content(self.key) else { return Ok(None) };
-        match self.interpret(content, from.vault()) {
+    /// The stored value, and what it was read from if that is a cell of today; `None` where the field is at its default.
+    pub(super) fn read<'a>(&self, from: &'a Opener<'_>) -> Result<Option<Read<'a, V>>, Cause> {
+        let sources = self.computed.as_ref().map_or(&[][..], |computed| computed.sources);
+        let read = match from.newest(self.keys(), sources) {
+            Newest::Nothing => return Ok(None),
+            Newest::Cell(0, content) => self.read_current(content, from.vault()),
+            Newest::Cell(generation, content) => self.read_older(generation, content, from.vault()),
+            Newest::Sources => self.compute(from),
+        };
+        match read {
             Ok(read) => Ok(Some(read)),
             Err(_) if self.lossy => Ok(None),
+            Err(Cause::Upgrade(why)) => Err(Cause::Upgrade(self.sayable(why))),
             Err(cause) => Err(cause),
         }
     }
 
-    /// Sealed or not is the cell's to say, not the field's: a build in which the field becomes `secret`, or stops being it, reads what
-    /// the one before has stored, and writes it its own way when it changes. Nobody is signed out by that deploy, or by its rollback.
-    /// It means that somebody who may write to the store can put a plain value of theirs where a sealed one was. A seal could
-    /// not keep them from it anyway: they can put back what was sealed there before, bury it under a tombstone, and change
-    /// every plain field beside it. It promises that nobody reads.
-    fn interpret<'a>(&self, content: &'a Content, vault: Option<&Vault<'_>>) -> Result<(V, Clear<'a>), Cause> {
-        let Content::Value { codec, shape, sealed, payload } = content else { return Err(Cause::Sealed) };
-        if *shape != self.shape {
-            return Err(Cause::Shape { stored: *shape, expected: self.shape });
-        }
-        if payload.len() > limits::CELL {
-            return Err(Cause::TooLarge(payload.len()));
-        }
-        let clear = Clear {
-            codec: *codec,
-            payload: if *sealed {
-                let opened = vault.and_then(|vault| vault.open(self.key, *codec, *shape, payload));
-                Bytes::Opened(opened.ok_or(Cause::Sealed)?)
-            } else {
-                Bytes::Stored(payload)
-            },
-        };
-        let value = (self.decode)(*codec, clear.bytes())?;
+    fn read_current<'a>(&self, content: &'a Content, vault: Option<&Vault<'_>>) -> Result<Read<'a, V>, Cause> {
+        let clear = reveal(self.key, content, self.shape, vault)?;
+        let value = (self.decode)(clear.codec, clear.bytes())?;
         self.check(&value)?;
-        Ok((value, clear))
+        Ok((value, Some(clear)))
+    }
+
+    /// Upgrades in memory. Nothing is stored before the field changes: a rollback finds what it left.
+    fn read_older<'a>(&self, generation: usize, content: &'a Content, vault: Option<&Vault<'_>>) -> Result<Read<'a, V>, Cause> {
+        let (key, older) = (self.keys[generation], self.past[generation - 1]);
+        let clear = reveal(key, content, older.shape(), vault)?;
+        let value = older.upgraded(clear.codec, clear.bytes())?;
+        self.check(&value)?;
+        Ok((value, None))
+    }
+
+    fn compute<'a>(&self, from: &'a Opener<'_>) -> Result<Read<'a, V>, Cause> {
+        let Some(computed) = &self.computed else { return Ok((self.default(), None)) };
+        let value = (computed.compute)(&Sources::new(from, computed.sources))?;
+        self.check(&value)?;
+        Ok((value, None))
     }
 
     /// A value read from a cell, in the encoding of today, whatever it was stored in.
-    pub(super) fn encoding_of_today(&self, value: &V, read: &Clear<'_>) -> Result<Payload, CodecError> {
-        if Some(read.codec) == self.codec { Ok(read.to_payload()) } else { self.encode(value) }
+    pub(super) fn encoding_of_today(&self, value: &V, read: Option<&Clear<'_>>) -> Result<Payload, CodecError> {
+        match read {
+            Some(read) if Some(read.codec) == self.codec => Ok(read.to_payload()),
+            _ => self.encode(value),
+        }
+    }
+
+    /// What a generation's cell says about a value of today.
+    pub(super) fn content(&self, generation: usize, payload: &Payload) -> Result<Content, Cause> {
+        let Some(older) = generation.checked_sub(1).and_then(|at| self.past.get(at)) else {
+            return Ok(match self.codec {
+                Some(codec) => Content::Value { codec, shape: self.shape, sealed: false, payload: payload.clone() },
+                None => Content::Tombstone,
+            });
+        };
+        let content = older.downgraded(&self.decode(payload)?)?;
+        match content.payload().map(|payload| self.stored_size(payload)) {
+            Some(size) if size > limits::CELL => Err(Cause::TooLarge(size)),
+            _ => Ok(content),
+        }
     }
 
     pub(super) fn same_value(&self, value: &V, bytes: &Payload, base: Option<&Payload>) -> bool {
@@ -226,6 +275,38 @@ impl<V> FieldDef<V> {
     }
 }
 
+/// A value, and what it was read from if that is a cell of today.
+pub(super) type Read<'a, V> = (V, Option<Clear<'a>>);
+
+/// What a cell holds, if it is the encoding of the expected shape.
+///
+/// Sealed or not is the cell's to say, not the field's: a build in which the field becomes `secret`, or stops being it, reads what
+/// the one before has stored, and writes it its own way when it changes. Nobody is signed out by that deploy, or by its rollback.
+/// It means that somebody who may write to the store can put a plain value of theirs where a sealed one was. A seal could
+/// not keep them from it anyway: they can put back what was sealed there before, bury it under a tombstone, and change
+/// every plain field beside it. It promises that nobody reads.
+pub(super) fn reveal<'a>(
+    key: &str,
+    content: &'a Content,
+    expected: Shape,
+    vault: Option<&Vault<'_>>,
+) -> Result<Clear<'a>, Cause> {
+    let Content::Value { codec, shape, sealed, payload } = content else { return Err(Cause::Sealed) };
+    if *shape != expected {
+        return Err(Cause::Shape { stored: *shape, expected });
+    }
+    if payload.len() > limits::CELL {
+        return Err(Cause::TooLarge(payload.len()));
+    }
+    let payload = if *sealed {
+        let opened = vault.and_then(|vault| vault.open(key, *codec, *shape, payload));
+        Bytes::Opened(opened.ok_or(Cause::Sealed)?)
+    } else {
+        Bytes::Stored(payload)
+    };
+    Ok(Clear { codec: *codec, payload })
+}
+
 /// What a cell holds, in the clear.
 pub(super) struct Clear<'a> {
     codec: CodecId,
@@ -238,7 +319,11 @@ enum Bytes<'a> {
 }
 
 impl Clear<'_> {
-    fn bytes(&self) -> &[u8] {
+    pub(super) fn codec(&self) -> CodecId {
+        self.codec
+    }
+
+    pub(super) fn bytes(&self) -> &[u8] {
         match &self.payload {
             Bytes::Stored(payload) => payload,
             Bytes::Opened(bytes) => bytes,
@@ -255,11 +340,23 @@ impl Clear<'_> {
 
 /// Why a cell could not become a value, or a value a cell.
 #[derive(Clone, Debug)]
-pub(crate) enum Cause {
+pub enum Cause {
+    /// Its bytes are not such a value.
     Codec(CodecError),
-    Shape { stored: Shape, expected: Shape },
+    /// It is of another type.
+    Shape {
+        /// The one in the cell.
+        stored: Shape,
+        /// The one of the struct.
+        expected: Shape,
+    },
+    /// `up` or `with` answered an error.
+    Upgrade(String),
+    /// `validate` refused it.
     Invalid(String),
+    /// It has so many bytes.
     TooLarge(usize),
+    /// Its seal does not open.
     Sealed,
 }
 
@@ -274,6 +371,7 @@ impl fmt::Display for Cause {
         match self {
             Self::Codec(error) => error.fmt(f),
             Self::Shape { stored, expected } => write!(f, "stored with shape {stored:?}, the struct has {expected:?}"),
+            Self::Upgrade(why) => write!(f, "it could not be upgraded from an older version's: {why}"),
             Self::Invalid(why) => write!(f, "validation refused it: {why}"),
             Self::TooLarge(size) => write!(f, "{size} bytes are more than the {} a field may have", limits::CELL),
             Self::Sealed if cfg!(feature = "secret") => {

@@ -7,6 +7,7 @@ mod depth;
 mod field;
 pub(crate) mod lock;
 mod merge;
+mod past;
 mod untyped;
 mod validate;
 mod value;
@@ -18,6 +19,7 @@ pub use self::{
     def::{FieldDef, Schema, Undecodable},
     field::{Base, Field, FieldChange, Kind},
     merge::{Counter, Merge, Ranked, Union},
+    past::{Compute, Downgrade, Older, Past, Sources, Upgrade},
     untyped::{AnyField, Opener, Placed, PlacedField, Rule},
     validate::Validator,
     value::{NoEq, NoShape, Probe, SessionValue, ShapeBuilder},

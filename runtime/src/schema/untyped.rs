@@ -6,7 +6,7 @@ use super::{
     merge::Merge,
 };
 use crate::{
-    record::{CellBody, Cells, Content, Payload, Timestamp},
+    record::{Cell, CellBody, Cells, Content, Payload, Timestamp},
     vault::Vault,
 };
 use std::fmt;
@@ -31,9 +31,12 @@ pub trait AnyField: Sync + fmt::Debug {
     /// Whether two encoded values are equal, by bytes or by value.
     #[doc(hidden)]
     fn same(&self, a: Option<&Payload>, b: Option<&Payload>) -> bool;
-    /// The cell to write for a value, or for none.
+    /// The keys of removed fields that it is computed from.
     #[doc(hidden)]
-    fn body(&self, payload: Option<&Payload>, now: Timestamp) -> CellBody;
+    fn sources(&self) -> &[&'static str];
+    /// The cell to write for a value under one of the [`keys`](Self::keys).
+    #[doc(hidden)]
+    fn body(&self, generation: usize, payload: &Payload, now: Timestamp) -> Result<CellBody, Undecodable>;
     /// Whether a touch alone is a write.
     #[doc(hidden)]
     fn expires(&self) -> bool;
@@ -63,7 +66,7 @@ impl<V> AnyField for FieldDef<V> {
     }
 
     fn keys(&self) -> &[&'static str] {
-        std::slice::from_ref(&self.key)
+        FieldDef::keys(self)
     }
 
     fn rule(&self) -> Rule {
@@ -76,7 +79,7 @@ impl<V> AnyField for FieldDef<V> {
 
     fn stored(&self, from: &Opener<'_>) -> Result<Option<Payload>, Undecodable> {
         let read = || match self.read(from)? {
-            Some((value, read)) => Ok(Some(self.encoding_of_today(&value, &read)?)),
+            Some((value, read)) => Ok(Some(self.encoding_of_today(&value, read.as_ref())?)),
             None => Ok(None),
         };
         read().map_err(|cause| Undecodable { field: self.name, cause })
@@ -103,11 +106,17 @@ impl<V> AnyField for FieldDef<V> {
         }
     }
 
-    fn body(&self, payload: Option<&Payload>, now: Timestamp) -> CellBody {
-        let (Some(payload), Some(codec)) = (payload, self.codec) else { return CellBody::new(Content::Tombstone) };
-        let mut body = CellBody::new(Content::Value { codec, shape: self.shape, sealed: false, payload: payload.clone() });
-        body.deadline = self.ttl.map(|ttl| now.plus(ttl));
-        body
+    fn sources(&self) -> &[&'static str] {
+        self.computed.as_ref().map_or(&[], |computed| computed.sources)
+    }
+
+    fn body(&self, generation: usize, payload: &Payload, now: Timestamp) -> Result<CellBody, Undecodable> {
+        let content = self.content(generation, payload).map_err(|cause| Undecodable { field: self.name, cause })?;
+        let mut body = CellBody::new(content);
+        if body.content.payload().is_some() {
+            body.deadline = self.ttl.map(|ttl| now.plus(ttl));
+        }
+        Ok(body)
     }
 
     fn expires(&self) -> bool {
@@ -133,9 +142,36 @@ impl<'a> Opener<'a> {
         Self { cells, vault, now }
     }
 
+    pub(super) fn cell(&self, key: &str) -> Option<&'a Cell> {
+        self.cells?.get(key)
+    }
+
     /// What a cell says about its field now.
-    pub(super) fn content(&self, key: &str) -> Option<&Content> {
-        self.cells?.get(key)?.body.visible(self.now)
+    pub(super) fn visible(&self, cell: &'a Cell) -> Option<&'a Content> {
+        cell.body.visible(self.now)
+    }
+
+    /// Where a field's value is: in the cell written last among those it knows, or with removed fields written after that. Of cells
+    /// written together the newest generation counts: it lost nothing on the way down.
+    pub(super) fn newest(&self, keys: &[&'static str], sources: &[&'static str]) -> Newest<'a> {
+        let Some(cells) = self.cells else { return Newest::Nothing };
+        let mut newest: Option<(usize, &'a Cell)> = None;
+        for (generation, key) in keys.iter().enumerate() {
+            if let Some(cell) = cells.get(key)
+                && newest.is_none_or(|(_, newest)| newest.stamp < cell.stamp)
+            {
+                newest = Some((generation, cell));
+            }
+        }
+        let own = newest.map_or(0, |(_, cell)| cell.stamp);
+        if sources.iter().any(|key| cells.stamp(key) > own) {
+            let seen = |key: &&'static str| cells.get(key).is_some_and(|cell| self.visible(cell).is_some());
+            return if sources.iter().any(seen) { Newest::Sources } else { Newest::Nothing };
+        }
+        match newest.and_then(|(generation, cell)| Some((generation, self.visible(cell)?))) {
+            Some((generation, content)) => Newest::Cell(generation, content),
+            None => Newest::Nothing,
+        }
     }
 
     pub(super) fn vault(&self) -> Option<&Vault<'a>> {
@@ -150,7 +186,7 @@ impl<'a> Opener<'a> {
         let read = def.read(self).map_err(|cause| Undecodable { field: def.name, cause })?;
         Ok(match read {
             Some((value, read)) if def.eq.is_none() && !matches!(def.merge, Merge::Last) => {
-                match def.encoding_of_today(&value, &read) {
+                match def.encoding_of_today(&value, read.as_ref()) {
                     Ok(payload) => Field::loaded_from(def, value, payload),
                     Err(_) => Field::loaded(def, value),
                 }
@@ -159,6 +195,16 @@ impl<'a> Opener<'a> {
             None => Field::loaded(def, def.default()),
         })
     }
+}
+
+/// Where a field's value is.
+pub(super) enum Newest<'a> {
+    /// Nowhere: it is at its default.
+    Nothing,
+    /// In the cell of this generation, counted from today's.
+    Cell(usize, &'a Content),
+    /// In the cells of removed fields.
+    Sources,
 }
 
 /// A field of a handle beside the definition that belongs to its place.

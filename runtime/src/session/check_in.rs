@@ -4,7 +4,7 @@ use super::access::{Access, Live, Standing};
 use crate::{
     error::{SessionError, TooLarge},
     events, limits,
-    record::{Cell, CellKey, Cells, Payload, Put, Timestamp},
+    record::{Cell, CellBody, CellKey, Cells, Content, Payload, Put, Timestamp},
     schema::{AnyField, Base, Cause, FieldChange, Kind, Opener, PlacedField, Rule, Schema, SessionData, Undecodable},
 };
 
@@ -48,8 +48,16 @@ impl Write {
 }
 
 impl Pending {
-    pub(super) fn puts(&self, now: Timestamp) -> impl Iterator<Item = Put> {
-        puts(self.def, self.write.value(), now)
+    /// The cells that store it: its value in every generation in use, or tombstones there.
+    pub(super) fn puts(&self, now: Timestamp) -> impl Iterator<Item = Result<Put, SessionError>> {
+        let def = self.def;
+        def.keys().iter().enumerate().map(move |(generation, key)| {
+            let body = match &self.write {
+                Write::Value(payload) => def.body(generation, payload, now).map_err(|error| refused_value(def, error))?,
+                Write::Clear => CellBody::new(Content::Tombstone),
+            };
+            Ok(Put::new(CellKey::from_static(key), body))
+        })
     }
 }
 
@@ -83,7 +91,11 @@ impl Access {
         }
         let mut cells = stored.cloned().unwrap_or_default();
         for pending in self.pending.iter().filter(|pending| pending.def.schema() == schema.name) {
-            pending.puts(now).for_each(|put| cells.insert(Cell::new(put.key, 0, put.body)));
+            // Newer than anything stored. What cannot be written is not seen either, and fails the commit.
+            let written = pending.puts(now).next().and_then(Result::ok);
+            if let Some(put) = written {
+                cells.insert(Cell::new(put.key, u64::MAX, put.body));
+            }
         }
         Some(cells)
     }
@@ -212,11 +224,13 @@ impl Access {
         Ok(put(merged, kept))
     }
 
-    /// Whether the store holds a value of a field, readable or not: only then a clear has something to write.
+    /// Whether the store holds a value of a field, readable or not, in whatever generation: only then a clear has something to
+    /// write. It hides the values of generations that only a newer version of the program knows, too.
     pub(super) fn is_stored(&self, def: &dyn AnyField) -> bool {
-        self.live().is_some_and(|live| {
-            def.keys().iter().any(|key| live.record.cells.get(key).is_some_and(|cell| cell.body.content.payload().is_some()))
-        })
+        let name = |key: &str| key.split_once('@').map_or(key, |(name, _)| name).len();
+        let own = |key: &str| key[..name(key)] == def.keys()[0][..name(def.keys()[0])] || def.sources().contains(&key);
+        self.live()
+            .is_some_and(|live| live.record.cells.iter().any(|cell| cell.body.content.payload().is_some() && own(&cell.key)))
     }
 
     fn prepare_clear(&self, def: &'static dyn AnyField) -> Option<CheckIn> {
@@ -253,9 +267,9 @@ fn meet(def: &dyn AnyField, base: Option<&Payload>, mine: Payload, theirs: Optio
     }
 }
 
-/// The cells that store a field: its value, or tombstones at every generation.
-pub(super) fn puts(def: &'static dyn AnyField, value: Option<&Payload>, now: Timestamp) -> impl Iterator<Item = Put> {
-    def.keys().iter().map(move |key| Put::new(CellKey::from_static(key), def.body(value, now)))
+/// The cells that hide whatever is stored of a field, from every version of the program that knows one of them.
+pub(super) fn tombstones(def: &'static dyn AnyField) -> impl Iterator<Item = Put> {
+    def.keys().iter().map(|key| Put::new(CellKey::from_static(key), CellBody::new(Content::Tombstone)))
 }
 
 pub(super) fn full_name(def: &dyn AnyField) -> String {
@@ -269,7 +283,7 @@ pub(super) fn refused_value(def: &dyn AnyField, error: Undecodable) -> SessionEr
         Cause::TooLarge(size) => {
             SessionError::TooLarge { what: TooLarge::Field, limit: limits::CELL, sizes: vec![(def.keys()[0].to_owned(), size)] }
         }
-        cause @ (Cause::Codec(_) | Cause::Shape { .. } | Cause::Sealed) => {
+        cause @ (Cause::Codec(_) | Cause::Shape { .. } | Cause::Upgrade(_) | Cause::Sealed) => {
             SessionError::Encode { field, reason: cause.to_string() }
         }
     }

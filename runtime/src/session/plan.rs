@@ -2,7 +2,7 @@
 
 use super::{
     access::{Access, Live, Session, StaleSince, Standing, is_expired},
-    check_in::{Pending, Write, full_name, puts},
+    check_in::{Pending, Write, full_name, tombstones},
     slot::Head,
 };
 use crate::{
@@ -14,7 +14,7 @@ use crate::{
         Accepted, Cell, CellBody, CellKey, Cells, Deadlines, Guard, Header, Patch, PreviousState, Put, Record, Rotation,
         Selector, Timestamp,
     },
-    schema::Rule,
+    schema::{AnyField, Rule},
     store::IdleTouch,
     token::{Secret, Token},
     vault::Vault,
@@ -162,7 +162,10 @@ impl Access {
             // holds for the cells this request has seen; somebody else may have healed them in the meantime.
             if self.pending.iter().any(|pending| pending.def.schema() == schema.name) {
                 let rest = schema.fields.iter().filter(|def| self.find(**def).is_none());
-                patch.puts.extend(rest.flat_map(|def| puts(*def, None, now)).filter(|put| cells.get(&put.key).is_some()));
+                // Removed fields stay as they are, so what is computed from them is hidden.
+                let stored =
+                    |def: &&&'static dyn AnyField| def.keys().iter().chain(def.sources()).any(|key| cells.get(key).is_some());
+                patch.puts.extend(rest.filter(stored).flat_map(|def| tombstones(*def)));
                 patch.guards.extend(schema.fields.iter().flat_map(|def| def.keys()).copied().map(guard));
             }
         }
@@ -216,9 +219,10 @@ fn stored_puts(
     now: Timestamp,
 ) -> impl Iterator<Item = Result<Put, SessionError>> {
     let vault = vault.filter(|_| pending.def.is_secret());
-    pending.puts(now).map(move |mut put| match vault.map_or(Ok(()), |vault| vault.seal(&mut put)) {
-        Ok(()) => Ok(put),
-        Err(error) => Err(error.about(full_name(pending.def))),
+    pending.puts(now).map(move |put| {
+        let mut put = put?;
+        vault.map_or(Ok(()), |vault| vault.seal(&mut put)).map_err(|error| error.about(full_name(pending.def)))?;
+        Ok(put)
     })
 }
 

@@ -1,0 +1,10 @@
+//! Binaries of different schema versions serve the same sessions, in any order, and lose nothing that was not declared lost.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+mod alternation;
+mod attributes;
+mod interleaved;
+mod oracle;
+mod versions;
+mod visitor;
