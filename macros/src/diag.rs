@@ -55,7 +55,7 @@ impl Report {
         let head = crate::expand::at(self.first, function);
         let text = proc_macro2::Literal::string(&self.text);
         let mut body = proc_macro2::Group::new(proc_macro2::Delimiter::Parenthesis, text.into_token_stream());
-        body.set_span(self.last);
+        body.set_span(Span::call_site().located_at(self.last));
         quote::quote!(#head #body)
     }
 
