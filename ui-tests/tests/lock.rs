@@ -200,7 +200,7 @@ fn a_struct_is_recorded_refused_recorded_again_and_reads_what_it_once_stored() {
     let broken = shop(2, MONEY).replace("Ok(Money", "if cents == 7 { return Err(\"no luck\".to_owned()) }\n    Ok(Money");
     package.write("src/lib.rs", &broken);
     let failed = package.cargo(&["test", "--lib"], None).unwrap_err();
-    assert!(failed.contains("`total` as version 1 stored it, the `u32` 07: "), "{failed}");
+    assert!(failed.contains("`total` as version 1 stored it, a `u32`, 07: "), "{failed}");
     assert!(failed.contains("no luck"), "{failed}");
 
     // The file alone is enough for the struct to be compiled again.

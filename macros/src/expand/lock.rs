@@ -1,6 +1,6 @@
 //! What a schema's lock adds to an expansion: assertions, errors, and the test that reads old samples or records a change.
 
-use super::place;
+use super::{past, place};
 use crate::{
     diag::{Errors, Report},
     lock::{self, Assertion, COMMAND, Lock, Piece, Record},
@@ -185,9 +185,8 @@ impl Locked<'_> {
     }
 
     fn holds(&self, Assertion { ty, shape, .. }: &Assertion) -> TokenStream {
-        let private = self.private();
-        let bound = super::at(place(ty), &quote!(#private::Stored));
-        quote!((<#ty as #bound>::CODING.shape().as_u64() == #shape))
+        let coding = past::coding(&self.private(), ty, Storage::Shaped);
+        quote!((#coding.shape().as_u64() == #shape))
     }
 
     fn test(&self, body: TokenStream) -> TokenStream {
@@ -210,22 +209,34 @@ impl Locked<'_> {
         let Schema { root, ident, .. } = self.schema;
         let private = self.private();
         let shown = &self.shown;
-        let samples = self.schema.fields.iter().flat_map(|field| {
+        let of_field = self.schema.fields.iter().flat_map(|field| {
             let forms = recorded.fields.get(lock::stored_name(field)).into_iter().flat_map(lock::Field::forms);
-            let forms = forms.zip(field.in_use());
-            forms.map(|(form, generation)| {
-                let (field, key, since, ty) = (&field.name, &generation.key, form.since, &form.ty);
-                let shape = match form.shape {
-                    lock::Shape::Hash(shape) => shape,
-                    lock::Shape::Opaque | lock::Shape::Unknown | lock::Shape::Of(_) => 0,
-                };
-                let samples = &form.samples.kept;
-                quote!(#private::lock::Recorded { field: #field, key: #key, since: #since, ty: #ty, shape: #shape, samples: &[#(#samples),*] })
+            forms.zip(field.in_use()).map(|(form, generation)| {
+                let what = format!("`{}` as version {} stored it, a `{}`", field.name, form.since, form.ty);
+                self.recorded(&field.name, &generation.key, &what, form.shape, &form.samples.kept)
             })
         });
+        let of_sources = self.schema.fields.iter().flat_map(|field| {
+            field.from.iter().flat_map(|from| &from.sources).filter_map(|source| {
+                let name = lock::stored(&source.key);
+                let removed = recorded.removed.get(name)?;
+                let what = format!("`{}` from `{name}`, a `{}`", field.name, removed.ty);
+                Some(self.recorded(&field.name, &source.key, &what, removed.shape, &removed.samples.kept))
+            })
+        });
+        let samples = of_field.chain(of_sources);
         self.test(quote! {
             #private::lock::check(<#ident as #root::SessionData>::__schema(), #shown, &[#(#samples),*])
         })
+    }
+
+    fn recorded(&self, field: &str, key: &str, what: &str, shape: lock::Shape, samples: &[String]) -> TokenStream {
+        let private = self.private();
+        let shape = match shape {
+            lock::Shape::Hash(shape) => shape,
+            lock::Shape::Opaque | lock::Shape::Unknown | lock::Shape::Of(_) => 0,
+        };
+        quote!(#private::lock::Recorded { field: #field, key: #key, what: #what, shape: #shape, samples: &[#(#samples),*] })
     }
 
     /// A test that writes the file.
@@ -264,17 +275,14 @@ impl Locked<'_> {
         let Field { ident, ty, samples, storage, .. } = field;
         let private = self.private();
         let core = quote!(#private::core);
-        let coding = match storage {
-            Storage::Shaped => quote!(#private::Stored),
-            Storage::Opaque(_) => quote!(#private::StoredOpaque),
-        };
+        let coding = past::coding(&private, ty, *storage);
         let more = match samples {
             Some(path) => quote!(#private::lock::values::<#ty, _>(#path)),
             None => quote!(#core::iter::empty()),
         };
         quote! {
             #private::lock::Part::Samples(#private::lock::samples(
-                <#ty as #coding>::CODING, #private::Probe::<#ty>::EQ, &[#(#kept),*], #initial.#ident, #more
+                #coding, #private::Probe::<#ty>::EQ, &[#(#kept),*], #initial.#ident, #more
             )?)
         }
     }

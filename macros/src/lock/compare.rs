@@ -517,7 +517,8 @@ pub(crate) fn stored_name(field: &model::Field) -> &str {
     stored(field.key())
 }
 
-pub(super) fn stored(key: &str) -> &str {
+/// The part of a physical key that is the stored name.
+pub(crate) fn stored(key: &str) -> &str {
     let name = key.rsplit_once('/').map_or(key, |(_, name)| name);
     name.split_once('@').map_or(name, |(name, _)| name)
 }

@@ -8,7 +8,7 @@ mod spell;
 mod write;
 
 pub(crate) use self::{
-    compare::{Assertion, compare, stored_name},
+    compare::{Assertion, compare, stored, stored_name},
     read::read,
     record::{Record, record},
     spell::spell,
@@ -101,6 +101,20 @@ pub(crate) fn sum(text: &str) -> String {
     let hash =
         text.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3));
     format!("{hash:016x}")
+}
+
+/// The whole text of a lock that has no holes.
+#[cfg(test)]
+pub(crate) fn text(lock: &Lock) -> String {
+    let (head, body) = write(lock);
+    let mut text = String::new();
+    for piece in body {
+        match piece {
+            Piece::Text(more) => text += &more,
+            hole => assert_eq!(format!("{hole:?}"), "no hole"),
+        }
+    }
+    format!("{head}sum = \"{}\"\n{text}", sum(&format!("{head}{text}")))
 }
 
 #[cfg(test)]

@@ -41,18 +41,6 @@ fn recorded(source: &str) -> Lock {
     filled(record(None, &schema(source)))
 }
 
-fn text(lock: &Lock) -> String {
-    let (head, body) = write(lock);
-    let body: String = body
-        .into_iter()
-        .map(|piece| match piece {
-            Piece::Text(text) => text,
-            hole => panic!("{hole:?}"),
-        })
-        .collect();
-    format!("{head}sum = \"{}\"\n{body}", sum(&format!("{head}{body}")))
-}
-
 /// What a compiler would say of a struct whose lock was made from another.
 fn said(before: &str, after: &str) -> String {
     said_with(before, after, &[])

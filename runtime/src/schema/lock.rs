@@ -28,17 +28,15 @@ pub const fn refuse(message: &str) -> ! {
     panic!("{}", message)
 }
 
-/// One generation of a field, as a lock has it.
+/// One generation of a field, or a removed field that one is computed from, as a lock has it.
 #[derive(Debug)]
 pub struct Recorded {
-    /// The field's name.
+    /// The name of the field that reads it.
     pub field: &'static str,
-    /// The physical key of the generation.
+    /// The physical key.
     pub key: &'static str,
-    /// The version in which it began.
-    pub since: u32,
-    /// How its type was spelled.
-    pub ty: &'static str,
+    /// What it is, for people.
+    pub what: &'static str,
     /// Its shape; 0 where there is none.
     pub shape: u64,
     /// Encoded values.
@@ -54,9 +52,8 @@ pub fn check(schema: &Schema, file: &str, recorded: &[Recorded]) -> Result<(), F
         .iter()
         .flat_map(|generation| generation.samples.iter().map(move |sample| (generation, sample)))
         .filter_map(|(generation, sample)| {
-            let Recorded { field, since, ty, .. } = generation;
             let why = read(schema, generation, sample).err()?;
-            Some(format!("`{field}` as version {since} stored it, the `{ty}` {sample}: {why}"))
+            Some(format!("{}, {sample}: {why}", generation.what))
         })
         .collect();
     if failures.is_empty() {
@@ -333,7 +330,7 @@ mod tests {
 
     fn outcome(field: &'static str, key: &'static str, shape: Shape, sample: &'static str) -> Option<String> {
         let samples: &'static [&'static str] = Box::leak(Box::new([sample]));
-        let recorded = Recorded { field, key, since: 1, ty: "u32", shape: shape.as_u64(), samples };
+        let recorded = Recorded { field, key, what: "a `u32`", shape: shape.as_u64(), samples };
         check(Shop::__schema(), "session-schema/shop.lock", &[recorded]).err().map(|failed| format!("{failed:?}"))
     }
 
