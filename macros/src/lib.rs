@@ -44,6 +44,7 @@ use proc_macro::TokenStream;
 /// | `name = ".."` | first part of every stored key; the struct's name in snake_case otherwise |
 /// | `version = 4` | the schema's version, 1 otherwise |
 /// | `secret` | every field is `secret`, as below |
+/// | `lock = off`, `lock = "admin_shop"` | no schema lock, or `session-schema/admin_shop.lock`: see below |
 /// | `crate = ::facade::cloakroom` | where cloakroom is, if not at `::cloakroom` |
 ///
 /// # On a field
@@ -59,6 +60,46 @@ use proc_macro::TokenStream;
 /// | `secret` | sealed at rest, and never shown: see below |
 /// | `opaque` | any serde type, stored as JSON, without a shape |
 /// | `lossy` | a stored value that cannot be read costs this field alone |
+/// | `samples = path` | a `fn() -> impl IntoIterator<Item = V>`: values that the schema lock keeps beside the default, see below |
+///
+/// # The schema lock
+///
+/// What is stored outlives the program that stored it, and a struct does not show what it was last week. A file that is committed
+/// beside it does: `session-schema/shop.lock`, in the folder of the crate. One command writes it, for every struct of the library
+/// and its programs, when there is none and whenever a change is to be recorded:
+///
+/// ```text
+/// SESSION_SCHEMA=accept cargo test
+/// ```
+///
+/// Where the file exists, a struct that differs from it does not compile, and the error says what to type:
+///
+/// ```text
+/// error: `theme` is new, and version 1 does not say so
+///
+///   = help: raise the version on the struct: `#[session(version = 2)]`
+///   = note: recorded in session-schema/shop.lock (version 1)
+/// ```
+///
+/// - **Needs a new `version`:** a field added, removed or of another type (also where only a type inside it changed: another
+///   member, another variant), a rule for concurrent changes. A removal, a change of type and a rename are declared, too. A version
+///   with nothing new is refused.
+/// - **Needs no version:** defaults, `validate`, `ttl`, `secret`, `lossy`, `samples`, a new name in Rust beside `key = ".."`, the order
+///   of fields, another spelling of the same type; `forget_before`, which is recorded all the same. What an `opaque` field holds is
+///   never looked at.
+/// - **The command records what the struct declares, and nothing else.** It works while the struct is refused for not being
+///   recorded, shows the difference, and refuses a change that nobody declared as the compiler does: accepting cannot lose data
+///   that no attribute gives up. A change that was never released is taken back by taking the file back from version control.
+/// - **Old values are kept as samples:** of each generation the default, and what `samples = path` gave. A generated test,
+///   `session_schema_of_shop`, reads them with today's code whenever `cargo test` runs. A sample stays once it is recorded. Of a
+///   `secret` field there is only the default.
+/// - **Two branches that change one schema conflict in the file.** Take one side of it whole, give what the other side changed a
+///   version of its own, and run the command.
+/// - **Which structs:** those at module level of the library and the programs, if their fields do not depend on `#[cfg]`. Structs of
+///   integration tests, benchmarks, examples and documentation have no lock, unless `lock = ".."` names one. A struct of a unit
+///   test that has the name of another says `lock = off`.
+///
+/// Before renaming a struct, give it the `name` it is stored under: its file is found by that, as its cells are.
 ///
 /// # Secret fields
 ///

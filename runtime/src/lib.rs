@@ -74,6 +74,12 @@
 //! }
 //! ```
 //!
+//! # Changing a struct
+//!
+//! Old and new versions of a program may serve the same session. `SESSION_SCHEMA=accept cargo test` writes down what a struct stores,
+//! in `session-schema/`, to be committed; from then on a change that stored sessions or older versions cannot live with does not
+//! compile, and the error says what to type. See [The schema lock](derive@SessionData#the-schema-lock).
+//!
 //! # Stores
 //!
 //! | Store | Feature | Choose it for |

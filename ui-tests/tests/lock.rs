@@ -264,3 +264,21 @@ fn what_nobody_declared_is_refused_with_words_that_help() {
     let refused = package.check().unwrap_err();
     expect_test::expect_file!["lock/after.stderr"].assert_eq(&refused);
 }
+
+#[test]
+fn two_structs_of_one_name_are_not_recorded_in_one_file() {
+    let package = Package::new("twins", "cloakroom");
+    let twins = |own: &str| {
+        format!(
+            "#![allow(dead_code)]\nmod a {{ #[derive(cloakroom::SessionData)] pub struct Shop {{ cart: u8 }} }}\n\
+             mod b {{ #[derive(cloakroom::SessionData)] {own} pub struct Shop {{ cart: u16 }} }}\n"
+        )
+    };
+    package.write("src/lib.rs", &twins(""));
+    let refused = package.accept().unwrap_err();
+    assert!(refused.contains("another struct of this crate is recorded in session-schema/shop.lock"), "{refused}");
+    assert!(!package.path("session-schema").exists());
+    package.write("src/lib.rs", &twins("#[session(lock = off)]"));
+    package.accept().unwrap();
+    package.check().unwrap();
+}
