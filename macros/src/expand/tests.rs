@@ -23,6 +23,24 @@ const SHOP: &str = r#"
         r#type: Option<String>,
     }"#;
 
+const PAST: &str = r#"
+    #[session(name = "past", version = 6, removed(coupon: String, in = 2), removed(name: String, in = 5), removed(notes: Notes, in = 6, since = 4, opaque))]
+    struct Past {
+        #[session(changed(in = 3, from = u8, up = level, forget))]
+        level: Level,
+        #[session(merge = "max", changed(in = 2, from = u16, up = u32::from, down = narrow), changed(in = 4, from = u32, up = u64::from, down = <Half as Narrow<u64>>::narrow))]
+        top: u64,
+        #[cfg(all())]
+        #[session(secret, opaque, forget_before = 4, changed(in = 6, from = Notes, up = Text::try_from, down = Text::notes))]
+        text: Text,
+        #[session(key = "sum", changed(in = 5, from = u8, up = level, down = number), forget_before = 5)]
+        total: Level,
+        #[session(since = 5, from(name: String, with = first))]
+        first: String,
+        #[session(from(name: String, notes: Notes, with = both), lossy)]
+        both: Option<String>,
+    }"#;
+
 const VAULT: &str = r#"
     #[session(secret)]
     struct Vault {
@@ -79,6 +97,11 @@ fn golden(source: &str, expand: fn(TokenStream) -> TokenStream, expected: Expect
 #[test]
 fn a_session_expands_to_its_fields_definitions_and_impls() {
     golden(SHOP, session_data, expect_file!["../../goldens/shop.rs"]);
+}
+
+#[test]
+fn a_field_with_a_past_expands_to_a_table_of_its_generations() {
+    golden(PAST, session_data, expect_file!["../../goldens/past.rs"]);
 }
 
 #[test]
@@ -264,9 +287,19 @@ impl Random {
             "owner",
             "removed",
             "changed",
+            "from",
+            "up",
+            "down",
+            "with",
+            "forget",
+            "forget_before",
+            "samples",
             "lock",
+            "off",
             "mrege",
             "in",
+            "String",
+            "HashMap<K, V>",
             "self",
             "_",
             "=",
@@ -317,9 +350,40 @@ impl Random {
         text
     }
 
+    /// Something that is almost a history: each part may be missing, twice, elsewhere or wrong.
+    fn history(&mut self) -> String {
+        let mut entries = Vec::new();
+        for _ in 0..self.below(4) {
+            let list = self.pick(&["changed", "changed", "changed", "removed", "from"]);
+            let mut parts = Vec::new();
+            for part in ["a: u8", "in = 2", "from = u8", "up = f", "down = g", "with = h"] {
+                let belongs = match list {
+                    "changed" => part != "a: u8" && part != "with = h",
+                    "removed" => part == "a: u8" || part == "in = 2",
+                    _ => part == "a: u8" || part == "with = h",
+                };
+                if belongs != (self.below(12) == 0) {
+                    let number = self.pick(&["= 2", "= 3", "= 4", "= 0"]);
+                    parts.push(part.replace("= 2", number).replace("u8", self.ty()));
+                }
+            }
+            match self.below(6) {
+                0 => parts.push(self.pick(&["forget", "opaque", "key = \"b\"", "since = 2", "b: u8"]).to_owned()),
+                1 => parts.push(self.soup(1)),
+                2 => drop(parts.pop().map(|_| parts.push("forget".to_owned()))),
+                _ => {}
+            }
+            entries.push(format!("{list}({})", parts.join(", ")));
+        }
+        let more =
+            ["version = 4", "since = 2", "forget_before = 3", "samples = s", "lock = off", "opaque", "secret", "key = \"a\""];
+        entries.extend((0..self.below(3)).map(|_| self.pick(&more).to_owned()).collect::<Vec<_>>());
+        entries.join(", ")
+    }
+
     fn attribute(&mut self) -> String {
         let name = self.pick(&["session", "session", "session", "serde", "doc", "cfg"]);
-        let soup = self.soup(3);
+        let soup = if self.below(2) == 0 { self.soup(3) } else { self.history() };
         match self.below(8) {
             0 => format!("#[{name}]"),
             1 => format!("#[{name} = \"x\"]"),

@@ -227,10 +227,14 @@ impl Access {
     /// Whether the store holds a value of a field, readable or not, in whatever generation: only then a clear has something to
     /// write. It hides the values of generations that only a newer version of the program knows, too.
     pub(super) fn is_stored(&self, def: &dyn AnyField) -> bool {
-        let name = |key: &str| key.split_once('@').map_or(key, |(name, _)| name).len();
-        let own = |key: &str| key[..name(key)] == def.keys()[0][..name(def.keys()[0])] || def.sources().contains(&key);
-        self.live()
-            .is_some_and(|live| live.record.cells.iter().any(|cell| cell.body.content.payload().is_some() && own(&cell.key)))
+        let today = def.keys()[0];
+        let name = today.split_once('@').map_or(today, |(name, _)| name);
+        let concerns = |key: &str| {
+            def.sources().contains(&key) || key.strip_prefix(name).is_some_and(|rest| rest.is_empty() || rest.starts_with('@'))
+        };
+        self.live().is_some_and(|live| {
+            live.record.cells.iter().any(|cell| cell.body.content.payload().is_some() && concerns(&cell.key))
+        })
     }
 
     fn prepare_clear(&self, def: &'static dyn AnyField) -> Option<CheckIn> {

@@ -35,7 +35,7 @@ pub(crate) fn steps() -> impl Strategy<Value = Vec<Step>> {
     let version = || 1..4u8;
     let settable = prop_oneof![
         2 => Just(Key::User), 4 => Just(Key::Total), 3 => Just(Key::Level), 2 => Just(Key::Top), 2 => Just(Key::Only),
-        1 => Just(Key::Theme), 1 => Just(Key::Coupon), 3 => Just(Key::Name), 2 => Just(Key::First)
+        1 => Just(Key::Theme), 1 => Just(Key::Coupon), 4 => Just(Key::Name), 5 => Just(Key::First)
     ];
     let any = prop::sample::select(ALL.to_vec());
     let step = prop_oneof![
@@ -68,7 +68,9 @@ pub(crate) fn steps() -> impl Strategy<Value = Vec<Step>> {
     });
     // Most cases start from a session that exists: that is where versions meet.
     let begun = version().prop_map(|version| {
-        vec![Step::Begin(0, version), Step::Set(0, Key::User, 1), Step::Add(0, 1), Step::Set(0, Key::Total, 3), Step::Finish(0)]
+        let set = |key, to| Step::Set(0, key, to);
+        let fields = [set(Key::User, 1), Step::Add(0, 1), set(Key::Total, 3), set(Key::Name, 1)];
+        [&[Step::Begin(0, version)], &fields[..], &[Step::Finish(0)]].concat()
     });
     let start = prop_oneof![1 => Just(Vec::new()), 5 => begun];
     (start, prop_oneof![3 => vec(step, 1..80), 1 => crowded]).prop_map(|(start, rest)| [start, rest].concat())

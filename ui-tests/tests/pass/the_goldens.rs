@@ -41,6 +41,69 @@ where
 
 struct Money;
 
+struct Past {
+    level: Level,
+    top: u64,
+    text: Text,
+    total: Level,
+    first: String,
+    both: Option<String>,
+}
+
+#[derive(Default, serde::Serialize, serde::Deserialize, cloakroom::SessionValue)]
+struct Level(u8);
+
+fn level(number: u8) -> Level {
+    Level(number)
+}
+
+fn number(level: &Level) -> u8 {
+    level.0
+}
+
+fn narrow(number: &u32) -> u16 {
+    *number as u16
+}
+
+struct Half;
+
+trait Narrow<T> {
+    fn narrow(wide: &T) -> u32;
+}
+
+impl Narrow<u64> for Half {
+    fn narrow(wide: &u64) -> u32 {
+        *wide as u32
+    }
+}
+
+#[derive(Default, serde::Serialize, serde::Deserialize)]
+struct Notes(Vec<String>);
+
+#[derive(Default, serde::Serialize, serde::Deserialize)]
+struct Text(String);
+
+impl TryFrom<Notes> for Text {
+    type Error = &'static str;
+    fn try_from(notes: Notes) -> Result<Self, &'static str> {
+        notes.0.into_iter().next().map(Self).ok_or("there are no notes")
+    }
+}
+
+impl Text {
+    fn notes(&self) -> Notes {
+        Notes(vec![self.0.clone()])
+    }
+}
+
+fn first(name: String) -> String {
+    name
+}
+
+fn both(name: String, notes: Notes) -> Option<String> {
+    (!notes.0.is_empty()).then_some(name)
+}
+
 struct Vault {
     token: Option<String>,
     pin: u16,
@@ -54,11 +117,13 @@ enum Theme {
 }
 
 include!("../../../macros/goldens/shop.rs");
+include!("../../../macros/goldens/past.rs");
 include!("../../../macros/goldens/vault.rs");
 include!("../../../macros/goldens/item.rs");
 include!("../../../macros/goldens/theme.rs");
 
 fn main() {
     assert_eq!(ShopFields::from(Shop::initial()).views, 0);
+    assert_eq!(PastFields::from(Past::initial()).top, 0);
     assert_ne!(Theme::SHAPE, Item::<u8, 1>::SHAPE);
 }
