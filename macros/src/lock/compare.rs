@@ -173,7 +173,7 @@ impl Comparison<'_> {
         for field in new {
             match lock.removed.get(stored_name(field)) {
                 Some(removed) => self.revived(field, removed),
-                None => self.new(field),
+                None => self.added(field),
             }
         }
     }
@@ -198,7 +198,7 @@ impl Comparison<'_> {
         );
     }
 
-    fn new(&mut self, field: &model::Field) {
+    fn added(&mut self, field: &model::Field) {
         let (name, next, recorded) = (&field.name, self.next(), self.lock.version);
         if !self.is_bumped() {
             self.refuse(
@@ -233,7 +233,7 @@ impl Comparison<'_> {
                 ))
         };
         if !self.is_bumped() {
-            return self.new(field);
+            return self.added(field);
         }
         let otherwise = report(format!("`{name}` was a `{was}` before version {version} removed it, and is a `{ty}` now"));
         if removed.generation.is_some() || field.generations.len() > 1 {
@@ -342,7 +342,7 @@ impl Comparison<'_> {
         let name = &field.name;
         let declares = |form: &Form| field.in_use().iter().any(|generation| generation.since == form.since);
         let gone = || recorded.windows(2).filter(|pair| !declares(pair[1])).map(|pair| (pair[0], pair[1]));
-        let (Some((from, to)), Some((_, last))) = (gone().next(), gone().last()) else {
+        let (Some((from, to)), Some((_, last))) = (gone().next(), gone().next_back()) else {
             return self.other_key(field, recorded);
         };
         let (since, was, is, last) = (to.since, &from.ty, &to.ty, last.since);
