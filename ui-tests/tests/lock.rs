@@ -83,7 +83,7 @@ fn said(output: &Output) -> Result<String, String> {
 }
 
 /// The shop of a version: `fields` in place of those that change.
-fn shop(version: u32, fields: &str) -> String {
+fn shop(version: &str, fields: &str) -> String {
     format!(
         r#"//! ```
 //! #[derive(coats::SessionData)]
@@ -137,6 +137,10 @@ fn up(cents: u32) -> Result<Money, String> {{
     Ok(Money {{ cents: cents.into() }})
 }}
 
+fn first(full: String) -> Result<String, String> {{
+    full.split(' ').next().map(str::to_owned).ok_or_else(|| "nobody".to_owned())
+}}
+
 fn down(money: &Money) -> u32 {{
     money.cents.try_into().unwrap_or(u32::MAX)
 }}
@@ -149,13 +153,15 @@ const BESIDE: &str = "#[derive(coats::SessionData)]\n#[session(crate = ::coats)]
     fn main() { let _ = <Shop as coats::SessionData>::initial().other; }\n";
 
 const LOCK: &str = "session-schema/shop.lock";
-const TOTAL: &str = "#[session(samples = some_totals)] total: u32";
-const MONEY: &str = "#[session(changed(in = 2, from = u32, up = up, down = down))] total: Money";
+const TOTAL: &str = "#[session(samples = some_totals)] total: u32, #[session(default = \"Ann Lee\".to_owned())] full: String";
+const SECOND: &str = "2, removed(full: String, in = 2)";
+const MONEY: &str = "#[session(changed(in = 2, from = u32, up = up, down = down))] total: Money,
+    #[session(from(full: String, with = first))] first: String";
 
 #[test]
 fn a_struct_is_recorded_refused_recorded_again_and_reads_what_it_once_stored() {
     let package = Package::new("walk", "coats");
-    package.write("src/lib.rs", &shop(1, TOTAL));
+    package.write("src/lib.rs", &shop("1", TOTAL));
     let refused = package.check().unwrap_err();
     assert!(refused.contains("session-schema/admin_shop.lock does not exist"), "a name that is asked for: {refused}");
     assert!(!refused.contains("/shop.lock"), "and nothing else is: {refused}");
@@ -173,7 +179,7 @@ fn a_struct_is_recorded_refused_recorded_again_and_reads_what_it_once_stored() {
     assert_eq!(package.read(LOCK), first);
     package.check().unwrap();
 
-    package.write("src/lib.rs", &shop(1, "total: Money"));
+    package.write("src/lib.rs", &shop("1", &TOTAL.replace("u32", "Money").replace("samples = some_totals", "lossy")));
     let refused = package.check().unwrap_err();
     assert!(refused.contains("`total` changed type from `u32` to `Money`"), "{refused}");
     let refused = package.accept().unwrap_err();
@@ -182,13 +188,14 @@ fn a_struct_is_recorded_refused_recorded_again_and_reads_what_it_once_stored() {
         "nobody can accept what nobody declared: {refused}"
     );
 
-    package.write("src/lib.rs", &shop(2, MONEY));
+    package.write("src/lib.rs", &shop(SECOND, MONEY));
     let refused = package.check().unwrap_err();
     assert!(refused.contains("version 2 of `shop` is not recorded yet"), "{refused}");
     let recorded = package.accept().unwrap();
     assert!(recorded.contains("- version = 1") && recorded.contains("+ version = 2"), "{recorded}");
     let second = package.read(LOCK);
     assert!(second.contains("[[field.total.past]]\nin = 1\nsamples = [\"00\", \"07\"]\n"), "{second}");
+    assert!(second.contains("[removed.full]\nin = 2\nsamples = [\"07416e6e204c6565\"]\n"), "{second}");
     package.check().unwrap();
 
     // Old samples go through today's code, and structs of the same name that are not deployed are nobody's business.
@@ -197,14 +204,22 @@ fn a_struct_is_recorded_refused_recorded_again_and_reads_what_it_once_stored() {
     let tested = package.cargo(&["test"], None).unwrap();
     assert!(tested.contains("test result: ok. 2 passed"), "{tested}");
     package.cargo(&["test", "--examples"], None).unwrap();
-    let broken = shop(2, MONEY).replace("Ok(Money", "if cents == 7 { return Err(\"no luck\".to_owned()) }\n    Ok(Money");
-    package.write("src/lib.rs", &broken);
-    let failed = package.cargo(&["test", "--lib"], None).unwrap_err();
-    assert!(failed.contains("`total` as version 1 stored it, a `u32`, 07: "), "{failed}");
-    assert!(failed.contains("no luck"), "{failed}");
+    for (function, broken, what, why) in [
+        (
+            "Ok(Money",
+            "if cents == 7 { return Err(\"no luck\".to_owned()) }\n    Ok(Money",
+            "`total` as version 1 stored it, a `u32`, 07: ",
+            "no luck",
+        ),
+        ("full.split(' ').next()", "full.split(' ').nth(2)", "`first` from `full`, a `String`, 07416e6e204c6565: ", "nobody"),
+    ] {
+        package.write("src/lib.rs", &shop(SECOND, MONEY).replace(function, broken));
+        let failed = package.cargo(&["test", "--lib"], None).unwrap_err();
+        assert!(failed.contains(what) && failed.contains(why), "{failed}");
+    }
 
     // The file alone is enough for the struct to be compiled again.
-    package.write("src/lib.rs", &shop(2, MONEY));
+    package.write("src/lib.rs", &shop(SECOND, MONEY));
     package.check().unwrap();
     package.write(LOCK, &first);
     let refused = package.check().unwrap_err();
@@ -219,7 +234,7 @@ fn a_struct_is_recorded_refused_recorded_again_and_reads_what_it_once_stored() {
 #[test]
 fn two_branches_that_both_raise_the_version_conflict_in_the_lock() {
     let package = Package::new("branches", "coats");
-    package.write("src/lib.rs", &shop(1, ""));
+    package.write("src/lib.rs", &shop("1", ""));
     package.write(".gitignore", "Cargo.lock\n");
     package.accept().unwrap();
     let commit = |message: &str| {
@@ -230,7 +245,7 @@ fn two_branches_that_both_raise_the_version_conflict_in_the_lock() {
     commit("one");
     for (branch, field) in [("red", "a: u8"), ("blue", "z: u8")] {
         package.git(&["checkout", "--quiet", "-b", branch, "trunk"]).unwrap();
-        package.write("src/lib.rs", &shop(2, field));
+        package.write("src/lib.rs", &shop("2", field));
         package.accept().unwrap();
         // What is to conflict is the lock, not the line of the source.
         package.git(&["checkout", "--quiet", "trunk", "--", "src/lib.rs"]).unwrap();
@@ -238,7 +253,7 @@ fn two_branches_that_both_raise_the_version_conflict_in_the_lock() {
     }
     let conflict = package.git(&["merge", "red"]).unwrap_err();
     assert!(conflict.contains("CONFLICT (content): Merge conflict in session-schema/shop.lock"), "{conflict}");
-    package.write("src/lib.rs", &shop(2, "z: u8, a: u8"));
+    package.write("src/lib.rs", &shop("2", "z: u8, a: u8"));
     let refused = package.check().unwrap_err();
     assert!(refused.contains("two branches changed this schema"), "{refused}");
     assert!(refused.contains("`git checkout --ours session-schema/shop.lock`"), "{refused}");
@@ -247,7 +262,7 @@ fn two_branches_that_both_raise_the_version_conflict_in_the_lock() {
     package.git(&["checkout", "--ours", LOCK]).unwrap();
     let refused = package.check().unwrap_err();
     assert!(refused.contains("`a` is new, and version 2 does not say so"), "{refused}");
-    package.write("src/lib.rs", &shop(3, "z: u8, a: u8"));
+    package.write("src/lib.rs", &shop("3", "z: u8, a: u8"));
     package.accept().unwrap();
     package.check().unwrap();
     assert!(package.read(LOCK).contains("[field.a]\nin = 3\n"));

@@ -268,9 +268,7 @@ fn check_order(ident: &Ident, version: u32, attrs: &Attrs, errors: &mut Errors) 
                     &number.literal,
                     format!("`{ident}` cannot have changed in version {n}: it was added in version {}", since.value),
                 )
-                .help(format!(
-                    "correct one of the two; a type that changed in the version that added it needs no `changed(..)`"
-                )),
+                .help("correct one of the two; a type that changed in the version that added it needs no `changed(..)`"),
             );
         }
         before = Some(number);
