@@ -79,7 +79,7 @@ const _: ::cloakroom::__private::core::option::Option<
 > = ::cloakroom::__private::core::option_env!("SESSION_SCHEMA");
 #[cfg(test)]
 #[::cloakroom::__private::core::prelude::v1::test]
-#[allow(deprecated, unnameable_test_items)]
+#[allow(deprecated)]
 fn session_schema_of_cart() -> ::cloakroom::__private::core::result::Result<
     (),
     ::cloakroom::__private::lock::Failed,

@@ -89,7 +89,7 @@ const _: () = if !(<Vec<Item> as ::cloakroom::__private::Stored>::CODING.shape()
 };
 #[cfg(test)]
 #[::cloakroom::__private::core::prelude::v1::test]
-#[allow(deprecated, unnameable_test_items)]
+#[allow(deprecated)]
 fn session_schema_of_cart() -> ::cloakroom::__private::core::result::Result<
     (),
     ::cloakroom::__private::lock::Failed,

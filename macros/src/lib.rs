@@ -97,7 +97,8 @@ use proc_macro::TokenStream;
 ///   version of its own, and run the command.
 /// - **Which structs:** those at module level of the library and the programs, if their fields do not depend on `#[cfg]`. Structs of
 ///   integration tests, benchmarks, examples and documentation have no lock, unless `lock = ".."` names one. A struct of a unit
-///   test that has the name of another says `lock = off`.
+///   test that has the name of another says `lock = off`; so does one inside a function, which the command cannot record (rustc
+///   says "cannot test inner items" there).
 ///
 /// Before renaming a struct, give it the `name` it is stored under: its file is found by that, as its cells are.
 ///

@@ -197,7 +197,7 @@ impl Locked<'_> {
         quote! {
             #[cfg(test)]
             #[#core::prelude::v1::test]
-            #[allow(deprecated, unnameable_test_items)]
+            #[allow(deprecated)]
             fn #name() -> #core::result::Result<(), #private::lock::Failed> {
                 #body
             }
