@@ -42,7 +42,8 @@ use proc_macro::TokenStream;
 /// | Attribute | Meaning |
 /// |---|---|
 /// | `name = ".."` | first part of every stored key; the struct's name in snake_case otherwise |
-/// | `version = 4` | the schema's version, 1 otherwise |
+/// | `version = 4` | the schema's version, 1 otherwise; raise it with every change |
+/// | `removed(name: Type, in = 2)` | version 2 is the first without this field: its name stays taken, its stored values stay untouched. If it had a `key`, or was `opaque`, say so here: `removed(name: Type, in = 2, key = "..", opaque)`; if its type had changed in version 3, add `since = 3` |
 /// | `secret` | every field is `secret`, as below |
 /// | `lock = off`, `lock = "admin_shop"` | no schema lock, or `session-schema/admin_shop.lock`: see below |
 /// | `crate = ::facade::cloakroom` | where cloakroom is, if not at `::cloakroom` |
@@ -54,6 +55,10 @@ use proc_macro::TokenStream;
 /// | `default = expr` | its value where nothing is stored; `Default::default()` otherwise |
 /// | `key = ".."` | the stored name; the field's name otherwise |
 /// | `since = 2` | the version that added it |
+/// | `changed(in = 3, from = Type, up = path, down = path)` | until version 3 the field was a `Type`: see below |
+/// | `changed(in = 3, from = Type, up = path, forget)` | the same, and older programs may see the default |
+/// | `forget_before = 3` | what was stored before that change is neither read nor written any more |
+/// | `from(name: Type, with = path)` | computed from fields that were removed: see below |
 /// | `merge = ".."` | concurrent changes: `"last"` (the default), `"add"`, `"max"`, `"min"`, `"union"`, `"strict"`, or the path of a `fn(base, mine, theirs) -> value` |
 /// | `ttl = "10m"` | how long a value lives after its last touch: `ms`, `s`, `m`, `h` or `d` |
 /// | `validate = path` | a `fn(&value)` that answers `bool` or `Result<(), E>`, asked on load, write and merge; `fn(&str)` for a `String` and `fn(&[T])` for a `Vec<T>` will do |
@@ -101,6 +106,62 @@ use proc_macro::TokenStream;
 ///   says "cannot test inner items" there).
 ///
 /// Before renaming a struct, give it the `name` it is stored under: its file is found by that, as its cells are.
+///
+/// # Fields that change
+///
+/// While a new version is deployed, or rolled back, the old one writes to the same sessions. So a field whose stored type changes says
+/// how a value gets from the old type to the new one, and back:
+///
+/// ```
+/// use cloakroom::{SessionData, SessionValue};
+/// use serde::{Deserialize, Serialize};
+///
+/// #[derive(SessionData)]
+/// #[session(version = 4, removed(full_name: String, in = 4))]
+/// struct Shop {
+///     #[session(changed(in = 3, from = u32, up = Money::from_cents, down = Money::cents))]
+///     total: Money,
+///     #[session(changed(in = 2, from = String, up = str_to_level, forget))]
+///     level: u8,
+///     #[session(from(full_name: String, with = first_name))]
+///     first: String,
+/// }
+///
+/// #[derive(Default, Serialize, Deserialize, SessionValue)]
+/// struct Money { cents: i64 }
+///
+/// impl Money {
+///     fn from_cents(cents: u32) -> Self {
+///         Self { cents: cents.into() }
+///     }
+///     fn cents(&self) -> u32 {
+///         self.cents.try_into().unwrap_or(0)
+///     }
+/// }
+///
+/// // May fail: the stored value then counts as unreadable.
+/// fn str_to_level(text: String) -> Result<u8, std::num::ParseIntError> {
+///     text.parse()
+/// }
+///
+/// fn first_name(full_name: String) -> String {
+///     full_name.split(' ').next().unwrap_or_default().to_owned()
+/// }
+/// ```
+///
+/// - `up` is a `fn(Old) -> New` or `fn(Old) -> Result<New, E>`, `down` a `fn(&New) -> Old`. Several `changed(..)` form a chain, oldest first;
+///   each leads to the `from` of the next, the last to the field's type. `opaque` on the field holds for all its types; `changed(.., opaque)`
+///   says that only the old one was.
+/// - **Reading** takes what was written last by whichever version, and upgrades it in memory. Nothing is stored until the field changes;
+///   [`Field::force`](https://docs.rs/cloakroom/latest/cloakroom/struct.Field.html#method.force) stores it at once. `validate` is asked
+///   after the upgrade.
+/// - **Writing** stores the new value and, through `down`, the old one. Where `down` cannot give one, `forget` lets older programs see the
+///   default; what they write on top of that replaces the new value.
+/// - **It ends.** No session outlives its absolute lifetime. Once no program older than version 3 has run for that long, `forget_before = 3`
+///   ends the types before it, and `changed(in = 3, ..)` can be deleted; `forget_before = 3` stays.
+/// - `from(..)` computes a field from up to six removed ones, until it is written itself, and again whenever an older program has
+///   written one of them since. Of several, those without a value count as their type's `Default`; of none, the field is at its own
+///   default. Nothing is written back to them.
 ///
 /// # Secret fields
 ///

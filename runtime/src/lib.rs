@@ -74,11 +74,39 @@
 //! }
 //! ```
 //!
-//! # Changing a struct
+//! # Structs that change
 //!
-//! Old and new versions of a program may serve the same session. `SESSION_SCHEMA=accept cargo test` writes down what a struct stores,
-//! in `session-schema/`, to be committed; from then on a change that stored sessions or older versions cannot live with does not
-//! compile, and the error says what to type. See [The schema lock](derive@SessionData#the-schema-lock).
+//! A field that is added or removed needs no more than a default: stored fields that a program does not know stay as they are, so old
+//! and new programs serve the same sessions in any order, through a deploy and back. A field whose *type* changes says how its values
+//! get from one type to the other, both ways:
+//!
+//! ```
+//! use cloakroom::{SessionData, SessionValue};
+//! use serde::{Deserialize, Serialize};
+//!
+//! #[derive(SessionData)]
+//! #[session(version = 2)]
+//! struct Shop {
+//!     #[session(changed(in = 2, from = u32, up = Money::from_cents, down = Money::cents))]
+//!     total: Money,
+//! }
+//!
+//! #[derive(Default, Serialize, Deserialize, SessionValue)]
+//! struct Money { cents: i64 }
+//!
+//! impl Money {
+//!     fn from_cents(cents: u32) -> Self {
+//!         Self { cents: cents.into() }
+//!     }
+//!     fn cents(&self) -> u32 {
+//!         self.cents.try_into().unwrap_or(0)
+//!     }
+//! }
+//! ```
+//!
+//! `SESSION_SCHEMA=accept cargo test` writes down what a struct stores, in `session-schema/`, to be committed. From then on a change that
+//! stored sessions or older programs cannot live with does not compile, and the error says what to type: see
+//! [The schema lock](derive@SessionData#the-schema-lock).
 //!
 //! # Stores
 //!
@@ -120,7 +148,7 @@
 //! | info | `session.destroyed` | `handle` | the record was deleted |
 //! | debug | `session.merged` | `handle` | another request changed the same field first; its merge rule decides |
 //! | warn | `session.late_write` | `handle` where it is known | the session ended during the request, whose changes were not stored |
-//! | warn | `session.undecodable` | `schema`, `field`, `cause` | stored bytes cannot be read; their struct starts from its defaults for this request |
+//! | warn | `session.undecodable` | `schema`, `field`, `cause` | stored bytes cannot be read or upgraded; their struct starts from its defaults for this request |
 //! | error | `session.failed` | `error` | a [`SessionError`], whatever the visitor sees of it |
 //! | error | `session.changes_lost` | `schema` | changes were dropped unsaved; the message says why |
 //! | error | `session.unseen_change` | `schema`, `field` | a field changed behind a shared reference, so the change was not stored; debug builds only |

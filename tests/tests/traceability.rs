@@ -51,21 +51,28 @@ const SOURCES: &[(&str, &str)] =
 /// Every test of the workspace, as `binary::path::name`.
 fn tests() -> BTreeSet<String> {
     let mut found = BTreeSet::new();
-    for (folder, root) in SOURCES {
-        visit(&workspace().join(folder), root, &mut found);
+    let mut makers = Makers::new();
+    // Twice, since a macro may stand in a file that is read after those that call it.
+    for _ in 0..2 {
+        for (folder, root) in SOURCES {
+            visit(&workspace().join(folder), root, &mut makers, &mut found);
+        }
     }
     found
 }
 
-fn visit(folder: &Path, module: &str, found: &mut BTreeSet<String>) {
+/// Macros that make tests of the names they are given, with the modules they put them in.
+type Makers = BTreeMap<String, BTreeSet<String>>;
+
+fn visit(folder: &Path, module: &str, makers: &mut Makers, found: &mut BTreeSet<String>) {
     for entry in fs::read_dir(folder).unwrap_or_else(|error| panic!("{}: {error}", folder.display())) {
         let path = entry.expect("a folder can be read").path();
         let stem = path.file_stem().and_then(|stem| stem.to_str()).expect("names are text").to_owned();
         if path.is_dir() {
-            visit(&path, &join(module, &stem), found);
+            visit(&path, &join(module, &stem), makers, found);
         } else if path.extension().is_some_and(|extension| extension == "rs") {
             let own = if ["main", "lib", "mod"].contains(&&*stem) { module.to_owned() } else { join(module, &stem) };
-            scan(&fs::read_to_string(&path).expect("sources are text"), &own, found);
+            scan(&fs::read_to_string(&path).expect("sources are text"), &own, makers, found);
             // The cases of trybuild are files, and known by their names.
             if module.starts_with("fail") || module.starts_with("pass") {
                 found.insert(join("ui", &own));
@@ -75,15 +82,19 @@ fn visit(folder: &Path, module: &str, found: &mut BTreeSet<String>) {
 }
 
 fn join(module: &str, name: &str) -> String {
-    if module.is_empty() { name.to_owned() } else { format!("{module}::{name}") }
+    if name.is_empty() {
+        module.to_owned()
+    } else if module.is_empty() {
+        name.to_owned()
+    } else {
+        format!("{module}::{name}")
+    }
 }
 
 /// Adds the tests of a file that is formatted by rustfmt, so that a module ends where its indentation does.
-fn scan(text: &str, module: &str, found: &mut BTreeSet<String>) {
+fn scan(text: &str, module: &str, makers: &mut Makers, found: &mut BTreeSet<String>) {
     let mut modules: Vec<(usize, &str)> = Vec::new();
     let mut is_test = false;
-    // A macro that makes tests of the names it is given, with the modules it puts them in.
-    let mut makers: BTreeMap<&str, Vec<String>> = BTreeMap::new();
     let (mut maker, mut made_by) = ("", None);
     for line in text.lines() {
         let code = line.trim_start();
@@ -93,7 +104,7 @@ fn scan(text: &str, module: &str, found: &mut BTreeSet<String>) {
                 made_by = None;
             }
             for (home, test) in makers[name].iter().flat_map(|home| identifiers(code).map(move |test| (home, test))) {
-                found.insert(join(home, test));
+                found.insert(join(&join(module, home), test));
             }
         } else if code.starts_with('}') && modules.last().is_some_and(|(at, _)| *at == indentation) {
             modules.pop();
@@ -101,15 +112,15 @@ fn scan(text: &str, module: &str, found: &mut BTreeSet<String>) {
             modules.push((indentation, name));
         } else if let Some(name) = code.strip_prefix("macro_rules! ").and_then(|rest| rest.strip_suffix(" {")) {
             maker = name;
-        } else if let Some((name, _)) = code.split_once('!').filter(|(name, _)| makers.contains_key(name)) {
+        } else if let Some((name, _)) = code.split_once('!').filter(|(name, _)| makers.contains_key(*name)) {
             made_by = Some(name);
         } else if code.contains("#[test]") || code.contains("#[tokio::test") {
             is_test = true;
         } else if let (true, Some((_, rest))) = (is_test, code.split_once("fn ")) {
-            let home = modules.iter().fold(module.to_owned(), |path, (_, inner)| join(&path, inner));
+            let home = modules.iter().fold(String::new(), |path, (_, inner)| join(&path, inner));
             match identifiers(rest).next() {
-                Some(_) if rest.starts_with('$') => makers.entry(maker).or_default().push(home),
-                Some(name) => drop(found.insert(join(&home, name))),
+                Some(_) if rest.starts_with('$') => drop(makers.entry(maker.to_owned()).or_default().insert(home)),
+                Some(name) => drop(found.insert(join(&join(module, &home), name))),
                 None => {}
             }
             is_test = false;

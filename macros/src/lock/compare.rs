@@ -567,7 +567,12 @@ fn removal(key: &str, was: &Field, version: u32) -> String {
 fn removed(key: &str, ty: &str, shape: Shape, generation: Option<u32>, version: u32) -> String {
     let since = generation.map_or_else(String::new, |since| format!(", since = {since}"));
     let opaque = if shape == Shape::Opaque { ", opaque" } else { "" };
-    format!("removed({key}: {ty}, in = {version}{since}{opaque})")
+    // A stored name need not be one in Rust.
+    if syn::parse_str::<syn::Ident>(key).is_ok() {
+        return format!("removed({key}: {ty}, in = {version}{since}{opaque})");
+    }
+    let name: String = key.chars().map(|char| if char.is_ascii_alphanumeric() { char } else { '_' }).collect();
+    format!("removed({name}_: {ty}, in = {version}, key = {key:?}{since}{opaque})")
 }
 
 /// The generation in the physical key of a recorded field.

@@ -10,7 +10,7 @@ use super::{
 use crate::{
     error::SessionError,
     events,
-    record::{Handle, Timestamp, Want},
+    record::{Handle, Put, Timestamp, Want},
     schema::SessionData,
     seal,
     store::Backend,
@@ -70,7 +70,7 @@ enum Unsaved {
     Refused,
 }
 
-/// One change that a handle holds.
+/// One cell that a handle's changes would write. A field that keeps older generations has several, the newest first.
 ///
 /// ```
 /// use cloakroom::{SessionData, TypedSession};
@@ -85,7 +85,8 @@ enum Unsaved {
 pub struct Change {
     /// The physical key.
     pub key: &'static str,
-    /// Bytes to be written, the seal of a `secret` field among them; `None` where the field is cleared.
+    /// Bytes to be written, the seal of a `secret` field among them; `None` for a tombstone: the field is cleared, or an older
+    /// version of the program shall see its default.
     pub size: Option<usize>,
 }
 
@@ -363,8 +364,9 @@ impl<T: SessionData> TypedSession<T> {
         T::__visit(&mut self.fields, &mut |field| {
             if let Ok(Some(CheckIn::Put(change))) = access.prepare(field, opened, now) {
                 let seal = if change.def.is_secret() && request.config.backend.seals_cells() { seal::OVERHEAD } else { 0 };
-                let size = change.write.value().map(|payload| payload.len() + seal);
-                changes.push(Change { key: change.def.keys()[0], size });
+                let size = |put: Put| put.body.content.payload().map(|payload| payload.len() + seal);
+                let cells = change.def.keys().iter().zip(change.puts(now));
+                changes.extend(cells.filter_map(|(key, put)| Some(Change { key, size: size(put.ok()?) })));
             }
         });
         changes

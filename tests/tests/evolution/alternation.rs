@@ -250,6 +250,23 @@ async fn a_write_puts_each_generation_in_use_under_one_stamp() {
     assert_eq!(it.cells().await, "shop/total 7, shop/total@4 7");
 }
 
+#[tokio::test]
+async fn the_changes_of_a_handle_are_those_of_every_generation() {
+    let it = Visitor::new(crate::visitor::in_memory());
+    total!(it, v3 = 5);
+    let changes = it.meets(|s: &mut cloakroom::TypedSession<forgetful::Shop>| {
+        *s.total = money(1);
+        s.changes().into_iter().map(|change| (change.key, change.size)).collect::<Vec<_>>()
+    });
+    assert_eq!(changes.await, [("shop/total@4", Some(2)), ("shop/total", None)]);
+    let changes = it.meets(|s: &mut cloakroom::TypedSession<v4::Shop>| {
+        let untouched = s.changes().len();
+        *s.total = money(300);
+        (untouched, s.changes().into_iter().map(|change| (change.key, change.size)).collect::<Vec<_>>())
+    });
+    assert_eq!(changes.await, (0, vec![("shop/total@4", Some(4)), ("shop/total", Some(3))]));
+}
+
 #[test]
 fn the_schema_of_each_version_is_a_struct_like_any_other() {
     assert_eq!(v4::Shop::initial().theme, "light");

@@ -67,7 +67,7 @@ fn asked() -> usize {
 const A_REQUEST: usize = 64 * 1024;
 
 #[derive(SessionData)]
-#[session(name = "all")]
+#[session(name = "all", version = 3)]
 struct All {
     number: u64,
     text: String,
@@ -79,6 +79,27 @@ struct All {
     tuple: (char, bool, i128),
     #[session(opaque)]
     foreign: BTreeMap<String, serde_json::Value>,
+    #[session(
+        changed(in = 2, from = Vec<String>, up = parsed, down = shown),
+        changed(in = 3, from = Vec<u32>, up = first, down = several)
+    )]
+    changed: u32,
+}
+
+fn parsed(texts: Vec<String>) -> Result<Vec<u32>, std::num::ParseIntError> {
+    texts.iter().map(|text| text.parse()).collect()
+}
+
+fn shown(numbers: &[u32]) -> Vec<String> {
+    numbers.iter().map(u32::to_string).collect()
+}
+
+fn first(numbers: Vec<u32>) -> Result<u32, &'static str> {
+    numbers.first().copied().ok_or("there is none")
+}
+
+fn several(number: &u32) -> Vec<u32> {
+    vec![*number; 3]
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, SessionValue)]
@@ -104,8 +125,20 @@ struct Deep {
     chain: Chain,
 }
 
-const FIELDS: [&str; 9] =
-    ["all/number", "all/text", "all/numbers", "all/texts", "all/map", "all/option", "all/array", "all/tuple", "all/foreign"];
+const FIELDS: [&str; 12] = [
+    "all/number",
+    "all/text",
+    "all/numbers",
+    "all/texts",
+    "all/map",
+    "all/option",
+    "all/array",
+    "all/tuple",
+    "all/foreign",
+    "all/changed",
+    "all/changed@2",
+    "all/changed@3",
+];
 
 fn routes() -> Router {
     Router::new()
@@ -121,6 +154,7 @@ fn routes() -> Router {
                 *s.array = [1; 7];
                 *s.tuple = ('x', true, -1);
                 s.foreign.insert("a".into(), serde_json::json!([1, {"b": null}]));
+                *s.changed = 1;
             }),
         )
         .route(
