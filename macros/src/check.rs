@@ -78,6 +78,12 @@ pub(crate) fn schema(input: &DeriveInput, errors: &mut Errors) -> Schema {
         let full = Name { schema: &name, stored: &stored };
         let at = attrs.key.as_ref().map_or_else(|| ident.to_token_stream(), ToTokens::to_token_stream);
         generations::check_reuse(ident, at, &raw.ty, &full, &removed, errors);
+        if let (Some(samples), Some(secret)) = (&attrs.samples, attrs.secret.as_ref().or(own.secret.as_ref())) {
+            errors.push(
+                Report::new(samples, format!("samples are kept in a file of the repository, and `{ident}` is `{secret}`"))
+                    .help("remove `samples`: of a secret field only the default is kept"),
+            );
+        }
         fields.push(Field {
             ident: ident.clone(),
             name: ident.unraw().to_string(),
@@ -105,6 +111,7 @@ pub(crate) fn schema(input: &DeriveInput, errors: &mut Errors) -> Schema {
         accessors: accessors(&input.ident),
         name,
         version,
+        version_at: own.version.map_or_else(|| input.ident.span(), |version| version.literal.span()),
         secret: own.secret.map(|secret| secret.span()),
         fields,
         removed,
@@ -622,7 +629,7 @@ fn copied(attributes: &[Attribute]) -> Copied {
 }
 
 /// `HTTPCart` is `http_cart`.
-fn snake_case(ident: &str) -> String {
+pub(crate) fn snake_case(ident: &str) -> String {
     let chars: Vec<char> = ident.chars().collect();
     let mut snake = String::with_capacity(ident.len() + 4);
     for (i, c) in chars.iter().enumerate() {

@@ -44,6 +44,21 @@ impl Report {
         self
     }
 
+    /// Whether it says where a fact comes from.
+    pub(crate) fn has_note(&self) -> bool {
+        self.text.contains("\n  = note: ")
+    }
+
+    /// The call of this function, which takes the mistake's words, at its place.
+    pub(crate) fn call(&self, function: &TokenStream) -> TokenStream {
+        // Begin and end separately, as in `finish`.
+        let head = crate::expand::at(self.first, function);
+        let text = proc_macro2::Literal::string(&self.text);
+        let mut body = proc_macro2::Group::new(proc_macro2::Delimiter::Parenthesis, text.into_token_stream());
+        body.set_span(Span::call_site().located_at(self.last));
+        quote::quote!(#head #body)
+    }
+
     #[cfg(test)]
     pub(crate) fn text(&self) -> &str {
         &self.text

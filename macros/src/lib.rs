@@ -9,7 +9,9 @@
 mod check;
 mod diag;
 mod expand;
+mod lock;
 mod model;
+mod surroundings;
 mod syntax;
 
 use proc_macro::TokenStream;
@@ -42,8 +44,8 @@ use proc_macro::TokenStream;
 /// | `name = ".."` | first part of every stored key; the struct's name in snake_case otherwise |
 /// | `version = 4` | the schema's version, 1 otherwise; raise it with every change |
 /// | `removed(name: Type, in = 2)` | version 2 is the first without this field: its name stays taken, its stored values stay untouched. If it had a `key`, or was `opaque`, say so here: `removed(name: Type, in = 2, key = "..", opaque)`; if its type had changed in version 3, add `since = 3` |
-/// | `lock = off`, `lock = "file"` | no schema lock, or another file |
 /// | `secret` | every field is `secret`, as below |
+/// | `lock = off`, `lock = "admin_shop"` | no schema lock, or `session-schema/admin_shop.lock`: see below |
 /// | `crate = ::facade::cloakroom` | where cloakroom is, if not at `::cloakroom` |
 ///
 /// # On a field
@@ -57,13 +59,53 @@ use proc_macro::TokenStream;
 /// | `changed(in = 3, from = Type, up = path, forget)` | the same, and older programs may see the default |
 /// | `forget_before = 3` | what was stored before that change is neither read nor written any more |
 /// | `from(name: Type, with = path)` | computed from fields that were removed: see below |
-/// | `samples = path` | golden samples for the schema lock, besides the default |
 /// | `merge = ".."` | concurrent changes: `"last"` (the default), `"add"`, `"max"`, `"min"`, `"union"`, `"strict"`, or the path of a `fn(base, mine, theirs) -> value` |
 /// | `ttl = "10m"` | how long a value lives after its last touch: `ms`, `s`, `m`, `h` or `d` |
 /// | `validate = path` | a `fn(&value)` that answers `bool` or `Result<(), E>`, asked on load, write and merge; `fn(&str)` for a `String` and `fn(&[T])` for a `Vec<T>` will do |
 /// | `secret` | sealed at rest, and never shown: see below |
 /// | `opaque` | any serde type, stored as JSON, without a shape |
 /// | `lossy` | a stored value that cannot be read costs this field alone |
+/// | `samples = path` | a `fn() -> impl IntoIterator<Item = V>`: values that the schema lock keeps beside the default, see below |
+///
+/// # The schema lock
+///
+/// What is stored outlives the program that stored it, and a struct does not show what it was last week. A file that is committed
+/// beside it does: `session-schema/shop.lock`, in the folder of the crate. One command writes it, for every struct of the library
+/// and its programs, when there is none and whenever a change is to be recorded:
+///
+/// ```text
+/// SESSION_SCHEMA=accept cargo test
+/// ```
+///
+/// Where the file exists, a struct that differs from it does not compile, and the error says what to type:
+///
+/// ```text
+/// error: `theme` is new, and version 1 does not say so
+///
+///   = help: raise the version on the struct: `#[session(version = 2)]`
+///   = note: recorded in session-schema/shop.lock (version 1)
+/// ```
+///
+/// - **Needs a new `version`:** a field added, removed or of another type (also where only a type inside it changed: another
+///   member, another variant), a rule for concurrent changes. A removal, a change of type and a rename are declared, too. A version
+///   with nothing new is refused.
+/// - **Needs no version:** defaults, `validate`, `ttl`, `secret`, `lossy`, `samples`, a new name in Rust beside `key = ".."`, the order
+///   of fields, another spelling of the same type; `forget_before`, which is recorded all the same. What an `opaque` field holds is
+///   never looked at.
+/// - **The command records what the struct declares, and nothing else.** It works while the struct is refused for not being
+///   recorded, shows the difference, and refuses a change that nobody declared as the compiler does: accepting cannot lose data
+///   that no attribute gives up. A change that was never released is taken back by taking the file back from version control.
+/// - **Old values are kept as samples:** of each generation the default, and what `samples = path` gave. A generated test,
+///   `session_schema_of_shop`, reads them with today's code whenever `cargo test` runs. A sample stays once it is recorded. Of a
+///   `secret` field there is only the default.
+/// - **Two branches that change one schema conflict in the file.** Take one side of it whole, give what the other side changed a
+///   version of its own, and run the command.
+/// - **Which structs:** those at module level of the library and the programs, if their fields do not depend on `#[cfg]`. Structs of
+///   integration tests, benchmarks, examples and documentation have no lock, unless `lock = ".."` names one. A struct of a unit
+///   test that has the name of another says `lock = off`; so does one inside a function, which the command cannot record (rustc
+///   says "cannot test inner items" there).
+///
+/// Before renaming a struct, give it the `name` it is stored under: its file is found by that, as its cells are.
 ///
 /// # Fields that change
 ///
@@ -155,7 +197,7 @@ use proc_macro::TokenStream;
 /// - `CookieStore` seals the whole session already, so nothing changes there.
 #[proc_macro_derive(SessionData, attributes(session))]
 pub fn session_data(input: TokenStream) -> TokenStream {
-    expand::session_data(input.into()).into()
+    expand::session_data(input.into(), &surroundings::Surroundings::of_this_compilation()).into()
 }
 
 /// Gives a type a shape, so that a session can store it: see `cloakroom::SessionValue`.

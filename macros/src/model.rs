@@ -14,12 +14,12 @@ pub(crate) struct Schema {
     /// The first part of every physical key.
     pub(crate) name: String,
     pub(crate) version: u32,
+    /// Where the version is said, or the struct's name if it is not.
+    pub(crate) version_at: Span,
     /// Where it is said that every field is `secret`.
     pub(crate) secret: Option<Span>,
     pub(crate) fields: Vec<Field>,
-    #[expect(dead_code, reason = "the schema lock reads it")]
     pub(crate) removed: Vec<Removed>,
-    #[expect(dead_code, reason = "the schema lock reads it")]
     pub(crate) lock: Lock,
 }
 
@@ -32,14 +32,12 @@ pub(crate) struct Field {
     pub(crate) ty: TokenStream,
     pub(crate) copied: Copied,
     /// The version that added it.
-    #[expect(dead_code, reason = "the schema lock reads it")]
     pub(crate) since: u32,
     /// Its stored types, oldest first; the last is the field's own. Never empty.
     pub(crate) generations: Vec<Generation>,
     /// Older generations than that are neither read nor written.
     pub(crate) forget_before: Option<u32>,
     pub(crate) from: Option<Computed>,
-    #[expect(dead_code, reason = "the schema lock reads it")]
     pub(crate) samples: Option<TokenStream>,
     pub(crate) default: Option<TokenStream>,
     pub(crate) storage: Storage,
@@ -120,7 +118,7 @@ pub(crate) enum Lock {
     /// `session-schema/<name>.lock`, if it exists.
     Default,
     Off,
-    File(#[expect(dead_code, reason = "the schema lock reads it")] LitStr),
+    File(LitStr),
 }
 
 /// The attributes that go over to generated items: these and no others.

@@ -104,6 +104,10 @@
 //! }
 //! ```
 //!
+//! `SESSION_SCHEMA=accept cargo test` writes down what a struct stores, in `session-schema/`, to be committed. From then on a change that
+//! stored sessions or older programs cannot live with does not compile, and the error says what to type: see
+//! [The schema lock](derive@SessionData#the-schema-lock).
+//!
 //! # Stores
 //!
 //! | Store | Feature | Choose it for |
@@ -211,13 +215,17 @@ pub mod __private {
     pub use crate::{
         record::Shape,
         schema::{
-            AnyField, Base, Coding, Compute, Counter, Downgrade, FieldChange, FieldDef, FieldDefault, Kind, Merge, NoEq, Older,
-            Opener, Past, Placed, PlacedField, Probe, Ranked, Rule, Schema, ShapeBuilder, Sources, Stored, StoredOpaque,
-            Undecodable, Union, Upgrade, Validator,
+            AnyField, Base, Coding, Compute, Counter, Downgrade, FieldChange, FieldDef, FieldDefault, Kind, Merge, NoEq,
+            NoShape, Older, Opener, Past, Placed, PlacedField, Probe, Ranked, Rule, Schema, ShapeBuilder, Sources, Stored,
+            StoredOpaque, Undecodable, Union, Upgrade, Validator,
         },
     };
     pub use core;
     pub use std;
+    /// What the tests of a schema lock call.
+    pub mod lock {
+        pub use crate::schema::lock::{Failed, Part, Recorded, Samples, accept, check, refuse, samples, values};
+    }
 
     /// `opaque` fields are JSON.
     #[cfg(feature = "json")]

@@ -3,11 +3,12 @@
 mod accessors;
 mod docs;
 mod fallback;
+mod lock;
 mod past;
 mod schema;
 mod shape;
 
-use crate::{check, diag::Errors, syntax::quiet};
+use crate::{check, diag::Errors, surroundings::Surroundings, syntax::quiet};
 use proc_macro2::{Group, Span, TokenStream, TokenTree};
 use syn::DeriveInput;
 
@@ -21,7 +22,7 @@ fn parse(input: TokenStream) -> Result<DeriveInput, TokenStream> {
 }
 
 /// Everything `#[derive(SessionData)]` adds, or the errors and what stands in for it.
-pub(crate) fn session_data(input: TokenStream) -> TokenStream {
+pub(crate) fn session_data(input: TokenStream, surroundings: &Surroundings) -> TokenStream {
     let input = match parse(input) {
         Ok(input) => input,
         Err(said) => return said,
@@ -31,7 +32,10 @@ pub(crate) fn session_data(input: TokenStream) -> TokenStream {
     if errors.is_empty() {
         let accessors = accessors::expand(&model);
         let schema = schema::expand(&model);
-        return quote::quote!(#accessors #schema);
+        // The struct is whole, whatever its lock says: nothing stands in for it.
+        let lock = lock::expand(&model, surroundings, &mut errors);
+        let errors = errors.finish();
+        return quote::quote!(#errors #accessors #schema #lock);
     }
     let fallback = fallback::session_data(&input, &model.root);
     let errors = errors.finish();
@@ -55,7 +59,7 @@ pub(crate) fn session_value(input: TokenStream) -> TokenStream {
 }
 
 /// The same tokens at another place, where rustc shall point if they are wrong. What they mean stays.
-fn at(span: Span, tokens: &TokenStream) -> TokenStream {
+pub(crate) fn at(span: Span, tokens: &TokenStream) -> TokenStream {
     tokens
         .clone()
         .into_iter()

@@ -75,6 +75,10 @@ const WRONG: &str = r#"
         name: String,
     }"#;
 
+fn session_data(input: TokenStream) -> TokenStream {
+    super::session_data(input, &Surroundings::default())
+}
+
 fn parse(source: &str) -> TokenStream {
     TokenStream::from_str(source).unwrap()
 }
@@ -118,6 +122,63 @@ fn an_enum_value_expands_to_its_shape() {
 #[test]
 fn an_error_leaves_the_fields_and_impls_in_place() {
     golden(WRONG, session_data, expect_file!["../../goldens/wrong.rs"]);
+}
+
+/// A library in a folder of its own, with this lock if there is one.
+fn library<T>(lock: Option<&str>, mode: crate::surroundings::Mode, test: impl FnOnce(&Surroundings) -> T) -> T {
+    static COUNT: std::sync::atomic::AtomicU32 = std::sync::atomic::AtomicU32::new(0);
+    let count = COUNT.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+    let folder = std::env::temp_dir().join(format!("cloakroom-expand-{}-{count}", std::process::id()));
+    let locks = folder.join("session-schema");
+    std::fs::create_dir_all(&locks).unwrap();
+    if let Some(lock) = lock {
+        std::fs::write(locks.join("cart.lock"), lock).unwrap();
+    }
+    let result = test(&Surroundings::of_a_library(&folder, mode));
+    std::fs::remove_dir_all(folder).unwrap();
+    result
+}
+
+const CART: &str = r#"
+    struct Cart {
+        #[session(samples = my::items)]
+        items: Vec<Item>,
+    }"#;
+
+fn cart_lock() -> String {
+    use crate::lock::{Field, Form, Lock, Shape};
+    let samples = vec!["00".to_owned(), "0107".to_owned()].into();
+    let now = Form { since: 1, shape: Shape::Hash(0x0123_4567_89ab_cdef), ty: "Vec<Item>".to_owned(), samples };
+    let items = Field { merge: "last".to_owned(), forget_before: None, past: Vec::new(), now };
+    let fields = [("items".to_owned(), items)].into();
+    crate::lock::text(&Lock { name: "cart".to_owned(), version: 1, fields, removed: [].into() })
+}
+
+#[test]
+fn a_locked_struct_expands_to_assertions_and_a_test_of_its_samples() {
+    let tokens = library(Some(&cart_lock()), crate::surroundings::Mode::Check, |here| super::session_data(parse(CART), here));
+    assert_eq!(strangers(CART, &tokens), Vec::<String>::new());
+    expect_file!["../../goldens/locked.rs"].assert_eq(&pretty(tokens));
+}
+
+#[test]
+fn a_struct_that_is_recorded_expands_to_a_test_that_writes_its_lock() {
+    let tokens = library(None, crate::surroundings::Mode::Accept, |here| super::session_data(parse(CART), here));
+    assert_eq!(strangers(CART, &tokens), Vec::<String>::new());
+    expect_file!["../../goldens/accepting.rs"].assert_eq(&pretty(tokens));
+}
+
+#[test]
+fn locks_count_only_where_a_struct_is_deployed_unless_they_are_named() {
+    let off = CART.replace("struct", "#[session(lock = off)] struct");
+    let named = CART.replace("struct", "#[session(lock = \"other\")] struct");
+    for mode in [crate::surroundings::Mode::Check, crate::surroundings::Mode::Accept] {
+        library(Some("not a lock"), mode, |here| {
+            assert_eq!(super::session_data(parse(&off), here).to_string(), session_data(parse(&off)).to_string());
+            let other = super::session_data(parse(&named), here).to_string();
+            assert!(other.contains("session-schema/other.lock") && !other.contains("cart.lock"), "{other}");
+        });
+    }
 }
 
 #[test]

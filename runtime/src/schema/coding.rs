@@ -68,6 +68,13 @@ pub struct Coding<V> {
     pub(super) decode: fn(CodecId, &[u8]) -> Result<V, CodecError>,
 }
 
+impl<V> Coding<V> {
+    /// The shape its cells carry.
+    pub const fn shape(&self) -> Shape {
+        self.shape
+    }
+}
+
 /// Where a field's value comes from if nothing is stored and no `default = ..` says what it is.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` has no default value, which a session field needs",

@@ -5,6 +5,7 @@ mod coding;
 mod def;
 mod depth;
 mod field;
+pub(crate) mod lock;
 mod merge;
 mod past;
 mod untyped;
@@ -21,7 +22,7 @@ pub use self::{
     past::{Compute, Downgrade, Older, Past, Sources, Upgrade},
     untyped::{AnyField, Opener, Placed, PlacedField, Rule},
     validate::Validator,
-    value::{NoEq, Probe, SessionValue, ShapeBuilder},
+    value::{NoEq, NoShape, Probe, SessionValue, ShapeBuilder},
 };
 
 /// A struct whose fields live in a session. Derive it; there is nothing to implement by hand.

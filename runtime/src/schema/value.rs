@@ -224,9 +224,9 @@ tuples! {
     (A B C D E F G H I) (A B C D E F G H I J) (A B C D E F G H I J K) (A B C D E F G H I J K L)
 }
 
-/// Asks at compile time whether a type is `PartialEq`, without asking for it.
+/// Asks at compile time what a type can do, without asking for it.
 ///
-/// `Probe::<V>::EQ` is the inherent constant where `V: PartialEq`, and that of the trait [`NoEq`] elsewhere. It works for concrete
+/// `Probe::<V>::EQ` is the inherent constant where `V: PartialEq`, and that of the trait [`NoEq`] elsewhere; so is `SHAPE`. It works for concrete
 /// types only, which is what the derive has.
 #[derive(Debug)]
 pub struct Probe<V>(PhantomData<V>);
@@ -243,3 +243,16 @@ pub trait NoEq<V> {
 }
 
 impl<V> NoEq<V> for Probe<V> {}
+
+impl<V: SessionValue> Probe<V> {
+    /// The type's shape.
+    pub const SHAPE: Option<Shape> = Some(V::SHAPE);
+}
+
+/// The answer of [`Probe`] for types without a shape.
+pub trait NoShape<V> {
+    /// There is none.
+    const SHAPE: Option<Shape> = None;
+}
+
+impl<V> NoShape<V> for Probe<V> {}

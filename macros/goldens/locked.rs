@@ -1,0 +1,110 @@
+/// The fields of [`Cart`] in a session.
+#[allow(deprecated)]
+struct CartFields {
+    /// Stored as `cart/items`; of two concurrent changes the later wins.
+    items: ::cloakroom::Field<Vec<Item>>,
+}
+#[allow(deprecated)]
+const _: () = {
+    use ::cloakroom::__private::NoEq as _;
+    static __CLOAKROOM_FIELD_0: ::cloakroom::__private::FieldDef<Vec<Item>> = ::cloakroom::__private::FieldDef::<
+        Vec<Item>,
+    >::new(
+            "cart",
+            "items",
+            "cart/items",
+            <Vec<Item> as ::cloakroom::__private::Stored>::CODING,
+            <Vec<Item> as ::cloakroom::__private::FieldDefault>::field_default,
+        )
+        .eq(::cloakroom::__private::Probe::<Vec<Item>>::EQ);
+    static __CLOAKROOM_SCHEMA: ::cloakroom::__private::Schema = ::cloakroom::__private::Schema {
+        name: "cart",
+        version: 1u32,
+        type_name: ::cloakroom::__private::core::concat!(
+            ::cloakroom::__private::core::module_path!(), "::Cart"
+        ),
+        fields: &[&__CLOAKROOM_FIELD_0],
+    };
+    #[automatically_derived]
+    impl ::cloakroom::SessionData for Cart {
+        type Fields = CartFields;
+        fn initial() -> Self {
+            Cart {
+                items: __CLOAKROOM_FIELD_0.default(),
+            }
+        }
+        fn __schema() -> &'static ::cloakroom::__private::Schema {
+            &__CLOAKROOM_SCHEMA
+        }
+        fn __open(
+            __from: &::cloakroom::__private::Opener<'_>,
+        ) -> ::cloakroom::__private::core::result::Result<
+            CartFields,
+            ::cloakroom::__private::Undecodable,
+        > {
+            ::cloakroom::__private::core::result::Result::Ok(CartFields {
+                items: __from.field(&__CLOAKROOM_FIELD_0)?,
+            })
+        }
+        fn __visit(
+            __fields: &mut CartFields,
+            __visit: &mut dyn ::cloakroom::__private::core::ops::FnMut(
+                &mut dyn ::cloakroom::__private::PlacedField,
+            ),
+        ) {
+            __visit(
+                &mut ::cloakroom::__private::Placed {
+                    def: &__CLOAKROOM_FIELD_0,
+                    field: &mut __fields.items,
+                },
+            );
+        }
+    }
+    #[automatically_derived]
+    impl ::cloakroom::__private::core::convert::From<Cart> for CartFields {
+        fn from(__from: Cart) -> Self {
+            CartFields {
+                items: __CLOAKROOM_FIELD_0.unbound(__from.items),
+            }
+        }
+    }
+};
+const _: fn() -> ::cloakroom::__private::std::vec::Vec<Vec<Item>> = || ::cloakroom::__private::lock::values::<
+    Vec<Item>,
+    _,
+>(my::items);
+const _: &[::cloakroom::__private::core::primitive::u8] = ::cloakroom::__private::core::include_bytes!(
+    ::cloakroom::__private::core::concat!(::cloakroom::__private::core::env!("CARGO_MANIFEST_DIR"),
+    "/session-schema/cart.lock")
+);
+const _: ::cloakroom::__private::core::option::Option<
+    &::cloakroom::__private::core::primitive::str,
+> = ::cloakroom::__private::core::option_env!("SESSION_SCHEMA");
+const _: () = if !(<Vec<Item> as ::cloakroom::__private::Stored>::CODING.shape().as_u64()
+    == 81985529216486895u64)
+{
+    ::cloakroom::__private::lock::refuse(
+        "what `Vec<Item>` stores changed, and version 1 of `items` does not say so\n\n  = help: a type inside it has other members, variants or names than stored sessions hold; keep the old one beside it, and write\n          #[session(changed(in = 2, from = OldItems, up = <fn(OldItems) -> Vec<Item>>, down = <fn(&Vec<Item>) -> OldItems>))]\n  = help: if something was only renamed in Rust, give it its old name: `#[session(key = \"old_name\")]` inside that type\n  = help: and raise the version on the struct: `version = 2`\n  = note: recorded in session-schema/cart.lock (version 1)",
+    )
+};
+#[cfg(test)]
+#[::cloakroom::__private::core::prelude::v1::test]
+#[allow(deprecated)]
+fn session_schema_of_cart() -> ::cloakroom::__private::core::result::Result<
+    (),
+    ::cloakroom::__private::lock::Failed,
+> {
+    ::cloakroom::__private::lock::check(
+        <Cart as ::cloakroom::SessionData>::__schema(),
+        "session-schema/cart.lock",
+        &[
+            ::cloakroom::__private::lock::Recorded {
+                field: "items",
+                key: "cart/items",
+                what: "`items` as version 1 stored it, a `Vec<Item>`",
+                shape: 81985529216486895u64,
+                samples: &["00", "0107"],
+            },
+        ],
+    )
+}

@@ -1,0 +1,94 @@
+//! What a lock shall say of a struct: what it said before, and what changed since.
+
+use super::{
+    Field, Form, Lock, Removed, Samples, Shape,
+    compare::{keyed, physical, rule, stored, stored_name},
+    spell,
+};
+use crate::model::{self, Generation, Schema, Storage};
+use proc_macro2::TokenStream;
+
+/// A lock with holes, and the types that fill those of [`Shape::Of`].
+pub(crate) struct Record {
+    pub(crate) lock: Lock,
+    pub(crate) types: Vec<TokenStream>,
+}
+
+/// The lock of a struct that [`super::compare`] has nothing against.
+pub(crate) fn record(old: Option<&Lock>, schema: &Schema) -> Record {
+    let mut types = Vec::new();
+    let mut shape = |ty: &TokenStream, storage: Storage| match storage {
+        Storage::Opaque(_) => Shape::Opaque,
+        Storage::Shaped => {
+            types.push(ty.clone());
+            Shape::Of(types.len() - 1)
+        }
+    };
+    // What nobody has said is known from when it was first recorded; of what was there before any lock, nothing is known.
+    let first = if old.is_some() { schema.version } else { 1 };
+    let fields = schema.fields.iter().enumerate().map(|(index, field)| {
+        let key = stored_name(field);
+        let was = old.and_then(|old| old.fields.get(key));
+        let again = old.and_then(|old| old.removed.get(key)).filter(|_| was.is_none());
+        let recorded: Vec<&Form> = was.map_or_else(Vec::new, |was| kept(was, field));
+        let forms = field.in_use().iter().enumerate().map(|(i, generation)| {
+            let recorded = recorded.get(i);
+            let shape = match recorded {
+                Some(form) => form.shape,
+                None => shape(&generation.ty, generation.storage),
+            };
+            let samples = recorded.map(|form| form.samples.kept.clone());
+            let samples = samples.or_else(|| again.map(|again| again.samples.kept.clone())).unwrap_or_default();
+            Form { since: since(generation, recorded, first), shape, ty: spell(&generation.ty), samples: samples.into() }
+        });
+        let mut past: Vec<Form> = forms.collect();
+        let now = past.pop().map(|mut now| {
+            now.samples = Samples { fresh: Some(index), ..now.samples };
+            now
+        });
+        let merge = rule(&field.merge).to_owned();
+        now.map(|now| (key.to_owned(), Field { merge, forget_before: field.forget_before, past, now }))
+    });
+    let fields = fields.flatten().collect();
+    let removed = schema.removed.iter().map(|removed| {
+        let key = stored(&removed.key);
+        let generation = physical(&removed.key);
+        let was = old.and_then(|old| old.fields.get(key));
+        let recorded = old.and_then(|old| old.removed.get(key)).cloned();
+        let entry = recorded.or_else(|| was.map(|was| last(was, removed))).unwrap_or_else(|| Removed {
+            in_version: removed.version,
+            generation,
+            shape: shape(&removed.ty, removed.storage),
+            ty: spell(&removed.ty),
+            samples: Samples::default(),
+        });
+        (key.to_owned(), entry)
+    });
+    let removed = removed.collect();
+    Record { lock: Lock { name: schema.name.clone(), version: schema.version, fields, removed }, types }
+}
+
+/// The recorded generations that are still in use.
+fn kept<'a>(was: &'a Field, field: &model::Field) -> Vec<&'a Form> {
+    let forgotten = field.forget_before.unwrap_or(0);
+    was.past.iter().filter(|form| form.since >= forgotten).chain([&was.now]).collect()
+}
+
+fn since(generation: &Generation, recorded: Option<&&Form>, first: u32) -> u32 {
+    match recorded {
+        // Where it is not part of the key it is for readers of the file, and what the struct says is for them, too.
+        Some(form) if generation.since == 1 => form.since,
+        None if generation.since == 1 => first,
+        _ => generation.since,
+    }
+}
+
+fn last(was: &Field, removed: &model::Removed) -> Removed {
+    Removed {
+        in_version: removed.version,
+        generation: keyed(was),
+        shape: was.now.shape,
+        ty: was.now.ty.clone(),
+        samples: was.now.samples.clone(),
+    }
+}
