@@ -354,7 +354,10 @@ fn a_missing_field_is_named_at_the_struct() {
 #[test]
 fn a_removal_names_what_is_no_name_in_rust_by_its_key() {
     let before = "struct Shop { views: u8, #[session(key = \"a.b\")] a: u8, #[session(key = \"type\")] kind: u16 }";
-    check(before, "struct Shop { views: u8 }", expect![[r#"
+    check(
+        before,
+        "struct Shop { views: u8 }",
+        expect![[r#"
         error: `a.b` is gone, and version 1 does not say so
 
           = help: say so on the struct: `#[session(version = 2, removed(a_b_: u8, in = 2, key = "a.b"))]`
@@ -363,14 +366,19 @@ fn a_removal_names_what_is_no_name_in_rust_by_its_key() {
 
           = help: say so on the struct: `#[session(version = 2, removed(type_: u16, in = 2, key = "type"))]`
           = note: recorded in session-schema/shop.lock (version 1)
-    "#]]);
+    "#]],
+    );
     let declared =
         "#[session(version = 2, removed(a_b_: u8, in = 2, key = \"a.b\"), removed(type_: u16, in = 2, key = \"type\"))]
         struct Shop { views: u8 }";
-    check(before, declared, expect![[r#"
+    check(
+        before,
+        declared,
+        expect![[r#"
         pending: removes `a.b`
         pending: removes `type`
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]
