@@ -2,6 +2,7 @@
 
 pub mod engines;
 pub mod events;
+pub mod processes;
 pub mod servers;
 pub mod shop;
 pub mod site;

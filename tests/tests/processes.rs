@@ -1,4 +1,4 @@
-//! Several processes with connections of their own serve one session, and one that dies at the worst moment.
+//! Several processes with connections of their own serve one session, of one build or of two, and one dies at the worst moment.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
@@ -9,99 +9,26 @@ use cloakroom::{
 use cloakroom_tests::{
     engines::Running,
     on_engines,
+    processes::Process,
     site::{record, selector},
-};
-use std::{
-    io::{BufRead, BufReader, Read, Write},
-    net::TcpStream,
-    process::{Child, ChildStdout, Command, Stdio},
 };
 
 on_engines! {
     [on_sqlite: Sqlite, on_redis: Redis, on_a_redis_cluster: RedisCluster, on_postgres: Postgres, on_mysql: MySql]
     {
         two_processes_serve_one_session_alternately_and_see_each_others_writes_at_once
+        builds_of_two_versions_serve_one_session_alternately_and_nobody_is_signed_out
         f4_a_process_that_dies_between_store_and_response_leaves_whole_records_only
     }
 }
 
-/// A process of the site, killed when the test is done with it.
-struct Node {
-    child: Child,
-    said: BufReader<ChildStdout>,
-    address: String,
-}
-
-impl Node {
-    fn start(manner: &str, running: &Running) -> Self {
-        let mut child = Command::new(env!("CARGO_BIN_EXE_node"))
-            .args([manner, &format!("{:?}", running.engine)])
-            .args(&running.addresses)
-            .stdout(Stdio::piped())
-            .spawn()
-            .expect("the node starts");
-        let said = BufReader::new(child.stdout.take().unwrap());
-        let mut node = Self { child, said, address: String::new() };
-        node.address = node.line();
-        node
-    }
-
-    fn line(&mut self) -> String {
-        let mut line = String::new();
-        self.said.read_line(&mut line).unwrap();
-        line.trim().to_owned()
-    }
-
-    fn send(&self, method: &str, path: &str, cookie: Option<&str>) -> TcpStream {
-        let cookie = cookie.map(|cookie| format!("Cookie: {cookie}\r\n")).unwrap_or_default();
-        let mut stream = TcpStream::connect(&self.address).unwrap();
-        let head = format!(
-            "{method} {path} HTTP/1.1\r\nHost: {}\r\n{cookie}Content-Length: 0\r\nConnection: close\r\n\r\n",
-            self.address
-        );
-        stream.write_all(head.as_bytes()).unwrap();
-        stream
-    }
-
-    /// Status, body, and the cookie that was set.
-    fn ask(&self, method: &str, path: &str, cookie: Option<&str>) -> (u16, String, Option<String>) {
-        let mut response = String::new();
-        self.send(method, path, cookie).read_to_string(&mut response).unwrap();
-        let (head, body) = response.split_once("\r\n\r\n").expect("a response with a head");
-        let set = head.lines().find_map(|line| {
-            let (name, value) = line.split_once(": ")?;
-            name.eq_ignore_ascii_case("set-cookie").then(|| value.split(';').next().unwrap().to_owned())
-        });
-        (head.split(' ').nth(1).unwrap().parse().unwrap(), body.to_owned(), set)
-    }
-
-    fn get(&self, cookie: &str) -> String {
-        self.ask("GET", "/", Some(cookie)).1
-    }
-
-    fn post(&self, path: &str, cookie: &str) -> u16 {
-        self.ask("POST", path, Some(cookie)).0
-    }
-
-    /// Has a change stored and dies before it is answered.
-    fn die_storing(mut self, path: &str, cookie: Option<&str>) {
-        let unanswered = self.send("POST", path, cookie);
-        assert_eq!(self.line(), "stored");
-        self.child.kill().unwrap();
-        self.child.wait().unwrap();
-        drop(unanswered);
-    }
-}
-
-impl Drop for Node {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
+/// One of the machines of a small shop; `keep` and `hold` are what it does with a change.
+fn node(manner: &str, running: &Running) -> Process {
+    Process::start(env!("CARGO_BIN_EXE_node"), &[manner], running)
 }
 
 async fn two_processes_serve_one_session_alternately_and_see_each_others_writes_at_once(running: Running) {
-    let (one, other) = (Node::start("keep", &running), Node::start("keep", &running));
+    let (one, other) = (node("keep", &running), node("keep", &running));
     let cookie = one.ask("POST", "/view", None).2.expect("a new session");
     for round in 1..=20u64 {
         let (writes, reads) = if round % 2 == 0 { (&one, &other) } else { (&other, &one) };
@@ -117,6 +44,40 @@ async fn two_processes_serve_one_session_alternately_and_see_each_others_writes_
     assert_eq!(one.get(&renewed), "0 ", "and so is a session that another machine ended");
 }
 
+/// What a build answers is what its version sees: user, views, total, and then what only that version has.
+async fn builds_of_two_versions_serve_one_session_alternately_and_nobody_is_signed_out(running: Running) {
+    let old = || Process::start(env!("CARGO_BIN_EXE_shop_v1"), &[], &running);
+    let new = || Process::start(env!("CARGO_BIN_EXE_shop_v2"), &[], &running);
+    let (v1, v2) = (old(), new());
+    let cookie = v1.ask("POST", "/user/ada", None).2.expect("a new session");
+    let post = |process: &Process, path: &str| assert_eq!(process.post(path, &cookie), 200, "{path}");
+    post(&v1, "/total/5");
+    post(&v1, "/coupon/TEN");
+    assert_eq!(v2.get(&cookie), "ada 0 5 exact light", "a total is upgraded, a theme is new, and a coupon no more");
+    post(&v2, "/total/700");
+    post(&v2, "/theme/dark");
+    assert_eq!(v1.get(&cookie), "ada 0 700 TEN", "rolled back: what the newer build wrote, and what it does not have");
+    assert_eq!(v2.get(&cookie), "ada 0 700 rounded dark", "deployed again: also what the older build cannot hold");
+
+    for round in 1..=10u64 {
+        post(&v1, "/view");
+        post(&v1, &format!("/coupon/c{round}"));
+        assert_eq!(v2.get(&cookie), format!("ada {} 700 rounded dark", 2 * round - 1), "round {round}");
+        post(&v2, "/view");
+        assert_eq!(v1.get(&cookie), format!("ada {} 700 c{round}", 2 * round), "round {round}");
+    }
+    post(&v1, "/total/3");
+    assert_eq!(v2.get(&cookie), "ada 20 3 exact dark", "the total of the older build, and nothing else has changed");
+
+    // Either build may replace the token, and both take the new one only; so do processes that know nothing of the old.
+    let renewed = v2.ask("POST", "/rotate", Some(&cookie)).2.expect("a rotation brings a token");
+    assert_eq!((v1.get(&renewed), v2.get(&renewed)), ("ada 20 3 c10".to_owned(), "ada 20 3 exact dark".to_owned()));
+    let again = v1.ask("POST", "/rotate", Some(&renewed)).2.expect("a rotation brings a token");
+    assert_eq!(v2.get(&renewed), "nobody 0 0 exact light", "the old token is dead for both");
+    drop((v1, v2));
+    assert_eq!((old().get(&again), new().get(&again)), ("ada 20 3 c10".to_owned(), "ada 20 3 exact dark".to_owned()));
+}
+
 async fn stored(running: &Running, cookie: &str) -> Option<Record> {
     let token = cookie.split_once('=').unwrap().1;
     let store = running.another().await;
@@ -124,22 +85,22 @@ async fn stored(running: &Running, cookie: &str) -> Option<Record> {
 }
 
 async fn f4_a_process_that_dies_between_store_and_response_leaves_whole_records_only(running: Running) {
-    let healthy = Node::start("keep", &running);
+    let healthy = node("keep", &running);
     let cookie = healthy.ask("POST", "/view", None).2.expect("a new session");
 
-    Node::start("hold", &running).die_storing("/name/durable", Some(&cookie));
+    node("hold", &running).die_storing("/name/durable", Some(&cookie));
     assert_eq!(healthy.get(&cookie), "1 durable", "the change is there");
     assert_eq!(healthy.post("/name/durable", &cookie), 200, "and making it again is harmless");
-    Node::start("hold", &running).die_storing("/view", Some(&cookie));
+    node("hold", &running).die_storing("/view", Some(&cookie));
     assert_eq!(healthy.post("/view", &cookie), 200);
     assert_eq!(healthy.get(&cookie), "3 durable", "an increment made again counts again");
 
     // A new session whose token nobody got: it is whole, and nobody can open it.
-    Node::start("hold", &running).die_storing("/view", None);
+    node("hold", &running).die_storing("/view", None);
     assert_eq!(healthy.get(&cookie), "3 durable");
 
     // A privilege rotation fails closed: the client has the dead token, and signs in again.
-    Node::start("hold", &running).die_storing("/rotate", Some(&cookie));
+    node("hold", &running).die_storing("/rotate", Some(&cookie));
     let record = stored(&running, &cookie).await.expect("the record lives");
     assert_eq!(record.header.epoch, 1);
     assert_eq!(
@@ -149,6 +110,6 @@ async fn f4_a_process_that_dies_between_store_and_response_leaves_whole_records_
     );
 
     let cookie = healthy.ask("POST", "/view", None).2.expect("a new session");
-    Node::start("hold", &running).die_storing("/out", Some(&cookie));
+    node("hold", &running).die_storing("/out", Some(&cookie));
     assert!(stored(&running, &cookie).await.is_none(), "a destroyed session stays destroyed");
 }

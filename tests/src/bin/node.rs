@@ -12,7 +12,7 @@ use cloakroom::{
     SessionData, SessionLayer, TypedSession,
     testing::{Fault, FaultStore, Gate, Operation},
 };
-use cloakroom_tests::engines::{Engine, PATIENT};
+use cloakroom_tests::processes;
 use std::error::Error;
 
 #[derive(SessionData)]
@@ -26,8 +26,7 @@ struct Shop {
 async fn main() -> Result<(), Box<dyn Error>> {
     let mut arguments = std::env::args().skip(1);
     let manner = arguments.next().ok_or("keep or hold?")?;
-    let engine: Engine = arguments.next().ok_or("which engine?")?.parse()?;
-    let store = FaultStore::new(engine.open(&arguments.collect::<Vec<_>>(), PATIENT).await);
+    let store = FaultStore::new(processes::store(arguments).await?);
     if manner == "hold" {
         let gate = Gate::new();
         for operation in [Operation::Create, Operation::Commit, Operation::Delete] {
@@ -45,8 +44,5 @@ async fn main() -> Result<(), Box<dyn Error>> {
         .route("/rotate", post(async |mut s: TypedSession<Shop>| s.rotate()))
         .route("/out", post(async |mut s: TypedSession<Shop>| s.destroy()))
         .layer(SessionLayer::new(store));
-    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await?;
-    println!("{}", listener.local_addr()?);
-    axum::serve(listener, app).await?;
-    Ok(())
+    processes::serve(app).await
 }

@@ -100,7 +100,7 @@ macro_rules! total {
     };
 }
 
-async fn with_up_and_down_each_sees_what_the_other_wrote<B: IntoBackend + Clone>(it: Visitor<B>) {
+pub(crate) async fn with_up_and_down_each_sees_what_the_other_wrote<B: IntoBackend + Clone>(it: Visitor<B>) {
     total!(it, v3 = 5);
     assert_eq!(total!(it, v4), Money::from_cents(5));
     total!(it, v4 = money(700));
@@ -112,7 +112,9 @@ async fn with_up_and_down_each_sees_what_the_other_wrote<B: IntoBackend + Clone>
     assert_eq!((total!(it, v3), total!(it, v4)), (4, money(4)));
 }
 
-async fn with_forget_older_versions_see_the_default_and_what_they_write_is_seen<B: IntoBackend + Clone>(it: Visitor<B>) {
+pub(crate) async fn with_forget_older_versions_see_the_default_and_what_they_write_is_seen<B: IntoBackend + Clone>(
+    it: Visitor<B>,
+) {
     total!(it, v3 = 5);
     assert_eq!(total!(it, forgetful), Money::from_cents(5));
     total!(it, forgetful = money(700));
@@ -122,7 +124,7 @@ async fn with_forget_older_versions_see_the_default_and_what_they_write_is_seen<
     assert_eq!(total!(it, forgetful), Money::from_cents(3), "the loss was declared");
 }
 
-async fn a_clear_reaches_older_versions<B: IntoBackend + Clone>(it: Visitor<B>) {
+pub(crate) async fn a_clear_reaches_older_versions<B: IntoBackend + Clone>(it: Visitor<B>) {
     total!(it, v3 = 5);
     total!(it, v4 = money(700));
     it.meets(|s: &mut cloakroom::TypedSession<v4::Shop>| s.clear()).await;
@@ -131,7 +133,7 @@ async fn a_clear_reaches_older_versions<B: IntoBackend + Clone>(it: Visitor<B>) 
     assert_eq!(total!(it, v4), Money::from_cents(9));
 }
 
-async fn a_clear_by_an_older_version_beats_what_a_newer_one_wrote<B: IntoBackend + Clone>(it: Visitor<B>) {
+pub(crate) async fn a_clear_by_an_older_version_beats_what_a_newer_one_wrote<B: IntoBackend + Clone>(it: Visitor<B>) {
     total!(it, v4 = money(700));
     it.meets(|s: &mut cloakroom::TypedSession<v3::Shop>| s.clear()).await;
     assert_eq!(total!(it, v4), Money::default(), "though its own older cell is there");
@@ -143,7 +145,7 @@ async fn a_clear_by_an_older_version_beats_what_a_newer_one_wrote<B: IntoBackend
     assert_eq!(total!(it, forgetful), Money::default());
 }
 
-async fn a_field_that_older_versions_lack_survives_them<B: IntoBackend + Clone>(it: Visitor<B>) {
+pub(crate) async fn a_field_that_older_versions_lack_survives_them<B: IntoBackend + Clone>(it: Visitor<B>) {
     total!(it, v3 = 5);
     let theme = |s: &mut cloakroom::TypedSession<v4::Shop>| (*s.theme).clone();
     assert_eq!(it.meets(theme).await, "light");
@@ -153,14 +155,14 @@ async fn a_field_that_older_versions_lack_survives_them<B: IntoBackend + Clone>(
     assert_eq!(it.meets(theme).await, "dark");
 }
 
-async fn a_removed_field_stays_what_it_was_for_older_versions<B: IntoBackend + Clone>(it: Visitor<B>) {
+pub(crate) async fn a_removed_field_stays_what_it_was_for_older_versions<B: IntoBackend + Clone>(it: Visitor<B>) {
     it.meets(|s: &mut cloakroom::TypedSession<v3::Shop>| *s.coupon = "TEN".into()).await;
     total!(it, v4 = money(1));
     it.meets(|s: &mut cloakroom::TypedSession<v4::Shop>| s.clear()).await;
     assert_eq!(it.meets(|s: &mut cloakroom::TypedSession<v3::Shop>| (*s.coupon).clone()).await, "TEN");
 }
 
-async fn a_computed_field_follows_its_source_until_it_is_written_itself<B: IntoBackend + Clone>(it: Visitor<B>) {
+pub(crate) async fn a_computed_field_follows_its_source_until_it_is_written_itself<B: IntoBackend + Clone>(it: Visitor<B>) {
     let first = |s: &mut cloakroom::TypedSession<v4::Shop>| (*s.first).clone();
     let full = |s: &mut cloakroom::TypedSession<v3::Shop>| (*s.full_name).clone();
     assert_eq!(it.meets(first).await, "nobody");
@@ -180,7 +182,7 @@ async fn a_computed_field_follows_its_source_until_it_is_written_itself<B: IntoB
     assert_eq!(it.meets(first).await, "nobody", "a source that was cleared is newer, too");
 }
 
-async fn a_forgotten_generation_is_neither_read_nor_written<B: IntoBackend + Clone>(it: Visitor<B>) {
+pub(crate) async fn a_forgotten_generation_is_neither_read_nor_written<B: IntoBackend + Clone>(it: Visitor<B>) {
     total!(it, v3 = 5);
     assert_eq!(total!(it, contracted), Money::default(), "not read");
     total!(it, contracted = money(700));
@@ -193,7 +195,7 @@ async fn a_forgotten_generation_is_neither_read_nor_written<B: IntoBackend + Clo
     assert_eq!((total!(it, contracted), total!(it, v3)), (money(8), 8));
 }
 
-async fn a_rollback_and_a_second_deploy_keep_the_user_signed_in<B: IntoBackend + Clone>(it: Visitor<B>) {
+pub(crate) async fn a_rollback_and_a_second_deploy_keep_the_user_signed_in<B: IntoBackend + Clone>(it: Visitor<B>) {
     it.meets(|s: &mut cloakroom::TypedSession<v3::Shop>| *s.user = Some("ada".into())).await;
     total!(it, v4 = money(700));
     total!(it, v3 = 7);
@@ -204,7 +206,7 @@ async fn a_rollback_and_a_second_deploy_keep_the_user_signed_in<B: IntoBackend +
     assert_eq!(total!(it, v3), 800);
 }
 
-async fn a_value_that_was_forced_is_what_an_upgrade_on_each_read_was<B: IntoBackend + Clone>(it: Visitor<B>) {
+pub(crate) async fn a_value_that_was_forced_is_what_an_upgrade_on_each_read_was<B: IntoBackend + Clone>(it: Visitor<B>) {
     total!(it, v3 = 5);
     let before = total!(it, v4);
     it.meets(|s: &mut cloakroom::TypedSession<v4::Shop>| Field::force(&mut s.total)).await;

@@ -129,7 +129,7 @@ fn layout(cells: &Cells) -> Layout {
     cells.iter().map(line).collect()
 }
 
-async fn play<S: SessionStore + Clone>(store: S, steps: Vec<Step>) -> TestCaseResult {
+pub(crate) async fn play<S: SessionStore + Clone>(store: S, steps: Vec<Step>) -> TestCaseResult {
     let street = Street::new(store);
     let mut oracle = Oracle::default();
     let mut running = [const { None::<Running> }; REQUESTS];

@@ -4,6 +4,7 @@
 
 mod alternation;
 mod attributes;
+mod engines;
 mod interleaved;
 mod oracle;
 mod versions;
