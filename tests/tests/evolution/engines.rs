@@ -16,7 +16,7 @@ on_engines! {
 
 async fn versions_interleaved_in_any_way_do_what_the_oracle_does(running: Running) {
     // A case takes hundreds of round trips; in memory there are many more of them.
-    let config = Config { cases: 48, failure_persistence: None, ..Config::default() };
+    let config = Config { cases: 128, failure_persistence: None, ..Config::default() };
     let case = |steps| block_in_place(|| Handle::current().block_on(play(running.store.clone(), steps)));
     TestRunner::new(config).run(&steps(), case).unwrap_or_else(|failure| panic!("{failure}"));
 }
