@@ -2,7 +2,7 @@
 
 use super::*;
 use cloakroom::record::{Deadlines, Guard, OwnerChange, Rotation};
-use cloakroom_tests::servers::Proxy;
+use cloakroom_tests::servers::{Proxy, Server as _};
 
 /// A store with one connection through a proxy, and everything opened that is opened once.
 async fn behind(proxy: &Proxy, server: &PostgresServer) -> PostgresStore {

@@ -8,7 +8,7 @@ use cloakroom::{
 };
 use cloakroom_tests::{
     needs,
-    servers::{Proxy, RedisCluster},
+    servers::{Proxy, RedisCluster, Server as _},
 };
 use redis::cluster::{ClusterClientBuilder, NodeAddress};
 use std::{

@@ -7,7 +7,7 @@ use cloakroom::{
 };
 use cloakroom_tests::{
     needs,
-    servers::{PASSWORD, Proxy, RedisSentinel, RedisServer},
+    servers::{PASSWORD, Proxy, RedisSentinel, RedisServer, Server as _},
 };
 use std::time::{Duration, Instant};
 
