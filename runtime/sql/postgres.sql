@@ -8,7 +8,6 @@
 -- waited for a record's lock then sees what the one before it has written.
 
 CREATE TABLE cloakroom_schema (version int8 NOT NULL);
-INSERT INTO cloakroom_schema (version) VALUES (1);
 
 -- One row per session: its header. Instants are milliseconds of the application's clock.
 CREATE TABLE cloakroom_record (
@@ -161,6 +160,10 @@ DECLARE
 BEGIN
     DELETE FROM cloakroom_record AS r WHERE r.selector = ANY (p_selectors);
     GET DIAGNOSTICS deleted = ROW_COUNT;
+    IF deleted = 0 THEN
+        -- Those of a record that has come meanwhile are not ours.
+        RETURN 0;
+    END IF;
     DELETE FROM cloakroom_cell AS c WHERE c.selector = ANY (p_selectors);
     RETURN deleted;
 END
@@ -187,3 +190,6 @@ BEGIN
     ));
 END
 $$;
+
+-- Last, so that a file that ran half is known for one.
+INSERT INTO cloakroom_schema (version) VALUES (1);

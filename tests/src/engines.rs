@@ -1,7 +1,7 @@
 //! Every server-side store over its real engine, by name, for tests that hold for all of them.
 
 use crate::{
-    servers::{Missing, MySqlServer, PostgresServer, Proxy, RedisCluster, RedisServer},
+    servers::{Missing, MySqlServer, PostgresServer, Proxy, RedisCluster, RedisServer, Server},
     shop::House,
 };
 use cloakroom::store::{MemoryStore, MySqlStore, PostgresStore, RedisStore, SessionStore, SqliteStore};
@@ -30,9 +30,9 @@ impl Engine {
     /// # Errors
     /// If this machine lacks the server.
     pub async fn start(self) -> Result<Running, Missing> {
-        let server = Server::start(self).await?;
-        let addresses = server.addresses();
-        Ok(Running { engine: self, store: self.open(&addresses, PATIENT).await, addresses, server, proxy: None })
+        let place = Place::start(self).await?;
+        let addresses = place.addresses();
+        Ok(Running { engine: self, store: self.open(&addresses, PATIENT).await, addresses, place, proxy: None })
     }
 
     /// The same with a [`Proxy`] between the store and its server, and the store's usual limit for an answer.
@@ -40,16 +40,11 @@ impl Engine {
     /// # Errors
     /// If this machine lacks the server.
     pub async fn start_behind_a_proxy(self) -> Result<Running, Missing> {
-        let server = Server::start(self).await?;
-        let (direct, address) = match &server {
-            Server::Redis(server) => (server.url(), server.address()),
-            Server::Postgres(server) => (server.url(), server.address()),
-            Server::MySql(server) => (server.url(), server.address()),
-            _ => panic!("{self:?} is not reached over one address"),
-        };
+        let place = Place::start(self).await?;
+        let (direct, address) = (place.server().url(), place.server().address());
         let proxy = Proxy::before(address).await;
         let store = self.open(&[proxy.url_like(&direct)], USUAL).await;
-        Ok(Running { engine: self, store, addresses: vec![direct], server, proxy: Some(proxy) })
+        Ok(Running { engine: self, store, addresses: vec![direct], place, proxy: Some(proxy) })
     }
 
     /// A store over connections of its own.
@@ -86,7 +81,7 @@ impl FromStr for Engine {
 }
 
 /// What a store's records lie in, running.
-pub enum Server {
+pub enum Place {
     Memory,
     Sqlite(tempfile::TempDir),
     Redis(RedisServer),
@@ -95,7 +90,7 @@ pub enum Server {
     MySql(MySqlServer),
 }
 
-impl Server {
+impl Place {
     async fn start(engine: Engine) -> Result<Self, Missing> {
         Ok(match engine {
             Engine::Memory => Self::Memory,
@@ -126,7 +121,6 @@ impl Server {
                 let files = std::fs::read_dir(folder.path()).expect("the folder is there");
                 files.flat_map(|file| std::fs::read(file.expect("a file").path()).expect("a readable file")).collect()
             }
-            Self::Redis(server) => server.raw_bytes().await,
             Self::RedisCluster(cluster) => {
                 let mut all = Vec::new();
                 for node in cluster.nodes() {
@@ -134,57 +128,17 @@ impl Server {
                 }
                 all
             }
-            Self::Postgres(server) => server.raw_bytes().await,
-            Self::MySql(server) => server.raw_bytes().await,
+            Self::Redis(_) | Self::Postgres(_) | Self::MySql(_) => self.server().raw_bytes().await,
         }
     }
 
-    /// Kills it; what it has on its disk stays.
-    pub fn kill(&self) {
+    /// The one server there is.
+    pub fn server(&self) -> &dyn Server {
         match self {
-            Self::Redis(server) => server.kill(),
-            Self::Postgres(server) => server.kill(),
-            Self::MySql(server) => server.kill(),
-            _ => panic!("not a server"),
-        }
-    }
-
-    /// Starts it again where it was, with what it had on its disk.
-    pub async fn start_again(&self) {
-        match self {
-            Self::Redis(server) => server.start_again().await,
-            Self::Postgres(server) => server.start_again().await,
-            Self::MySql(server) => server.start_again().await,
-            _ => panic!("not a server"),
-        }
-    }
-
-    /// Ends it in order and starts it again.
-    pub async fn restart(&self) {
-        match self {
-            Self::Redis(server) => server.restart().await,
-            Self::Postgres(server) => server.restart().await,
-            Self::MySql(server) => server.restart().await,
-            _ => panic!("not a server"),
-        }
-    }
-
-    /// Has it do nothing, until [`resume`](Self::resume).
-    pub fn pause(&self) {
-        match self {
-            Self::Redis(server) => server.pause(),
-            Self::Postgres(server) => server.pause(),
-            Self::MySql(server) => server.pause(),
-            _ => panic!("not a server"),
-        }
-    }
-
-    pub fn resume(&self) {
-        match self {
-            Self::Redis(server) => server.resume(),
-            Self::Postgres(server) => server.resume(),
-            Self::MySql(server) => server.resume(),
-            _ => panic!("not a server"),
+            Self::Redis(server) => server,
+            Self::Postgres(server) => server,
+            Self::MySql(server) => server,
+            Self::Memory | Self::Sqlite(_) | Self::RedisCluster(_) => panic!("it is not one server"),
         }
     }
 }
@@ -195,7 +149,7 @@ pub struct Running {
     pub store: Arc<dyn SessionStore>,
     /// What [`Engine::open`] wants.
     pub addresses: Vec<String>,
-    pub server: Server,
+    pub place: Place,
     proxy: Option<Proxy>,
 }
 

@@ -86,7 +86,7 @@ async fn a_store_holds_neither_token_nor_secret_field_nor_session_key(running: R
     }
     assert_eq!(browser.get("/").await.text(), format!("{PLAIN} {LATER} Some({SECRET:?})"));
 
-    let raw = running.server.raw_bytes().await;
+    let raw = running.place.raw_bytes().await;
     assert!(find(&raw, PLAIN.as_bytes()), "what is not secret is there, or this test looks at the wrong bytes");
     for secret in [SECRET, LATER] {
         for form in forms(secret.as_bytes()) {

@@ -220,7 +220,7 @@ async fn f2_a_server_that_dies_before_the_commit_has_nothing_written_and_no_cook
 
 async fn a_server_that_restarts_between_load_and_commit_loses_nothing(running: Running) {
     let scene = begun(running).await;
-    let response = scene.before_the_commit("/view", async || scene.running.server.restart().await).await;
+    let response = scene.before_the_commit("/view", async || scene.running.place.server().restart().await).await;
     let expected = match response.status().as_u16() {
         200 => views(1),
         _ => {
@@ -324,11 +324,11 @@ async fn f7_a_restart_under_load_loses_no_acknowledged_commit_and_heals_by_itsel
     for round in 0..2 {
         tokio::time::sleep(Duration::from_millis(400)).await;
         if round == 0 {
-            scene.running.server.restart().await;
+            scene.running.place.server().restart().await;
         } else if scene.running.engine != Engine::Redis {
             // A database is as good as its log; what a Redis promises here is its operator's choice.
-            scene.running.server.kill();
-            scene.running.server.start_again().await;
+            scene.running.place.server().kill();
+            scene.running.place.server().start_again().await;
         }
         scene.seen().await;
     }
@@ -346,7 +346,7 @@ async fn f7_a_restart_under_load_loses_no_acknowledged_commit_and_heals_by_itsel
 
 async fn more_requests_than_connections_all_end_in_time_while_the_server_is_silent(running: Running) {
     let scene = begun(running).await;
-    scene.running.server.pause();
+    scene.running.place.server().pause();
     let mut requests = JoinSet::new();
     for _ in 0..200 {
         let browser = scene.browser.fork();
@@ -355,7 +355,7 @@ async fn more_requests_than_connections_all_end_in_time_while_the_server_is_sile
     for response in requests.join_all().await {
         assert_outage(&response);
     }
-    scene.running.server.resume();
+    scene.running.place.server().resume();
     assert_eq!(scene.seen().await, views(0), "loads came first, so nothing was written");
     for _ in 0..20 {
         assert_eq!(scene.browser.post("/view").await.status(), 200);
@@ -366,8 +366,8 @@ async fn a_server_slower_than_usual_is_waited_for(running: Running) {
     let scene = begun(running).await;
     let response = scene
         .before_the_commit("/view", async || {
-            scene.running.server.pause();
-            let resume = async { scene.running.server.resume() };
+            scene.running.place.server().pause();
+            let resume = async { scene.running.place.server().resume() };
             // Slow, and not too slow: the pause begins before the commit and ends in its midst.
             tokio::time::sleep(Duration::from_millis(100)).await;
             resume.await;

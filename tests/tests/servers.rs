@@ -2,7 +2,7 @@
 
 use cloakroom_tests::{
     needs,
-    servers::{MySqlServer, PostgresServer, Proxy, RedisCluster, RedisSentinel, RedisServer},
+    servers::{MySqlServer, PostgresServer, Proxy, RedisCluster, RedisSentinel, RedisServer, Server as _},
 };
 use std::{
     io::{BufRead as _, BufReader, Read as _, Write as _},

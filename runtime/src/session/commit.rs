@@ -130,10 +130,12 @@ async fn ask_store(
 
 /// Destroying twice is destroying, so a failure is tried once more.
 async fn delete(store: &dyn SessionStore, selector: &Selector) -> Result<(), StoreError> {
-    match store.delete(selector).await {
-        Ok(()) => Ok(()),
-        Err(_) => store.delete(selector).await,
-    }
+    let Err(first) = store.delete(selector).await else { return Ok(()) };
+    store.delete(selector).await.map_err(|second| match first {
+        // What the first may have done, the second cannot make certain by failing.
+        StoreError::OutcomeUnknown(_) => first,
+        _ => second,
+    })
 }
 
 /// After an unknown outcome nothing is written again: it may have been written already. What was certainly not written waits

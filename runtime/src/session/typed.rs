@@ -330,7 +330,7 @@ impl<T: SessionData> TypedSession<T> {
     }
 
     /// Names the session for lists, such as "Firefox on a laptop"; `None` takes the name away. At most
-    /// [`limits::LABEL`](crate::limits::LABEL) bytes are kept. For a session nobody writes to it has no effect.
+    /// [`limits::LABEL`](crate::limits::LABEL) bytes are kept, and no control characters. For a session nobody writes to it has no effect.
     ///
     /// ```
     /// # use cloakroom::{SessionData, TypedSession};
@@ -341,7 +341,11 @@ impl<T: SessionData> TypedSession<T> {
     /// }
     /// ```
     pub fn set_label<'a>(&mut self, label: impl Into<Option<&'a str>>) {
-        let label = label.into().map(|text| Arc::from(shorten(text, crate::limits::LABEL)));
+        let label = label.into().map(|text| {
+            // They say nothing in a list, and not every database takes them.
+            let text: String = text.chars().filter(|it| !it.is_control()).collect();
+            Arc::from(shorten(&text, crate::limits::LABEL))
+        });
         self.link.slot.change(|access| access.set_label(label));
     }
 

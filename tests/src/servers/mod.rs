@@ -16,6 +16,8 @@ pub use postgres::PostgresServer;
 pub use proxy::{Counts, Proxy};
 pub use redis::{RedisCluster, RedisSentinel, RedisServer};
 
+use async_trait::async_trait;
+use process::Daemon;
 use std::{
     fmt,
     fs::OpenOptions,
@@ -34,6 +36,60 @@ pub const PASSWORD: &str = "a-cloak-for-tests-9261";
 
 /// How long anything of a server may take before the test fails.
 const PATIENCE: Duration = Duration::from_secs(20);
+
+/// A server of a test's own, whatever it serves.
+#[async_trait]
+pub trait Server: Send + Sync {
+    #[doc(hidden)]
+    fn daemon(&self) -> &Daemon;
+
+    /// How clients reach it, as its ordinary user.
+    fn url(&self) -> String;
+
+    /// Where clients connect.
+    fn address(&self) -> SocketAddr;
+
+    /// Waits until it serves.
+    async fn ready(&self);
+
+    /// How many bytes of log there have been; the difference of two says what something cost.
+    async fn written_bytes(&self) -> u64;
+
+    /// All that the engine has on disk, after it has written everything out.
+    async fn raw_bytes(&self) -> Vec<u8>;
+
+    /// SIGKILL to all of it, as when the machine loses power.
+    fn kill(&self) {
+        self.daemon().kill();
+    }
+
+    /// An orderly end, which interrupts clients.
+    async fn stop(&self) {
+        self.daemon().stop().await;
+    }
+
+    /// The same server again, on the same port with the same data, after it was killed or stopped.
+    async fn start_again(&self) {
+        self.daemon().start_again();
+        self.ready().await;
+    }
+
+    /// An orderly end and a new start.
+    async fn restart(&self) {
+        self.stop().await;
+        self.start_again().await;
+    }
+
+    /// From now on it does not answer, though connections stay and new ones are accepted.
+    fn pause(&self) {
+        self.daemon().pause();
+    }
+
+    /// Ends a pause.
+    fn resume(&self) {
+        self.daemon().resume();
+    }
+}
 
 /// A server that this machine does not have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,11 +1,12 @@
 //! A MariaDB or MySQL server of a test's own.
 
 use super::{
-    Missing, NAME, PASSWORD, Port,
+    Missing, NAME, PASSWORD, Port, Server,
     process::{Daemon, Launch, User},
     template,
     tls::Identity,
 };
+use async_trait::async_trait;
 use rustix::process::Signal;
 use std::{
     io::Read as _,
@@ -80,64 +81,9 @@ impl MySqlServer {
         server
     }
 
-    async fn ready(&self) {
-        let address = self.address();
-        let greets = || async {
-            let greeting = move || {
-                let mut stream = TcpStream::connect_timeout(&address, Duration::from_secs(1)).ok()?;
-                stream.set_read_timeout(Some(Duration::from_secs(1))).ok()?;
-                let mut head = [0; 5];
-                stream.read_exact(&mut head).ok()?;
-                // After the packet's length and number comes the version of the protocol, or 255 and an error.
-                (head[4] == 10).then_some(())
-            };
-            tokio::task::spawn_blocking(greeting).await.is_ok_and(|it| it.is_some())
-        };
-        self.daemon.until("it greets clients", greets).await;
-    }
-
-    /// The ordinary user's database.
-    pub fn url(&self) -> String {
-        format!("mysql://{NAME}:{PASSWORD}@{}/{NAME}", self.address())
-    }
-
-    pub fn address(&self) -> SocketAddr {
-        self.port.address()
-    }
-
     /// The certificate that clients of a server with TLS have to trust.
     pub fn ca_file(&self) -> &Path {
         &self.tls.as_ref().expect("the server was started with TLS").ca
-    }
-
-    /// SIGKILL, as when the machine loses power.
-    pub fn kill(&self) {
-        self.daemon.kill();
-    }
-
-    /// An orderly end, which interrupts clients.
-    pub async fn stop(&self) {
-        self.daemon.stop().await;
-    }
-
-    /// The same server again, on the same port with the same data, after it was killed or stopped.
-    pub async fn start_again(&self) {
-        self.daemon.start_again();
-        self.ready().await;
-    }
-
-    pub async fn restart(&self) {
-        self.stop().await;
-        self.start_again().await;
-    }
-
-    /// From now on it does not answer, though connections stay and new ones are accepted.
-    pub fn pause(&self) {
-        self.daemon.pause();
-    }
-
-    pub fn resume(&self) {
-        self.daemon.resume();
     }
 
     /// Runs SQL as an administrator in the ordinary user's database; rows are lines and columns are separated by tabs.
@@ -171,14 +117,46 @@ impl MySqlServer {
         let value = line.split('\t').nth(1).and_then(|value| value.parse().ok());
         value.unwrap_or_else(|| panic!("{variable} is no counter of this server: {line:?}"))
     }
+}
+
+#[async_trait]
+impl Server for MySqlServer {
+    fn daemon(&self) -> &Daemon {
+        &self.daemon
+    }
+
+    /// The ordinary user's database.
+    fn url(&self) -> String {
+        format!("mysql://{NAME}:{PASSWORD}@{}/{NAME}", self.address())
+    }
+
+    fn address(&self) -> SocketAddr {
+        self.port.address()
+    }
+
+    async fn ready(&self) {
+        let address = self.address();
+        let greets = || async {
+            let greeting = move || {
+                let mut stream = TcpStream::connect_timeout(&address, Duration::from_secs(1)).ok()?;
+                stream.set_read_timeout(Some(Duration::from_secs(1))).ok()?;
+                let mut head = [0; 5];
+                stream.read_exact(&mut head).ok()?;
+                // After the packet's length and number comes the version of the protocol, or 255 and an error.
+                (head[4] == 10).then_some(())
+            };
+            tokio::task::spawn_blocking(greeting).await.is_ok_and(|it| it.is_some())
+        };
+        self.daemon.until("it greets clients", greets).await;
+    }
 
     /// How many bytes of redo log there have been; the difference of two says what something cost.
-    pub async fn written_bytes(&self) -> u64 {
+    async fn written_bytes(&self) -> u64 {
         self.status("Innodb_os_log_written").await
     }
 
     /// All that the engine has on disk, tables and log, after the database's tables were written out.
-    pub async fn raw_bytes(&self) -> Vec<u8> {
+    async fn raw_bytes(&self) -> Vec<u8> {
         let tables = self.sql("SHOW TABLES").await;
         let tables: Vec<String> = tables.lines().map(|table| format!("`{table}`")).collect();
         if !tables.is_empty() {

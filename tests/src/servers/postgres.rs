@@ -1,11 +1,12 @@
 //! A PostgreSQL server of a test's own.
 
 use super::{
-    Missing, NAME, PASSWORD, Port,
+    Missing, NAME, PASSWORD, Port, Server,
     process::{Daemon, Launch, User},
     template,
     tls::Identity,
 };
+use async_trait::async_trait;
 use rustix::process::Signal;
 use std::{
     fs,
@@ -101,60 +102,9 @@ impl PostgresServer {
         server
     }
 
-    /// Waits for what the server itself says to its own tools in its lock file: that it takes connections.
-    async fn ready(&self) {
-        let state = self.data().join("postmaster.pid");
-        let is_ready = || async {
-            let state = fs::read_to_string(&state).unwrap_or_default();
-            let mut lines = state.lines();
-            lines.next() == self.daemon.id().map(|id| id.to_string()).as_deref() && lines.nth(6).map(str::trim) == Some("ready")
-        };
-        self.daemon.until("it takes connections", is_ready).await;
-    }
-
-    /// The ordinary user's database. With TLS it ends in `?sslmode=require`.
-    pub fn url(&self) -> String {
-        let query = if self.tls.is_some() { "?sslmode=require" } else { "" };
-        format!("postgres://{NAME}:{PASSWORD}@{}/{NAME}{query}", self.address())
-    }
-
-    pub fn address(&self) -> SocketAddr {
-        self.port.address()
-    }
-
     /// The certificate that clients of a server with TLS have to trust.
     pub fn ca_file(&self) -> &Path {
         &self.tls.as_ref().expect("the server was started with TLS").ca
-    }
-
-    /// SIGKILL to all of it, as when the machine loses power.
-    pub fn kill(&self) {
-        self.daemon.kill();
-    }
-
-    /// An orderly end, which interrupts clients.
-    pub async fn stop(&self) {
-        self.daemon.stop().await;
-    }
-
-    /// The same server again, on the same port with the same data, after it was killed or stopped.
-    pub async fn start_again(&self) {
-        self.daemon.start_again();
-        self.ready().await;
-    }
-
-    pub async fn restart(&self) {
-        self.stop().await;
-        self.start_again().await;
-    }
-
-    /// From now on it does not answer, though connections stay and new ones are accepted.
-    pub fn pause(&self) {
-        self.daemon.pause();
-    }
-
-    pub fn resume(&self) {
-        self.daemon.resume();
     }
 
     /// Runs SQL as the superuser in the ordinary user's database; rows are lines and columns are separated by tabs.
@@ -174,20 +124,48 @@ impl PostgresServer {
         assert_eq!(self.sql("SELECT pg_promote()").await, "t");
     }
 
+    fn data(&self) -> PathBuf {
+        self.daemon.folder().join("data")
+    }
+}
+
+#[async_trait]
+impl Server for PostgresServer {
+    fn daemon(&self) -> &Daemon {
+        &self.daemon
+    }
+
+    /// The ordinary user's database. With TLS it ends in `?sslmode=require`.
+    fn url(&self) -> String {
+        let query = if self.tls.is_some() { "?sslmode=require" } else { "" };
+        format!("postgres://{NAME}:{PASSWORD}@{}/{NAME}{query}", self.address())
+    }
+
+    fn address(&self) -> SocketAddr {
+        self.port.address()
+    }
+
+    /// Waits for what the server itself says to its own tools in its lock file: that it takes connections.
+    async fn ready(&self) {
+        let state = self.data().join("postmaster.pid");
+        let is_ready = || async {
+            let state = fs::read_to_string(&state).unwrap_or_default();
+            let mut lines = state.lines();
+            lines.next() == self.daemon.id().map(|id| id.to_string()).as_deref() && lines.nth(6).map(str::trim) == Some("ready")
+        };
+        self.daemon.until("it takes connections", is_ready).await;
+    }
+
     /// How many bytes of write-ahead log there have been; the difference of two says what something cost.
-    pub async fn written_bytes(&self) -> u64 {
+    async fn written_bytes(&self) -> u64 {
         let bytes = self.sql("SELECT (pg_current_wal_insert_lsn() - '0/0')::bigint").await;
         bytes.parse().expect("a number of bytes")
     }
 
     /// All that the engine has on disk, tables and log, after a checkpoint.
-    pub async fn raw_bytes(&self) -> Vec<u8> {
+    async fn raw_bytes(&self) -> Vec<u8> {
         self.sql("CHECKPOINT").await;
         template::contents(&self.data())
-    }
-
-    fn data(&self) -> PathBuf {
-        self.daemon.folder().join("data")
     }
 }
 

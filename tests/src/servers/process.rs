@@ -78,7 +78,7 @@ impl Launch {
 }
 
 /// A server in a folder of its own, running or not.
-pub(super) struct Daemon {
+pub struct Daemon {
     launch: Launch,
     folder: TempDir,
     running: Mutex<Option<Running>>,

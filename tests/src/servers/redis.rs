@@ -1,11 +1,12 @@
 //! Redis or Valkey servers of a test's own: one, one that follows another, Sentinel, and a cluster.
 
 use super::{
-    Missing, PATIENCE, Port,
+    Missing, PATIENCE, Port, Server,
     process::{Daemon, Launch},
     template,
     tls::Identity,
 };
+use async_trait::async_trait;
 use rustix::process::Signal;
 use std::{
     collections::BTreeMap,
@@ -89,58 +90,9 @@ impl RedisServer {
         Ok(Self { daemon: Daemon::start(launch, folder), port, tls, bus })
     }
 
-    async fn ready(&self) {
-        let answers = || async {
-            let answer = self.call(&["PING"]).await;
-            answer.is_ok_and(|answer| answer == "PONG" || answer.starts_with("-NOAUTH"))
-        };
-        self.daemon.until("it answers", answers).await;
-    }
-
-    /// `redis://127.0.0.1:port`, or `rediss://` with TLS.
-    pub fn url(&self) -> String {
-        let scheme = if self.tls.is_some() { "rediss" } else { "redis" };
-        format!("{scheme}://{}", self.address())
-    }
-
-    /// Where clients connect.
-    pub fn address(&self) -> SocketAddr {
-        self.tls.as_ref().map_or(&self.port, |(port, _)| port).address()
-    }
-
     /// The certificate that clients of a server with TLS have to trust.
     pub fn ca_file(&self) -> &Path {
         &self.tls.as_ref().expect("the server was started with TLS").1.ca
-    }
-
-    /// SIGKILL, as when the machine loses power.
-    pub fn kill(&self) {
-        self.daemon.kill();
-    }
-
-    /// An orderly end.
-    pub async fn stop(&self) {
-        self.daemon.stop().await;
-    }
-
-    /// The same server again, on the same port with the same data, after it was killed or stopped.
-    pub async fn start_again(&self) {
-        self.daemon.start_again();
-        self.ready().await;
-    }
-
-    pub async fn restart(&self) {
-        self.stop().await;
-        self.start_again().await;
-    }
-
-    /// From now on it does not answer, though connections stay and new ones are accepted.
-    pub fn pause(&self) {
-        self.daemon.pause();
-    }
-
-    pub fn resume(&self) {
-        self.daemon.resume();
     }
 
     /// Runs a command on a connection of its own. Arrays are one line per element, an absent value is empty, and an error begins with
@@ -178,17 +130,6 @@ impl RedisServer {
         stats.lines().filter_map(call).collect()
     }
 
-    /// How many bytes of log there have been; the difference of two says what something cost.
-    pub async fn written_bytes(&self) -> u64 {
-        self.counter("aof_current_size").await
-    }
-
-    /// All that the engine has on disk, snapshot and log, after a snapshot was taken.
-    pub async fn raw_bytes(&self) -> Vec<u8> {
-        assert_eq!(self.command(&["SAVE"]).await, "OK");
-        template::contents(self.daemon.folder())
-    }
-
     /// Waits until this replica has all that its primary has written by now. `WAIT` would know only of writes of its own connection.
     pub async fn caught_up_with(&self, primary: &Self) {
         let written = primary.counter("master_repl_offset").await;
@@ -198,6 +139,43 @@ impl RedisServer {
     /// Makes a replica a server that takes writes.
     pub async fn promote(&self) {
         assert_eq!(self.command(&["REPLICAOF", "NO", "ONE"]).await, "OK");
+    }
+}
+
+#[async_trait]
+impl Server for RedisServer {
+    fn daemon(&self) -> &Daemon {
+        &self.daemon
+    }
+
+    /// `redis://127.0.0.1:port`, or `rediss://` with TLS.
+    fn url(&self) -> String {
+        let scheme = if self.tls.is_some() { "rediss" } else { "redis" };
+        format!("{scheme}://{}", self.address())
+    }
+
+    /// Where clients connect.
+    fn address(&self) -> SocketAddr {
+        self.tls.as_ref().map_or(&self.port, |(port, _)| port).address()
+    }
+
+    async fn ready(&self) {
+        let answers = || async {
+            let answer = self.call(&["PING"]).await;
+            answer.is_ok_and(|answer| answer == "PONG" || answer.starts_with("-NOAUTH"))
+        };
+        self.daemon.until("it answers", answers).await;
+    }
+
+    /// How many bytes of log there have been; the difference of two says what something cost.
+    async fn written_bytes(&self) -> u64 {
+        self.counter("aof_current_size").await
+    }
+
+    /// All that the engine has on disk, snapshot and log, after a snapshot was taken.
+    async fn raw_bytes(&self) -> Vec<u8> {
+        assert_eq!(self.command(&["SAVE"]).await, "OK");
+        template::contents(self.daemon.folder())
     }
 }
 

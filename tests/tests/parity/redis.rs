@@ -11,7 +11,7 @@ use cloakroom::{
 };
 use cloakroom_tests::{
     needs,
-    servers::RedisServer,
+    servers::{RedisServer, Server as _},
     site::{Site, record, seconds, selector},
 };
 use std::time::Duration;

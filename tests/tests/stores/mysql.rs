@@ -9,7 +9,7 @@ use cloakroom::{
 use cloakroom_tests::{
     events::Events,
     needs,
-    servers::{MySqlServer, NAME, PASSWORD, Proxy},
+    servers::{MySqlServer, NAME, PASSWORD, Proxy, Server as _},
     site::{Settings, Site, lifetime, seconds},
 };
 use mysql_async::{Conn, Opts, OptsBuilder, Pool, PoolConstraints, prelude::Queryable};

@@ -2,7 +2,7 @@
 
 use cloakroom::{Lifetime, record::*, store::SessionStore};
 use cloakroom_tests::{
-    engines::{Running, Server},
+    engines::{Place, Running},
     on_engines,
 };
 
@@ -21,13 +21,13 @@ async fn index_and_record_cannot_part(running: Running) {
     let mut header = Header::new(secret, WrappedKey::from_bytes([2; 32]), at(0), at(1), at(24));
     header.owner = Some(Owner { schema: "shop".into(), hash: owner });
     running.store.create(&key, Record::new(header, Cells::default())).await.unwrap();
-    match &running.server {
-        Server::Sqlite(folder) => {
+    match &running.place {
+        Place::Sqlite(folder) => {
             let db = rusqlite::Connection::open(folder.path().join("sessions.db")).unwrap();
             db.execute_batch("DROP INDEX cloakroom_record_by_owner").unwrap();
         }
-        Server::Postgres(server) => drop(server.sql("DROP INDEX cloakroom_record_owner_hash_idx").await),
-        Server::MySql(server) => drop(server.sql("ALTER TABLE cloakroom_record DROP INDEX by_owner").await),
+        Place::Postgres(server) => drop(server.sql("DROP INDEX cloakroom_record_owner_hash_idx").await),
+        Place::MySql(server) => drop(server.sql("ALTER TABLE cloakroom_record DROP INDEX by_owner").await),
         _ => panic!("its index is not a part of its records"),
     }
     let listed = running.store.by_owner(&owner).await.unwrap();

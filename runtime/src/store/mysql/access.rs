@@ -326,7 +326,7 @@ const TOO_LARGE: &str = "max_allowed_packet";
 /// A deadlock, or the conflict of a cluster that commits optimistically: it was undone, and may go well now. Not a lock that was
 /// waited for in vain: that was patience enough.
 fn is_worth_another_try(refusal: &ServerError) -> bool {
-    matches!(refusal.code, 1020 | 1213)
+    matches!(refusal.code, 1020 | 1213 | 3101)
 }
 
 pub(super) fn is_duplicate(refusal: &ServerError) -> bool {

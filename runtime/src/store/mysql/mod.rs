@@ -49,6 +49,9 @@ const UNHURRIED: Duration = Duration::from_secs(30);
 ///
 /// Records an hour past their deadline are removed as the store is used, in small batches and about once a minute.
 ///
+/// Values travel as literals in the statements, so whatever shows statements (the slow query log, `SHOW PROCESSLIST`) shows the fields
+/// that are not `secret`.
+///
 /// While the server is away, requests fail at once rather than queue up, and one attempt after the other is made to reach it again,
 /// with growing pauses. A commit is as durable as the server makes its transactions (`innodb_flush_log_at_trx_commit`), and
 /// survives a failover if the replica that takes over has it: with the asynchronous replication that is the default, the last
@@ -121,7 +124,7 @@ impl MySqlStore {
     /// - `prefer_socket`, on by default: a server that looks local is asked for its Unix socket, which is used instead.
     /// - `setup` and `init`: run per connection, `setup` after each reset too.
     ///
-    /// Its connections must have `autocommit` and a strict `sql_mode`, as is the servers' default. They may have any isolation;
+    /// Its connections must have `autocommit` and a strict `sql_mode`, as is the servers' default. They may have any isolation from `READ COMMITTED` up;
     /// `READ COMMITTED` takes the fewest locks.
     ///
     /// # Errors
@@ -257,7 +260,6 @@ impl SessionStore for MySqlStore {
     }
 
     async fn commit(&self, key: &Selector, patch: &Patch) -> Result<CommitOutcome, StoreError> {
-        self.0.sweeper.note(patch.now);
         let shared = &self.0.shared;
         let commit = shared.tables.commit(key, patch);
         let mut answers = shared.write(&commit.batch).await?;

@@ -198,7 +198,8 @@ impl Tables {
         let mut batch = Batch::default();
         batch.add(format_args!("START TRANSACTION"));
         batch.add(format_args!("DELETE FROM {} WHERE selector = {key}", self.record()));
-        batch.add(format_args!("DELETE FROM {} WHERE selector = {key}", self.cell()));
+        // Those of a record that has come meanwhile are not ours.
+        batch.add(format_args!("DELETE FROM {} WHERE selector = {key} AND ROW_COUNT() > 0", self.cell()));
         batch.add(format_args!("COMMIT"));
         batch
     }
@@ -236,10 +237,10 @@ impl Tables {
     /// Ends such a transaction, deleting what it has locked.
     pub(super) fn delete_locked(&self, keys: &[Selector]) -> Batch {
         let mut batch = Batch::default();
-        if !keys.is_empty() {
-            let keys = List(keys.iter().map(|key| Hex(key.as_bytes()))).to_string();
-            batch.add(format_args!("DELETE FROM {} WHERE selector IN ({keys})", self.record()));
-            batch.add(format_args!("DELETE FROM {} WHERE selector IN ({keys})", self.cell()));
+        // One by one: a long list may be looked for in the whole table, and wait there for what requests have locked.
+        for key in keys.iter().map(|key| Hex(key.as_bytes())) {
+            batch.add(format_args!("DELETE FROM {} WHERE selector = {key}", self.record()));
+            batch.add(format_args!("DELETE FROM {} WHERE selector = {key}", self.cell()));
         }
         batch.add(format_args!("COMMIT"));
         batch

@@ -34,7 +34,14 @@ impl Address {
         let Parts { rest, mut own } = split(text).ok_or_else(unreadable)?;
         let mut take = |name: &str| own.iter().position(|(key, _)| key == name).map(|at| own.swap_remove(at).1);
         let (mode, roots) = (take("sslmode"), take("sslrootcert"));
+        if let Some((key, _)) = own.first() {
+            return Err(StoreError::unavailable(format!("the connection string says {key} twice; say it once")));
+        }
         let mut config: Config = rest.parse().map_err(|error| explain(&error))?;
+        // What follows a bare '@' in a password would be taken for the host, and hosts are named in errors.
+        if config.get_hosts().iter().any(|host| matches!(host, Host::Tcp(name) if name.contains('@'))) {
+            return Err(unreadable());
+        }
         let (mode, trust) = security(mode.as_deref(), roots.as_deref())?;
         config.ssl_mode(mode);
         let file = roots.as_deref().filter(|path| *path != "system");
@@ -181,8 +188,11 @@ fn split_url(url: &str) -> Option<Parts> {
     let (mut own, mut others) = (Vec::new(), Vec::new());
     for pair in url[query + 1..].split('&').filter(|pair| !pair.is_empty()) {
         match pair.split_once('=') {
-            Some((key, value)) if OWN.contains(&key) => own.push((key.to_owned(), percent_decoded(value)?)),
-            _ => others.push(pair),
+            Some((key, value)) => match percent_decoded(key)? {
+                key if OWN.contains(&&*key) => own.push((key, percent_decoded(value)?)),
+                _ => others.push(pair),
+            },
+            None => others.push(pair),
         }
     }
     let question = if others.is_empty() { "" } else { "?" };

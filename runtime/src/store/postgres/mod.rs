@@ -55,6 +55,9 @@ use tokio_postgres::Client;
 /// How long making the tables may take.
 const MIGRATION_LIMIT: Duration = Duration::from_secs(60);
 
+/// How long removing a batch of expired records may take.
+const SWEEP_LIMIT: Duration = Duration::from_secs(30);
+
 /// Sessions in PostgreSQL, for any number of processes (feature `postgres`).
 ///
 /// Clones are handles of one store; its connections, and the task that removes expired records, end with the last of them.
@@ -63,7 +66,7 @@ const MIGRATION_LIMIT: Duration = Duration::from_secs(60);
 ///
 /// Needs PostgreSQL 9.5 or newer, for `ON CONFLICT` and `SKIP LOCKED`, with PL/pgSQL, which is there unless somebody removed it. The
 /// tables are made by [`migrate`](PostgresStore::migrate), or by `runtime/sql/postgres.sql` in the repository. The user that the
-/// store connects as needs `SELECT`, `INSERT`, `UPDATE` and `DELETE` on them.
+/// store connects as needs `SELECT`, `INSERT`, `UPDATE` and `DELETE` on them, `USAGE` on their schema and `EXECUTE` on the functions.
 ///
 /// Records an hour past their deadline are removed while the store is used: about once a minute, in batches, and each by one
 /// process where there are many.
@@ -116,8 +119,13 @@ impl Inner {
 }
 
 impl Tables {
+    /// On a connection of its own, with time of its own: large records take longer than a request may, and nobody's request should
+    /// wait behind them.
     async fn sweep(&self, past: Timestamp, limit: usize) -> Result<usize, StoreError> {
-        self.clients.run(Effect::Write, |lent| rows::sweep(lent, &self.statements, past, limit)).await
+        let sweep = async { Ok(rows::sweep(self.clients.patient().await?, &self.statements, past, limit).await?) };
+        timeout(SWEEP_LIMIT, sweep).await.unwrap_or_else(|_| {
+            Err(StoreError::outcome_unknown(format!("removing expired records took longer than {SWEEP_LIMIT:?}")))
+        })
     }
 }
 
@@ -292,7 +300,6 @@ impl SessionStore for PostgresStore {
     }
 
     async fn commit(&self, key: &Selector, patch: &Patch) -> Result<CommitOutcome, StoreError> {
-        self.0.sweeper.note(patch.now);
         self.run(Effect::Write, |lent| rows::commit(lent, self.statements(), key, patch)).await
     }
 

@@ -48,8 +48,9 @@ impl Cluster {
         if nodes.first().and_then(connect::tls).is_some() {
             tls::provide_for_clients();
         }
-        // Without retries, because the client would also send a write again whose answer was lost.
-        let client = ClusterClientBuilder::new(nodes).retries(0).response_timeout(limit).build();
+        // Without retries, because the client would also send a write again whose answer was lost. While it connects to one node,
+        // nobody gets an answer from any other, so that may take a part of the limit only.
+        let client = ClusterClientBuilder::new(nodes).retries(0).response_timeout(limit).connection_timeout(limit / 4).build();
         let client = client.map_err(StoreError::unavailable)?;
         let connection = client.get_async_connection().await.map_err(StoreError::unavailable)?;
         Ok(Self { connection, limit })
@@ -104,7 +105,7 @@ impl Cluster {
         slots.arg("SLOTS");
         match self.call(Effect::Read, &slots).await? {
             Value::Array(ranges) => Ok(ranges.into_iter().filter_map(primary).collect()),
-            _ => Err(fields::unexpected("sweep")),
+            _ => Err(fields::unexpected(Effect::Read, "sweep")),
         }
     }
 }
@@ -163,7 +164,7 @@ impl RedisStore {
             let name = listed.as_ref().map(fields::owner_name).unwrap_or_default();
             match self.commit_listed(key, patch, &name).await? {
                 Answer::Outcome(outcome) => return Ok(outcome),
-                Answer::ListFirst(owner) if listed == Some(owner) => return Err(fields::unexpected("commit")),
+                Answer::ListFirst(owner) if listed == Some(owner) => return Err(fields::unexpected(Effect::Read, "commit")),
                 Answer::ListFirst(owner) => {
                     self.list(key, &owner, lasts).await?;
                     listed = Some(owner);
@@ -210,7 +211,7 @@ impl RedisStore {
         match self.call(Effect::Read, &call).await? {
             Value::Array(header) if header.iter().all(|field| *field == Value::Nil) => Ok(None),
             Value::Array(header) => Ok(fields::header(&key, header).map(|header| (key, header))),
-            _ => Err(fields::unexpected("list")),
+            _ => Err(fields::unexpected(Effect::Read, "list")),
         }
     }
 

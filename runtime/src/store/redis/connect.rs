@@ -56,7 +56,7 @@ impl RedisConnect {
     /// What the name of every key begins with. *Default*: `cloakroom:`.
     ///
     /// *When to change*: when several applications share a database. Stores with different prefixes do not see each other.
-    /// At most 200 characters, at least one; braces would change a cluster's slots, so they are refused, and so is white space.
+    /// At most 200 bytes, at least one; braces would change a cluster's slots, so they are refused, and so is white space.
     ///
     /// ```no_run
     /// use cloakroom::store::RedisStore;
@@ -105,7 +105,9 @@ impl RedisConnect {
             #[cfg(feature = "redis-cluster")]
             Target::GivenCluster(connection) => Client::Cluster(Cluster::over(connection, limit)),
         };
-        Ok(RedisStore(Arc::new(Inner { client, prefix, server })))
+        let store = RedisStore(Arc::new(Inner { client, prefix, server }));
+        store.probe().await?;
+        Ok(store)
     }
 }
 
@@ -162,7 +164,7 @@ fn check_prefix(prefix: &str) -> Result<(), StoreError> {
     let why = if prefix.is_empty() {
         "is empty, so the sessions would stand among all other keys"
     } else if prefix.len() > LONGEST {
-        "is longer than 200 characters"
+        "is longer than 200 bytes"
     } else if prefix.contains(['{', '}']) {
         "has a brace, which would decide the slots of a cluster"
     } else if prefix.contains(|it: char| it.is_whitespace() || it.is_control()) {

@@ -5,7 +5,7 @@ use crate::{
         Cell, CellKey, Cells, CommitOutcome, Deadlines, Header, Owner, OwnerChange, OwnerHash, Patch, Presented, Previous,
         PreviousState, Record, Rotation, SecretHash, Selector, Timestamp, WrappedKey,
     },
-    store::{StoreError, damage, redis::scripts::Call, sweeping},
+    store::{StoreError, damage, redis::scripts::Call, remote::Effect, sweeping},
 };
 use base64ct::{Base64UrlUnpadded, Encoding};
 use redis::{ToRedisArgs, Value};
@@ -358,6 +358,6 @@ fn cell(name: &[u8], value: &[u8]) -> Cell {
 }
 
 /// An answer of another form than our scripts have: nobody but them should be answering.
-pub(super) fn unexpected(what: &str) -> StoreError {
-    StoreError::outcome_unknown(format!("the server's answer to a {what} is not one of our scripts'"))
+pub(super) fn unexpected(effect: Effect, what: &str) -> StoreError {
+    effect.lost(format!("the server's answer to a {what} is not one of our scripts'"))
 }

@@ -124,8 +124,9 @@ impl RedisStore {
 
     /// A store on a Redis Cluster (feature `redis-cluster`). Some of its nodes are enough; the others are found.
     ///
-    /// A commit that changes the owner takes two round trips here instead of one, since the owner's index lies on another node: it
-    /// is written first, so that no living session is ever missing from it. Everything else is one round trip as elsewhere.
+    /// An owner's index lies on another node than the session, and is written first, so that no living session is ever missing from
+    /// it. So signing in takes two round trips here instead of one, and so does the first use of a signed-in session in an hour, which
+    /// makes sure of its entry; listing and revoking take one or two more for each session. Everything else is as elsewhere.
     ///
     /// With TLS, the cluster's client uses the process's default cryptography of `rustls`, and installs one if there is none.
     ///
@@ -195,6 +196,27 @@ impl RedisStore {
         format!("{}owner:{}", self.0.prefix, fields::owner_name(owner))
     }
 
+    /// Refuses a server that would let us do only a part of what we have to. One that has no room, or takes no writes just now, will
+    /// do later.
+    async fn probe(&self) -> Result<(), StoreError> {
+        if self.here().is_empty() {
+            return Ok(());
+        }
+        let call = Self::script(&scripts::PROBE, &self.session("probe-----------------"));
+        let Err(error) = self.call(Effect::Read, &call).await else { return Ok(()) };
+        let said = error.to_string();
+        let says = |words: &[&str]| words.iter().any(|words| said.contains(words));
+        if says(&["NOPERM", "permissions", "can't run this command"]) {
+            return Err(StoreError::unavailable(format!(
+                "{said}; let the store's user do +@read +@write +@scripting +@connection +time, on the keys of its prefix"
+            )));
+        }
+        if says(&["MOVED", "Moved", "non local key"]) {
+            return Err(StoreError::unavailable(format!("{said}; this is one node of a cluster: use RedisStore::cluster")));
+        }
+        Ok(())
+    }
+
     /// What tells a script whether the indexes are where the session is.
     fn here(&self) -> &'static str {
         match self.0.client {
@@ -238,7 +260,7 @@ impl SessionStore for RedisStore {
                 }
                 Ok(record.map(Arc::new))
             }
-            _ => Err(fields::unexpected("load")),
+            _ => Err(fields::unexpected(Effect::Read, "load")),
         }
     }
 
@@ -257,7 +279,7 @@ impl SessionStore for RedisStore {
         match self.call(Effect::Write, &call).await? {
             Value::Int(1) => Ok(CreateOutcome::Created),
             Value::Int(0) => Ok(CreateOutcome::Exists),
-            _ => Err(fields::unexpected("create")),
+            _ => Err(fields::unexpected(Effect::Write, "create")),
         }
     }
 
@@ -268,7 +290,7 @@ impl SessionStore for RedisStore {
         }
         match self.commit_listed(key, patch, "").await? {
             Answer::Outcome(outcome) => Ok(outcome),
-            Answer::ListFirst(_) => Err(fields::unexpected("commit")),
+            Answer::ListFirst(_) => Err(fields::unexpected(Effect::Write, "commit")),
         }
     }
 
@@ -283,7 +305,9 @@ impl SessionStore for RedisStore {
         }
         let mut call = Self::script(&scripts::BY_OWNER, &self.index(owner));
         call.arg(&fields::HEADER);
-        let Value::Array(found) = self.call(Effect::Read, &call).await? else { return Err(fields::unexpected("list")) };
+        let Value::Array(found) = self.call(Effect::Read, &call).await? else {
+            return Err(fields::unexpected(Effect::Read, "list"));
+        };
         let mut found = found.into_iter();
         let mut sessions = Vec::new();
         while let (Some(name), Some(header)) = (found.next(), found.next()) {
@@ -339,7 +363,7 @@ impl RedisStore {
             Value::Array(answer) => Answer::of(answer),
             _ => None,
         };
-        answer.ok_or_else(|| fields::unexpected("commit"))
+        answer.ok_or_else(|| fields::unexpected(Effect::Write, "commit"))
     }
 
     /// Deletes a session, if need be only that of an owner. Answers how many.
@@ -352,7 +376,7 @@ impl RedisStore {
     async fn count(&self, call: &Call) -> Result<u64, StoreError> {
         match self.call(Effect::Write, call).await? {
             Value::Int(count) => Ok(u64::try_from(count).unwrap_or(0)),
-            _ => Err(fields::unexpected("delete")),
+            _ => Err(fields::unexpected(Effect::Write, "delete")),
         }
     }
 

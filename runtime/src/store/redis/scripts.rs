@@ -22,6 +22,7 @@ scripts! {
     COMMIT = "lua/commit.lua",
     DELETE = "lua/delete.lua",
     SWEEP = "lua/sweep.lua",
+    PROBE = "lua/probe.lua",
     BY_OWNER = "lua/by_owner.lua",
     DELETE_BY_OWNER = "lua/delete_by_owner.lua",
     #[cfg(feature = "redis-cluster")]

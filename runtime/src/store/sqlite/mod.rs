@@ -209,7 +209,6 @@ impl SessionStore for SqliteStore {
     }
 
     async fn commit(&self, key: &Selector, patch: &Patch) -> Result<CommitOutcome, StoreError> {
-        self.0.writer.note(patch.now);
         let (key, patch) = (*key, patch.clone());
         self.0.writer.write(move |db| rows::commit(db, &key, &patch)).await
     }

@@ -1,7 +1,7 @@
 //! What can happen to a server, and what a request is told.
 
 use super::*;
-use cloakroom_tests::servers::Proxy;
+use cloakroom_tests::servers::{Proxy, Server as _};
 
 /// As in production, but for the time that a busy machine takes.
 async fn hasty(url: &str) -> PostgresStore {

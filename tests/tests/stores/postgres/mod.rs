@@ -15,7 +15,10 @@ use cloakroom::{
     store::{PostgresConnect, PostgresStore, SessionStore, StoreError},
     testing::conformance,
 };
-use cloakroom_tests::{needs, servers::PostgresServer};
+use cloakroom_tests::{
+    needs,
+    servers::{PostgresServer, Server as _},
+};
 use std::{
     sync::{
         Arc, Mutex,

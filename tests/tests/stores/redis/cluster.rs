@@ -8,7 +8,7 @@ use cloakroom::{
 };
 use cloakroom_tests::{
     needs,
-    servers::{Proxy, RedisCluster},
+    servers::{Proxy, RedisCluster, Server as _},
 };
 use redis::cluster::{ClusterClientBuilder, NodeAddress};
 use std::{
@@ -266,4 +266,13 @@ async fn an_index_that_a_node_lost_is_there_again_at_the_first_use_in_another_ho
         assert_eq!(listed().await, expected);
     }
     assert_eq!(store.delete_by_owner(&owner(1).hash, None).await.unwrap(), 1);
+}
+
+#[tokio::test]
+async fn one_node_of_a_cluster_is_not_taken_for_a_server() {
+    let cluster = needs!(RedisCluster::start().await);
+    for url in cluster.urls() {
+        let error = RedisStore::connect(&url).await.unwrap_err().to_string();
+        assert!(error.contains("use RedisStore::cluster"), "{error}");
+    }
 }

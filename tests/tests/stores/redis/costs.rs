@@ -7,7 +7,7 @@ use cloakroom::{
 };
 use cloakroom_tests::{
     needs,
-    servers::{Counts, Proxy, RedisServer},
+    servers::{Counts, Proxy, RedisServer, Server as _},
 };
 
 async fn through(proxy: &Proxy, server: &RedisServer) -> RedisStore {

@@ -2,12 +2,13 @@
 
 use super::{assert_all_expire, fixture::*};
 use cloakroom::{
+    Lifetime,
     record::*,
     store::{RedisStore, SessionStore, StoreError},
 };
 use cloakroom_tests::{
     needs,
-    servers::{PASSWORD, Proxy, RedisSentinel, RedisServer},
+    servers::{PASSWORD, Proxy, RedisSentinel, RedisServer, Server as _},
 };
 use std::time::{Duration, Instant};
 
@@ -230,4 +231,67 @@ async fn a_connection_that_lost_its_password_is_replaced() {
     assert!(named.load(&key(1), &presented(), &Want::default()).await.is_err());
     server.command(&["ACL", "SETUSER", "other", "on", &format!(">{PASSWORD}"), "~*", "+@all"]).await;
     eventually(async || named.load(&key(1), &presented(), &Want::default()).await.ok().flatten()).await;
+}
+
+#[tokio::test]
+async fn a_replica_is_never_believed() {
+    let primary = needs!(RedisServer::start().await);
+    let there = store(&primary).await;
+    there.create(&key(1), record(&[])).await.unwrap();
+    let replica = RedisServer::replica_of(&primary).await.unwrap();
+    replica.caught_up_with(&primary).await;
+    let here = store(&replica).await;
+    let told = |outcome: Result<String, StoreError>| match outcome {
+        Err(StoreError::Unavailable(cause)) => assert!(cause.to_string().contains("read only"), "{cause}"),
+        other => panic!("{other:?}"),
+    };
+    let presented = |hash, hours: u32| Presented::new(hash, NOW.plus(hours * HOUR), Lifetime::default());
+    let load = async |n, presented| here.load(&key(n), &presented, &Want::default()).await.map(|found| format!("{found:?}"));
+    told(load(2, presented(secret(), 0)).await);
+    told(load(1, presented(SecretHash::from_bytes([9; 32]), 0)).await);
+    told(load(1, presented(secret(), 48)).await);
+    told(here.commit(&key(2), &patch(&[])).await.map(|outcome| format!("{outcome:?}")));
+    told(here.by_owner(&owner(1).hash).await.map(|listed| format!("{listed:?}")));
+    told(here.delete_by_owner(&owner(1).hash, None).await.map(|deleted| deleted.to_string()));
+    told(here.delete(&key(2)).await.map(|()| "deleted".to_owned()));
+    assert!(peek(&there, 1).await.is_some());
+}
+
+#[tokio::test]
+async fn a_user_who_may_do_a_part_only_is_refused_before_there_is_a_session() {
+    let server = needs!(RedisServer::start().await);
+    let url = server.url().replace("redis://", "redis://shop:pass@");
+    for rights in ["+@read +@write +@scripting +@connection", "+@read +@write +@scripting +@connection +time -pexpire"] {
+        let user = format!("ACL SETUSER shop reset on >pass ~cloakroom:* {rights}");
+        assert_eq!(server.command(&user.split(' ').collect::<Vec<_>>()).await, "OK");
+        let error = RedisStore::connect(&url).await.unwrap_err().to_string();
+        assert!(error.contains("+@read +@write +@scripting +@connection +time"), "{error}");
+    }
+    let user = "ACL SETUSER shop reset on >pass ~cloakroom:* +@read +@write +@scripting +@connection +time";
+    assert_eq!(server.command(&user.split(' ').collect::<Vec<_>>()).await, "OK");
+    let store = RedisStore::connect(&url).await.unwrap();
+    store.create(&key(1), record(&[])).await.unwrap();
+    committed(store.commit(&key(1), &sign_in(1)).await.unwrap());
+    assert_eq!(store.by_owner(&owner(1).hash).await.unwrap().len(), 1);
+}
+
+#[tokio::test]
+async fn an_index_that_cannot_be_written_keeps_its_session_from_being_written_too() {
+    let server = needs!(RedisServer::start().await);
+    let store = store(&server).await;
+    store.create(&key(1), record(&[])).await.unwrap();
+    committed(store.commit(&key(1), &sign_in(1)).await.unwrap());
+    let index = server.command(&["KEYS", "cloakroom:owner:*"]).await;
+    store.delete(&key(1)).await.unwrap();
+    // Somebody else's key in its place.
+    server.command(&["SET", &index, "not an index", "EX", "100"]).await;
+    let mut owned = record(&[]);
+    owned.header.owner = Some(owner(1));
+    store.create(&key(1), owned).await.unwrap_err();
+    assert!(peek(&store, 1).await.is_none());
+    store.create(&key(2), record(&[])).await.unwrap();
+    let before = peek(&store, 2).await.unwrap();
+    store.commit(&key(2), &sign_in(1)).await.unwrap_err();
+    let after = peek(&store, 2).await.unwrap();
+    assert_eq!((before.header.encode(), before.cells), (after.header.encode(), after.cells), "nothing is done by halves");
 }

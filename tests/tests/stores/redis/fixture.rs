@@ -5,7 +5,7 @@ use cloakroom::{
     record::*,
     store::{RedisStore, SessionStore},
 };
-use cloakroom_tests::servers::RedisServer;
+use cloakroom_tests::servers::{RedisServer, Server as _};
 use std::{
     sync::{
         Arc,

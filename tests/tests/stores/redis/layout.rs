@@ -3,7 +3,11 @@
 use super::{assert_all_expire, fixture::*};
 use base64ct::{Base64UrlUnpadded, Encoding as _};
 use cloakroom::{record::*, store::SessionStore};
-use cloakroom_tests::{needs, servers::RedisServer, site::Site};
+use cloakroom_tests::{
+    needs,
+    servers::{RedisServer, Server as _},
+    site::Site,
+};
 use std::time::Duration;
 
 async fn lasts(server: &RedisServer, key: &str) -> Duration {

@@ -12,7 +12,7 @@ use self::fixture::fresh;
 use cloakroom::{store::RedisStore, testing::conformance};
 use cloakroom_tests::{
     needs,
-    servers::{RedisCluster, RedisServer},
+    servers::{RedisCluster, RedisServer, Server as _},
 };
 
 #[tokio::test]

@@ -7,7 +7,7 @@ use cloakroom::{
 };
 use cloakroom_tests::{
     needs,
-    servers::{PASSWORD, RedisServer},
+    servers::{PASSWORD, RedisServer, Server as _},
 };
 use std::{process::Command, time::Duration};
 

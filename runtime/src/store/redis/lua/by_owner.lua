@@ -1,5 +1,7 @@
 -- The sessions of the index KEYS[1] that are really the owner's; entries of others are dropped. ARGV: the fields
 -- to answer.
+local refusal = demoted()
+if refusal then return refusal end
 local prefix, owner = indexed()
 local found = {}
 for _, member in ipairs(redis.call('ZRANGE', key, 0, -1)) do

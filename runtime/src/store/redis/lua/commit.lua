@@ -2,7 +2,7 @@
 -- stands already; then the patch, as verbs with their operands.
 local epoch, now, here, listed = take(), take(), take_here(), take()
 local session = header(key)
-if not session or session.__epoch ~= epoch or tonumber(now) >= ends(session) then return { 'gone' } end
+if not session or session.__epoch ~= epoch or tonumber(now) >= ends(session) then return demoted() or { 'gone' } end
 
 -- Everything is gathered first and written at the end: nothing stops a script between two writes.
 local owner, absolute = session.__owner, session.__absolute
@@ -83,7 +83,8 @@ if puts or kept then
   set('__rev', revision)
   for i = 1, #(puts or {}), 2 do set(puts[i], revision .. ':' .. puts[i + 1]) end
 end
--- This comes first: where memory is full, it is refused, and with it the whole script.
+-- What a full memory refuses comes first, and the entry before the session: so whatever is refused, nothing is done by halves.
+if moved and here and heir then list(index(key, heir), name(key), lasting(tonumber(session.__absolute), now)) end
 write(fields)
 for _, field in ipairs(drops) do redis.call('HDEL', key, field) end
 if kept then
@@ -93,8 +94,5 @@ if kept then
   end
 end
 redis.call('PEXPIRE', key, lasting(ends(session), now))
-if moved and here then
-  if owner and hash(owner) ~= heir then redis.call('ZREM', index(key, hash(owner)), name(key)) end
-  if heir then list(index(key, heir), name(key), lasting(tonumber(session.__absolute), now)) end
-end
+if moved and here and owner and hash(owner) ~= heir then redis.call('ZREM', index(key, hash(owner)), name(key)) end
 return { 'committed', session.__rev, rotated }

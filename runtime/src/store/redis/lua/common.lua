@@ -45,6 +45,13 @@ local function header(session)
   return readable(fields)
 end
 
+-- What a server answers that takes no writes, if this is one: a replica may not know what its primary does, so nobody may believe its
+-- silence. Elsewhere nothing happens, since no field has that name.
+local function demoted()
+  local answer = redis.pcall('HDEL', key, '__')
+  return type(answer) == 'table' and answer.err and string.find(answer.err, 'READONLY') and answer or nil
+end
+
 local function secret(fields)
   return string.sub(fields.__key, 1, 32)
 end
@@ -65,8 +72,9 @@ end
 -- by the server's clock, as their expiry does.
 local function list(into, member, lasts)
   local now = tonumber(redis.call('TIME')[1]) * 1000
-  redis.call('ZREMRANGEBYSCORE', into, '-inf', now)
+  -- First, since a full memory refuses this and not the other.
   redis.call('ZADD', into, string.format('%.0f', now + lasts), member)
+  redis.call('ZREMRANGEBYSCORE', into, '-inf', now)
   local last = redis.call('ZRANGE', into, -1, -1, 'WITHSCORES')[2]
   redis.call('PEXPIRE', into, string.format('%.0f', last - now))
 end

@@ -1,4 +1,6 @@
 -- Deletes the sessions of the index KEYS[1] that are really the owner's. ARGV: the name of one to spare, or ''.
+local refusal = demoted()
+if refusal then return refusal end
 local prefix, owner = indexed()
 local spared = take()
 local deleted = 0

@@ -21,17 +21,17 @@ if fields.__on_demand then
 end
 
 local session = readable(fields)
-if not session then return found end
+if not session then return demoted() or found end
 
 local lifetime = lifetimes[session.__persistent and 2 or 1]
 local begun = math.max(tonumber(session.__created), tonumber(session.__proven or session.__created))
 local open = instant < math.min(ends(session), session.__seen + lifetime.idle, begun + lifetime.absolute)
-if not open then return found end
+if not open then return demoted() or found end
 
 local current = secret(session) == presented
 local previous = session.__previous and string.sub(session.__previous, 1, 32) == presented
   and (session.__phase == 'pending' or session.__phase == 'superseded' and instant < session.__since + grace)
-if not current and not previous then return found end
+if not current and not previous then return demoted() or found end
 
 local changes = {}
 if instant > tonumber(session.__seen) then
