@@ -8,3 +8,4 @@ mod interleaved;
 mod oracle;
 mod versions;
 mod visitor;
+mod walk;
