@@ -1,4 +1,4 @@
-//! The year of docs/evolving-a-session.md: each version of its struct, compiled, and what it says of old and new programs, tried.
+//! The year of docs/evolving-a-session.md: each version of its struct, and what it says of old and new programs, tried.
 
 use crate::visitor::{Visitor, in_memory};
 use cloakroom::store::MemoryStore;
@@ -72,7 +72,10 @@ mod v2 {
         articles() -> Vec<u32> { s => s.basket.iter().map(|item| item.article * item.count).collect() }
         total() -> u32 { s => *s.total }
         set_total(cents: u32) { s => *s.total = cents }
-        others() -> String { s => format!("{:?} {} {:?} {}", s.user.as_deref(), s.full_name.len(), s.coupon.as_deref(), *s.discount) }
+        others() -> String { s => format!(
+            "{:?} {} {:?} {}",
+            s.user.as_deref(), s.full_name.len(), s.coupon.as_deref(), *s.discount
+        ) }
     }
 }
 
@@ -123,7 +126,10 @@ mod v3 {
         estimate(cents: i64) { s => *s.total = Money { cents, is_estimate: true } }
         discount() -> u8 { s => *s.discount }
         set_discount(percent: u8) { s => *s.discount = percent }
-        others() -> String { s => format!("{:?} {} {:?} {} {}", s.user.as_deref(), s.full_name.len(), s.coupon.as_deref(), s.basket.len(), *s.theme == Theme::Dark) }
+        others() -> String { s => format!(
+            "{:?} {} {:?} {} {}",
+            s.user.as_deref(), s.full_name.len(), s.coupon.as_deref(), s.basket.len(), *s.theme == Theme::Dark
+        ) }
     }
 }
 
@@ -171,7 +177,10 @@ mod v4 {
         take_off(cents: u32) { s => *s.discount = Discount::Cents(cents) }
         put(article: u32) { s => s.basket.push(Item { article, count: 1 }) }
         counts() -> Vec<u32> { s => s.basket.iter().map(|item| item.count).collect() }
-        others() -> String { s => format!("{:?} {} {:?} {} {}", s.user.as_deref(), s.full_name.len(), s.coupon.as_deref(), s.total.cents, *s.theme == Theme::Dark) }
+        others() -> String { s => format!(
+            "{:?} {} {:?} {} {}",
+            s.user.as_deref(), s.full_name.len(), s.coupon.as_deref(), s.total.cents, *s.theme == Theme::Dark
+        ) }
     }
 }
 
@@ -228,7 +237,10 @@ mod v5 {
         set_full_name(name: &'static str) { s => *s.full_name = name.to_owned() }
         coupon() -> Option<String> { s => s.coupon.clone() }
         set_coupon(code: &'static str) { s => *s.coupon = Some(code.to_owned()) }
-        others() -> String { s => format!("{:?} {} {:?} {}", s.user.as_deref(), s.total.cents, *s.discount, *s.theme == Theme::Dark) }
+        others() -> String { s => format!(
+            "{:?} {} {:?} {}",
+            s.user.as_deref(), s.total.cents, *s.discount, *s.theme == Theme::Dark
+        ) }
     }
 }
 
@@ -270,7 +282,10 @@ mod v6 {
     handlers! {
         name() -> String { s => format!("{}, {}", s.last_name, s.first_name) }
         set_first_name(name: &'static str) { s => *s.first_name = name.to_owned() }
-        others() -> String { s => format!("{:?} {:?} {} {} {:?} {}", s.user.as_deref(), s.coupon.as_deref(), s.basket.len(), s.total.cents, *s.discount, *s.theme == Theme::Dark) }
+        others() -> String { s => format!(
+            "{:?} {:?} {} {} {:?} {}",
+            s.user.as_deref(), s.coupon.as_deref(), s.basket.len(), s.total.cents, *s.discount, *s.theme == Theme::Dark
+        ) }
     }
 }
 
@@ -304,7 +319,10 @@ mod v7 {
     handlers! {
         clear() { s => s.clear() }
         set_total(cents: u32) { s => *s.total = Money::from_cents(cents) }
-        others() -> String { s => format!("{:?} {}, {} {} {} {:?} {}", s.user.as_deref(), s.last_name, s.first_name, s.basket.len(), s.total.cents, *s.discount, *s.theme == Theme::Dark) }
+        others() -> String { s => format!(
+            "{:?} {}, {} {} {} {:?} {}",
+            s.user.as_deref(), s.last_name, s.first_name, s.basket.len(), s.total.cents, *s.discount, *s.theme == Theme::Dark
+        ) }
     }
 }
 
@@ -339,7 +357,10 @@ mod december {
     handlers! {
         user() -> Option<String> { s => s.user.clone() }
         total() -> i64 { s => s.total.cents }
-        others() -> String { s => format!("{}, {} {} {:?} {}", s.last_name, s.first_name, s.basket.len(), *s.discount, *s.theme == Theme::Dark) }
+        others() -> String { s => format!(
+            "{}, {} {} {:?} {}",
+            s.last_name, s.first_name, s.basket.len(), *s.discount, *s.theme == Theme::Dark
+        ) }
     }
 }
 
