@@ -805,3 +805,58 @@ fn what_is_no_part_of_what_is_stored_needs_no_version() {
     }"#;
     assert_eq!(said(before, after), "");
 }
+
+/// What docs/evolving-a-session.md says the compiler says.
+#[test]
+fn the_messages_of_the_guide_are_those_that_are_said_along_its_walk() {
+    let shop = |version: &str, fields: &str| {
+        format!("#[session(version = {version})] struct Shop {{ user: Option<String>, {fields} }}")
+    };
+    let totals = |attribute: &str| shop("7", &format!("{attribute} total: Money"));
+    let changed = "#[session(changed(in = 3, from = u32, up = up, down = down))]";
+    let basket = shop("4", "#[session(key = \"cart\")] basket: Vec<Item>");
+    let coupon = "coupon: Option<String>, total: u32";
+    let mut known = vec![
+        said(&shop("1", "total: u32"), &shop("1", "total: u32, theme: Theme")),
+        said(&shop("2", "cart: Vec<Item>"), &shop("2", "basket: Vec<Item>")),
+        said(&shop("2", "total: u32"), &shop("2", "total: Money")),
+        said_with(&basket, &basket, &["Vec<Item>"]),
+        said(&shop("6", coupon), &shop("6", "total: u32")),
+        said(&totals(changed), &totals("")),
+        said(&totals("#[session(forget_before = 3)]"), &totals("")),
+    ];
+    // What needs no lock to be noticed.
+    let mistaken = |source: &str| {
+        let mut errors = Errors::default();
+        crate::check::schema(&syn::parse_str(source).unwrap(), &mut errors);
+        errors.reports().map(|report| format!("error: {}\n", report.text())).collect::<String>()
+    };
+    known.push(mistaken(&shop("3", "#[session(changed(in = 3, from = u32, up = Money::from_cents))] total: Money")));
+    known.push(mistaken(&shop("6", "#[session(from(full_name: String, with = first_name))] first_name: String")));
+    known.push(mistaken(&shop("8, removed(coupon: Option<String>, in = 7)", "coupon: u64")));
+    let conflict = read("<<<<<<< HEAD").unwrap_err();
+    known.push(format!("error: {}\n= help: {}\n", conflict.what, conflict.help.join("\n= help: ")));
+    let file = |path: &str| std::fs::read_to_string(format!("{}/../{path}", env!("CARGO_MANIFEST_DIR"))).unwrap();
+    known.extend(
+        ["a_new_field_without_a_default", "a_downgrade_of_another_type"]
+            .map(|case| file(&format!("ui-tests/tests/fail/{case}.stderr"))),
+    );
+    // Of a struct with another name, and one change more.
+    known.push(
+        file("ui-tests/tests/lock/after.stderr").replace("not_recorded", "shop").replace(", changes `total` to `Money`", ""),
+    );
+
+    let words = |line: &str| {
+        let line =
+            line.trim().replace("error[E0080]: evaluation panicked: ", "error: ").replace("<file>", "session-schema/shop.lock");
+        line.replace("session-schema/shop.lock, line 3: ", "").trim_start_matches(['|', ' ']).to_owned()
+    };
+    let tidied: Vec<Vec<String>> = known.iter().map(|text| text.lines().map(words).collect()).collect();
+    let guide = file("docs/evolving-a-session.md");
+    let blocks: Vec<&str> = guide.split("```text\n").skip(1).map(|rest| rest.split("```").next().unwrap()).collect();
+    assert!(blocks.len() >= 12, "only {} messages were found", blocks.len());
+    for block in blocks {
+        let said = |text: &Vec<String>| block.lines().map(words).all(|line| text.contains(&line));
+        assert!(tidied.iter().any(said), "nobody says:\n{block}");
+    }
+}

@@ -9,3 +9,4 @@ mod interleaved;
 mod oracle;
 mod versions;
 mod visitor;
+mod walk;
