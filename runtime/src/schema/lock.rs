@@ -292,6 +292,7 @@ mod tests {
         }
     }
 
+    #[cfg(feature = "bincode")]
     #[test]
     fn a_sample_that_is_known_is_not_recorded_again() {
         let of = |kept: &[&str], more: &[u32]| {
@@ -302,6 +303,7 @@ mod tests {
         assert_eq!(of(&["fbe803", "00"], &[1_000]), ["fbe803", "00"]);
     }
 
+    #[cfg(feature = "bincode")]
     #[test]
     fn a_value_without_equality_is_recorded_once() {
         let of = |kept: &[&str]| samples(<u32 as Stored>::CODING, None, kept, 5, []).unwrap();
@@ -337,6 +339,7 @@ mod tests {
         check(Shop::__schema(), "session-schema/shop.lock", &[recorded]).err().map(|failed| format!("{failed:?}"))
     }
 
+    #[cfg(feature = "bincode")]
     #[test]
     fn a_sample_is_read_as_a_stored_value_is_and_says_why_not() {
         let number = <u32 as crate::SessionValue>::SHAPE;

@@ -80,6 +80,9 @@ struct Shared {
     access: Access,
     tables: Tables,
     place: String,
+    /// A sweep passes over what another one has locked, be it only in looking past the last expired record. So one asked for would not
+    /// see what the store's own is about to leave alone.
+    sweeping: tokio::sync::Mutex<()>,
 }
 
 impl MySqlStore {
@@ -155,7 +158,7 @@ impl MySqlStore {
     }
 
     fn start(access: Access, tables: Tables, place: String) -> Self {
-        let shared = Arc::new(Shared { access, tables, place });
+        let shared = Arc::new(Shared { access, tables, place, sweeping: tokio::sync::Mutex::default() });
         let sweeping = Arc::clone(&shared);
         let sweeper = Sweeper::start(shared.place.clone(), move |before, limit| {
             let shared = Arc::clone(&sweeping);
@@ -214,6 +217,7 @@ impl Shared {
     }
 
     async fn sweep(&self, now: Timestamp, limit: usize) -> Result<usize, StoreError> {
+        let _alone = self.sweeping.lock().await;
         self.delete_all(&self.tables.lock_expired(now, limit), Term::from_now(UNHURRIED)).await
     }
 
