@@ -1,8 +1,12 @@
 //! Raw syntax to the model: every rule that the tokens of one type are enough for.
 
 mod generations;
+mod roles;
 
-use self::generations::{Name, check_since};
+use self::{
+    generations::{Name, check_since},
+    roles::{Owner, role, stay},
+};
 use crate::{
     diag::{Errors, Report, suggest},
     model::{Copied, Field, Members, Merge, Part, Rule, Schema, Secrecy, Shape, Storage, Unreadable, Value, Variant},
@@ -53,6 +57,7 @@ pub(crate) fn schema(input: &DeriveInput, errors: &mut Errors) -> Schema {
     let removed = generations::removed(own.removed, &name, version, errors);
     let mut fields: Vec<Field> = Vec::new();
     let mut taken: HashMap<String, Ident> = HashMap::new();
+    let mut owner = Owner::default();
     for raw in session_fields(input, errors) {
         let Some(ident) = &raw.ident else { continue };
         let attrs = attrs(&raw.attrs, Place::SchemaField, errors);
@@ -90,6 +95,8 @@ pub(crate) fn schema(input: &DeriveInput, errors: &mut Errors) -> Schema {
             vis: raw.vis.to_token_stream(),
             ty: raw.ty.to_token_stream(),
             copied: copied(&raw.attrs),
+            role: role(ident, &attrs, &mut owner, errors),
+            stay: stay(&attrs, errors),
             since: attrs.since.as_ref().map_or(1, |since| since.value),
             generations: generations::generations(ident, &raw.ty, &full, version, &attrs, errors),
             forget_before: attrs.forget_before.as_ref().map(|forget| forget.value),
@@ -104,8 +111,10 @@ pub(crate) fn schema(input: &DeriveInput, errors: &mut Errors) -> Schema {
             unreadable: attrs.lossy.map_or(Unreadable::ResetsSchema, |_| Unreadable::ResetsField),
         });
     }
+    owner.check_authenticated(own.authenticated.as_ref(), errors);
     Schema {
         root: own.root.unwrap_or_else(default_root),
+        authenticated: own.authenticated,
         vis: input.vis.to_token_stream(),
         ident: input.ident.clone(),
         accessors: accessors(&input.ident),

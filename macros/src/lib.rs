@@ -44,6 +44,7 @@ use proc_macro::TokenStream;
 /// | `name = ".."` | first part of every stored key; the struct's name in snake_case otherwise |
 /// | `version = 4` | the schema's version, 1 otherwise; raise it with every change |
 /// | `removed(name: Type, in = 2)` | version 2 is the first without this field: its name stays taken, its stored values stay untouched. If it had a `key`, or was `opaque`, say so here: `removed(name: Type, in = 2, key = "..", opaque)`; if its type had changed in version 3, add `since = 3` |
+/// | `authenticated = path` | a `fn(&ShopFields) -> bool`: whether the owner counts as signed in, or has yet to give a second factor. *Default*: whoever is the owner is. See below |
 /// | `secret` | every field is `secret`, as below |
 /// | `lock = off`, `lock = "admin_shop"` | no schema lock, or `session-schema/admin_shop.lock`: see below |
 /// | `crate = ::facade::cloakroom` | where cloakroom is, if not at `::cloakroom` |
@@ -59,6 +60,9 @@ use proc_macro::TokenStream;
 /// | `changed(in = 3, from = Type, up = path, forget)` | the same, and older programs may see the default |
 /// | `forget_before = 3` | what was stored before that change is neither read nor written any more |
 /// | `from(name: Type, with = path)` | computed from fields that were removed: see below |
+/// | `owner` | who is signed in, an `Option<UserId>`: see below |
+/// | `privilege` | what they may do: a changed value rotates the token, like the owner |
+/// | `keep` | stays when the owner changes; all else goes |
 /// | `merge = ".."` | concurrent changes: `"last"` (the default), `"add"`, `"max"`, `"min"`, `"union"`, `"strict"`, or the path of a `fn(base, mine, theirs) -> value` |
 /// | `ttl = "10m"` | how long a value lives after its last touch: `ms`, `s`, `m`, `h` or `d` |
 /// | `validate = path` | a `fn(&value)` that answers `bool` or `Result<(), E>`, asked on load, write and merge; `fn(&str)` for a `String` and `fn(&[T])` for a `Vec<T>` will do |
@@ -162,6 +166,50 @@ use proc_macro::TokenStream;
 /// - `from(..)` computes a field from up to six removed ones, until it is written itself, and again whenever an older program has
 ///   written one of them since. Of several, those without a value count as their type's `Default`; of none, the field is at its own
 ///   default. Nothing is written back to them.
+///
+/// # Who is signed in
+///
+/// One field says who a session belongs to, and what changes with that is nobody's to remember:
+///
+/// ```
+/// use cloakroom::{SessionData, TypedSession};
+///
+/// #[derive(SessionData)]
+/// #[session(authenticated = has_second_factor)]
+/// struct Shop {
+///     #[session(owner)]
+///     user: Option<u64>,
+///     #[session(privilege)]
+///     second_factor: bool,
+///     #[session(keep)]
+///     language: Option<String>,
+///     cart: Vec<u32>,
+/// }
+///
+/// fn has_second_factor(session: &ShopFields) -> bool {
+///     *session.second_factor
+/// }
+///
+/// async fn sign_in(mut session: TypedSession<Shop>) {
+///     *session.user = Some(42); // another token, in the same step; the cart stays
+/// }
+///
+/// async fn sign_out(mut session: TypedSession<Shop>) {
+///     *session.user = None; // another token, and nothing stays but the language
+/// }
+/// ```
+///
+/// - **`None` to `Some`:** everything stays, the token is another one, both deadlines start anew.
+/// - **`Some` to `None`, or to another one:** everything goes, of every struct in the session, but fields marked `keep` and what this
+///   request writes. Where nothing stays, the session is deleted, and its cookie with it.
+/// - **A changed `privilege`** rotates the token too (OWASP ASVS 5.0, 7.2.4): whoever knew the old one does not become an administrator.
+/// - A request that still holds the old token writes nothing any more.
+/// - Of the owner a hash goes into the record, by which `Sessions` lists and ends somebody's sessions: of the struct's `name` and the value as
+///   serde sees it, whatever the codec. Numbers of any width, text, bytes, and structs and enums of them are hashed; maps and floating-point numbers are
+///   refused.
+/// - The owner takes no `changed`, `from`, `ttl`, `lossy`, `merge` or `default`.
+/// - `authenticated` is what the guard `SignedIn` asks besides. So somebody who has given the password and not the second factor can be
+///   the owner, and pass no guard.
 ///
 /// # Secret fields
 ///

@@ -20,6 +20,8 @@ pub(crate) struct Schema {
     pub(crate) secret: Option<Span>,
     pub(crate) fields: Vec<Field>,
     pub(crate) removed: Vec<Removed>,
+    /// What an owner alone does not say: a `fn(&Fields) -> bool`.
+    pub(crate) authenticated: Option<TokenStream>,
     pub(crate) lock: Lock,
 }
 
@@ -31,6 +33,8 @@ pub(crate) struct Field {
     pub(crate) vis: TokenStream,
     pub(crate) ty: TokenStream,
     pub(crate) copied: Copied,
+    pub(crate) role: Role,
+    pub(crate) stay: Stay,
     /// The version that added it.
     pub(crate) since: u32,
     /// Its stored types, oldest first; the last is the field's own. Never empty.
@@ -60,6 +64,24 @@ impl Field {
     pub(crate) fn key(&self) -> &str {
         self.generations.last().map_or("", |generation| &generation.key)
     }
+}
+
+/// What a field says about who is signed in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Role {
+    /// Nothing.
+    Data,
+    /// Who it is.
+    Owner,
+    /// What they may do.
+    Privilege,
+}
+
+/// What becomes of a field when somebody else signs in, or nobody is signed in any more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Stay {
+    WithItsOwner,
+    Kept,
 }
 
 /// One stored type of a field.

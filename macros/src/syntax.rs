@@ -29,8 +29,11 @@ impl Place {
     /// The keys that work here.
     fn keys(self) -> &'static [&'static str] {
         match self {
-            Self::Schema => &["name", "version", "removed", "lock", "secret", "crate"],
+            Self::Schema => &["name", "version", "removed", "authenticated", "lock", "secret", "crate"],
             Self::SchemaField => &[
+                "owner",
+                "privilege",
+                "keep",
                 "default",
                 "key",
                 "since",
@@ -51,16 +54,8 @@ impl Place {
         }
     }
 
-    /// The keys that are reserved here. Their form is nobody's concern before they work.
-    fn reserved(self) -> &'static [&'static str] {
-        match self {
-            Self::SchemaField => &["owner", "privilege", "keep"],
-            Self::Schema | Self::Value | Self::Variant | Self::ValueField => &[],
-        }
-    }
-
     fn knows(self, key: &str) -> bool {
-        self.keys().contains(&key) || self.reserved().contains(&key)
+        self.keys().contains(&key)
     }
 
     /// An entry that could stand here.
@@ -95,8 +90,12 @@ pub(crate) struct Attrs {
     pub(crate) name: Option<LitStr>,
     pub(crate) version: Option<Number>,
     pub(crate) removed: Vec<RawRemoved>,
+    pub(crate) authenticated: Option<TokenStream>,
     pub(crate) lock: Option<RawLock>,
     pub(crate) root: Option<TokenStream>,
+    pub(crate) owner: Option<Ident>,
+    pub(crate) privilege: Option<Ident>,
+    pub(crate) keep: Option<Ident>,
     pub(crate) default: Option<TokenStream>,
     pub(crate) key: Option<LitStr>,
     pub(crate) since: Option<Number>,
@@ -175,7 +174,7 @@ pub(crate) fn attrs(attributes: &[Attribute], place: Place, errors: &mut Errors)
             } else if seen.contains(&key) && key != "removed" && key != "changed" {
                 errors.push(Report::new(&entry.key, format!("`{key}` is given twice")).help("keep one of the two"));
             } else {
-                read(&entry, place, &mut attrs, errors).unwrap_or_else(|report| errors.push(report));
+                read(&entry, &mut attrs, errors).unwrap_or_else(|report| errors.push(report));
                 seen.push(key);
             }
         }
@@ -183,16 +182,16 @@ pub(crate) fn attrs(attributes: &[Attribute], place: Place, errors: &mut Errors)
     attrs
 }
 
-fn read(entry: &Entry, place: Place, attrs: &mut Attrs, errors: &mut Errors) -> Result<(), Report> {
+fn read(entry: &Entry, attrs: &mut Attrs, errors: &mut Errors) -> Result<(), Report> {
     let key = entry.key.to_string();
-    if place.reserved().contains(&key.as_str()) {
-        return Err(Report::new(&entry.key, format!("`#[session({key})]` is not available yet"))
-            .help(format!("this version of cloakroom only reserves the name; remove `{key}` for now")));
-    }
     match key.as_str() {
         "name" => attrs.name = Some(entry.string("shop")?),
         "version" => attrs.version = Some(entry.number(2)?),
         "removed" => attrs.removed.extend(lists::removed(&lists::parts(entry, List::Removed, errors)?, errors)),
+        "authenticated" => attrs.authenticated = Some(entry.path("has_second_factor")?),
+        "owner" => attrs.owner = Some(entry.flag()?),
+        "privilege" => attrs.privilege = Some(entry.flag()?),
+        "keep" => attrs.keep = Some(entry.flag()?),
         "lock" => attrs.lock = Some(entry.lock()?),
         "crate" => attrs.root = Some(entry.root()?),
         "default" => attrs.default = Some(entry.expression()?),
@@ -222,9 +221,8 @@ fn unknown(key: &Ident, place: Place) -> Report {
         return Report::new(key, format!("`{word}` does not belong on {}", place.describe()))
             .help(format!("it belongs on {}", elsewhere.describe()));
     }
-    let known = || place.keys().iter().chain(place.reserved()).copied();
     let report = Report::new(key, format!("unknown attribute `{word}`"));
-    match suggest(&word, known()) {
+    match suggest(&word, place.keys().iter().copied()) {
         Some(near) => report.help(format!("did you mean `{near}`?")),
         None => report.help(place.known()),
     }

@@ -21,11 +21,44 @@ use std::{
 /// token.
 pub(crate) const PARALLEL_TABS: Duration = Duration::from_secs(60);
 
+/// When a token is replaced by another one in the middle of a session.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Renewal {
+    pub(crate) every: Duration,
+    /// How long the one before works once the new one has been presented.
+    pub(crate) grace: Duration,
+}
+
+/// What becomes of a session when a token that was replaced turns up again, later than a request of its client can have been under
+/// way: after the grace of a [renewal](crate::SessionLayer::renew), at least a minute after another token took its place.
+///
+/// Somebody has a copy of an old cookie: a thief, or a browser that was restored from a backup. The request is refused in any
+/// case, with the event `session.secret_reused`.
+///
+/// ```
+/// use cloakroom::{Reuse, SessionLayer, store::MemoryStore};
+/// let sessions = SessionLayer::new(MemoryStore::new()).reuse(Reuse::EndSession);
+/// # let _ = sessions;
+/// ```
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Reuse {
+    /// It goes on for whoever has its current token. *Default*, since tabs that slept, and clients that lost a response, do this too.
+    #[default]
+    Refuse,
+    /// It ends for everybody. *When*: a thief may have been the one who rotated the token, and signing in once more is little to ask.
+    EndSession,
+}
+
 #[derive(Clone)]
 pub(crate) struct Config {
     pub(crate) backend: Backend,
     pub(crate) lifetime: Lifetime,
     pub(crate) remember: Option<Lifetime>,
+    pub(crate) renewal: Option<Renewal>,
+    pub(crate) reuse: Reuse,
+    /// At once, of one owner.
+    pub(crate) most_sessions: Option<usize>,
     pub(crate) policy: CookiePolicy,
     pub(crate) cookie: CookieWriter,
     pub(crate) clock: Arc<dyn Clock>,
@@ -41,6 +74,9 @@ impl Config {
             backend,
             lifetime: Lifetime::default(),
             remember: None,
+            renewal: None,
+            reuse: Reuse::default(),
+            most_sessions: None,
             cookie: CookieWriter::new(&policy),
             policy,
             clock: Arc::new(SystemClock),
@@ -69,7 +105,13 @@ impl Config {
         if persistent { self.remember.unwrap_or(self.lifetime) } else { self.lifetime }
     }
 
-    /// Notes that a struct is read and written under this layer; two structs of one name would overwrite each other's cells.
+    /// The structs that have been read and written under this layer so far.
+    pub(crate) fn schemas(&self) -> Vec<&'static Schema> {
+        self.schemas.read().unwrap_or_else(PoisonError::into_inner).iter().map(|(schema, _)| *schema).collect()
+    }
+
+    /// Notes that a struct is read and written under this layer; two structs of one name would overwrite each other's cells, and two
+    /// that say who is signed in could differ about it.
     pub(crate) fn admit(&self, schema: &'static Schema, id: TypeId) -> Result<(), SessionError> {
         let clash = |known: &[(&'static Schema, TypeId)]| {
             known.iter().find(|(other, _)| other.name == schema.name).map(|(other, of)| {
@@ -84,7 +126,11 @@ impl Config {
             return verdict;
         }
         let mut known = self.schemas.write().unwrap_or_else(PoisonError::into_inner);
+        let owns = |schema: &Schema| schema.owner.is_some();
         clash(&known).unwrap_or_else(|| {
+            if let Some((other, _)) = known.iter().find(|(other, _)| owns(schema) && owns(other)) {
+                return Err(SessionError::OwnerTaken { first: other.name.to_owned(), second: schema.name.to_owned() });
+            }
             known.push((schema, id));
             Ok(())
         })
@@ -97,6 +143,9 @@ impl fmt::Debug for Config {
             .field("backend", &self.backend)
             .field("lifetime", &self.lifetime)
             .field("remember", &self.remember)
+            .field("renewal", &self.renewal)
+            .field("reuse", &self.reuse)
+            .field("max_sessions", &self.most_sessions)
             .field("cookie", &self.policy)
             .field("on_error", &self.page)
             .finish_non_exhaustive()

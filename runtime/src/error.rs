@@ -79,6 +79,17 @@ pub enum SessionError {
         /// The struct that used it next.
         second: &'static str,
     },
+    /// Two structs of one session say who it belongs to. One of them may: a session has one owner. 500.
+    OwnerTaken {
+        /// The schema whose owner it is.
+        first: String,
+        /// The schema that would be the second.
+        second: String,
+    },
+    /// A list of sessions was asked for where each is its cookie: a `CookieStore` does not know them. 500.
+    NoSessionList,
+    /// A guard turned the request away. 401 or 403, as [`Denial`] says.
+    Denied(Denial),
     /// The handler takes a session, and no [`SessionLayer`](crate::SessionLayer) is around it. 500.
     MissingLayer,
     /// A session layer lies inside one of another cookie name. Use one name, or put them on different routes. 500.
@@ -109,6 +120,59 @@ pub enum TooLarge {
     Cookie,
 }
 
+/// Why a guard turned a request away.
+///
+/// ```
+/// use axum_core::response::{IntoResponse, Response};
+/// use cloakroom::{Denial, SessionError, SessionLayer, store::MemoryStore};
+/// use http::{StatusCode, header};
+///
+/// // A page for everybody who has to do something first.
+/// let sessions = SessionLayer::new(MemoryStore::new()).on_error(|error, _| {
+///     let page = match error {
+///         SessionError::Denied(Denial::SignedOut) => "/sign-in",
+///         SessionError::Denied(Denial::Unfinished) => "/second-factor",
+///         SessionError::Denied(Denial::NotRecent { .. }) => "/confirm-password",
+///         error => return error.default_response(),
+///     };
+///     (StatusCode::SEE_OTHER, [(header::LOCATION, page)]).into_response()
+/// });
+/// # let _ = sessions;
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Denial {
+    /// Nobody is signed in: 401.
+    SignedOut,
+    /// Somebody is the owner, and `#[session(authenticated = ..)]` says that they have yet to prove it: 403.
+    Unfinished,
+    /// They proved who they are longer ago than the guard allows, or nobody knows when: 403.
+    NotRecent {
+        /// Minutes.
+        within: u64,
+    },
+}
+
+impl Denial {
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::SignedOut => "signed_out",
+            Self::Unfinished => "unfinished",
+            Self::NotRecent { .. } => "not_recent",
+        }
+    }
+}
+
+impl fmt::Display for Denial {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::SignedOut => f.write_str("nobody is signed in"),
+            Self::Unfinished => f.write_str("signing in is not finished"),
+            Self::NotRecent { within } => write!(f, "whoever is signed in has not proved it within the last {within} minutes"),
+        }
+    }
+}
+
 impl fmt::Display for TooLarge {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
@@ -133,6 +197,8 @@ impl SessionError {
                 StatusCode::SERVICE_UNAVAILABLE
             }
             Self::Conflict { .. } | Self::Gone => StatusCode::CONFLICT,
+            Self::Denied(Denial::SignedOut) => StatusCode::UNAUTHORIZED,
+            Self::Denied(Denial::Unfinished | Denial::NotRecent { .. }) => StatusCode::FORBIDDEN,
             Self::TooLarge { .. }
             | Self::Encode { .. }
             | Self::Invalid { .. }
@@ -140,6 +206,8 @@ impl SessionError {
             | Self::HeadSent
             | Self::HeldAtHead
             | Self::SchemaClash { .. }
+            | Self::OwnerTaken { .. }
+            | Self::NoSessionList
             | Self::MissingLayer
             | Self::NestedLayers { .. } => StatusCode::INTERNAL_SERVER_ERROR,
         }
@@ -156,11 +224,18 @@ impl SessionError {
     pub fn default_response(&self) -> Response {
         let status = self.status();
         // How the application is put together is no secret, and whoever put it together is the one to see it.
-        if let Self::MissingLayer | Self::NestedLayers { .. } | Self::SchemaClash { .. } = self {
+        if let Self::MissingLayer
+        | Self::NestedLayers { .. }
+        | Self::SchemaClash { .. }
+        | Self::OwnerTaken { .. }
+        | Self::NoSessionList = self
+        {
             return (status, self.to_string()).into_response();
         }
         let text = match status {
             StatusCode::SERVICE_UNAVAILABLE => "The service is briefly unavailable. Please try again.",
+            StatusCode::UNAUTHORIZED => "Please sign in.",
+            StatusCode::FORBIDDEN => "Please confirm that it is you: sign in again.",
             StatusCode::CONFLICT => "Your session changed in the meantime. Please reload the page and try again.",
             _ => "Something went wrong on our side.",
         };
@@ -231,6 +306,14 @@ impl fmt::Display for SessionError {
                 f,
                 "`{first}` and `{second}` are both the schema \"{name}\"; give one another name: `#[session(name = \"..\")]`"
             ),
+            Self::OwnerTaken { first, second } => write!(
+                f,
+                "`{first}` says who this session belongs to, and `{second}` does so, too; leave `#[session(owner)]` to one of them, or give them sessions with cookies of their own"
+            ),
+            Self::NoSessionList => f.write_str(
+                "nobody knows which sessions there are when each is its cookie; to list and end them use a store on the server's side",
+            ),
+            Self::Denied(denial) => denial.fmt(f),
             Self::MissingLayer => f.write_str(
                 "no SessionLayer around this handler; add `.layer(SessionLayer::new(store))` to the router, after (below) the routes and after any layer that itself takes a session",
             ),

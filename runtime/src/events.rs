@@ -2,7 +2,11 @@
 //!
 //! Events take selectors, and hash them into handles only if somebody listens.
 
-use crate::{error::SessionError, record::Selector, schema::Undecodable};
+use crate::{
+    error::{Denial, SessionError},
+    record::Selector,
+    schema::Undecodable,
+};
 use std::fmt::Display;
 
 /// Why a cookie of ours gave no session.
@@ -50,6 +54,35 @@ pub(crate) fn committed(session: &Selector, cells: usize) {
 
 pub(crate) fn rotated(session: &Selector) {
     tracing::info!(target: "cloakroom", event = "session.rotated", handle = %session.handle());
+}
+
+pub(crate) fn renewed(session: &Selector) {
+    tracing::debug!(target: "cloakroom", event = "session.renewed", handle = %session.handle());
+}
+
+/// A token that was replaced turned up again, later than its client's own requests can.
+pub(crate) fn secret_reused(session: &Selector) {
+    tracing::warn!(target: "cloakroom", event = "session.secret_reused", handle = %session.handle(), "somebody has an old copy of this session's cookie");
+}
+
+/// Sessions were ended through their owner.
+pub(crate) fn revoked(schema: &str, count: u64) {
+    tracing::info!(target: "cloakroom", event = "session.revoked", schema, count);
+}
+
+/// A guard turned a request away.
+pub(crate) fn denied(why: Denial, session: Option<&Selector>) {
+    match session {
+        Some(session) => {
+            tracing::info!(target: "cloakroom", event = "session.denied", why = why.name(), handle = %session.handle())
+        }
+        None => tracing::info!(target: "cloakroom", event = "session.denied", why = why.name()),
+    }
+}
+
+/// A setting of the layer has nothing to act on.
+pub(crate) fn without_effect(setting: &'static str) {
+    tracing::warn!(target: "cloakroom", event = "session.without_effect", setting, "does nothing where the record is the cookie; use a store on the server's side for it");
 }
 
 pub(crate) fn destroyed(session: &Selector) {

@@ -13,6 +13,12 @@ use zeroize::{Zeroize, Zeroizing};
 #[derive(Clone)]
 pub(crate) struct SessionKey(Zeroizing<[u8; 32]>);
 
+impl fmt::Debug for SessionKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("SessionKey(..)")
+    }
+}
+
 impl SessionKey {
     pub(crate) fn generate() -> Result<Self, RandomError> {
         Ok(Self(random::bytes()?.into()))

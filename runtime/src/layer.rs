@@ -2,12 +2,12 @@
 
 use crate::{
     clock::Clock,
-    config::Config,
+    config::{Config, Renewal, Reuse},
     cookie::{CookiePolicy, CookieWriter},
     error::{ErrorContext, ErrorPage, SessionError},
     events,
     lifetime::Lifetime,
-    session::{Answer, CookieEffect, Outlook, Slot, Turn},
+    session::{Answer, CookieEffect, Outlook, Sessions, Slot, Turn},
     store::{IntoBackend, ServerSide},
 };
 use axum_core::{body::Body, response::Response};
@@ -22,6 +22,7 @@ use std::{
     pin::Pin,
     sync::Arc,
     task::{Context, Poll, ready},
+    time::Duration,
 };
 use tower_layer::Layer;
 use tower_service::Service;
@@ -94,6 +95,55 @@ impl<Side> SessionLayer<Side> {
         self.with(|config| config.remember = Some(lifetime))
     }
 
+    /// Replaces the token of a session every so often (OWASP Session Management Cheat Sheet, "renewal timeout"). *Default*: never; the
+    /// token of a session changes when what it may do does.
+    ///
+    /// A token that was copied then works for that long, rather than for the session's lifetime. The one before works until
+    /// the new one has been presented once, so a response that is lost on its way locks nobody out, and for `grace` after that,
+    /// for the requests that were under way. Some seconds are enough; a minute suits slow networks.
+    ///
+    /// It costs a write every so often. With a `CookieStore` it does nothing, since old copies work until their deadline there
+    /// whatever comes after them; an event says so.
+    ///
+    /// ```
+    /// # use cloakroom::{SessionLayer, store::MemoryStore};
+    /// use std::time::Duration;
+    /// let sessions = SessionLayer::new(MemoryStore::new()).renew(Duration::from_secs(15 * 60), Duration::from_secs(10));
+    /// # let _ = sessions;
+    /// ```
+    #[must_use]
+    pub fn renew(self, every: Duration, grace: Duration) -> Self {
+        self.where_records_are_stored("renew").with(|config| config.renewal = Some(Renewal { every, grace }))
+    }
+
+    /// What becomes of a session when a token that was replaced turns up again. *Default*: [`Reuse::Refuse`].
+    ///
+    /// ```
+    /// # use cloakroom::{Reuse, SessionLayer, store::MemoryStore};
+    /// let sessions = SessionLayer::new(MemoryStore::new()).reuse(Reuse::EndSession);
+    /// # let _ = sessions;
+    /// ```
+    #[must_use]
+    pub fn reuse(self, reuse: Reuse) -> Self {
+        self.where_records_are_stored("reuse").with(|config| config.reuse = reuse)
+    }
+
+    /// How many sessions an owner may have at once, at least one (OWASP ASVS 5.0, 7.1.2). *Default*: any number.
+    ///
+    /// Signing in to one more ends those that were signed in first. Two that sign in at the same time may both be there for a moment.
+    /// It costs a look at the owner's sessions per sign-in. With a `CookieStore` it does nothing, since nobody knows of them there; an
+    /// event says so.
+    ///
+    /// ```
+    /// # use cloakroom::{SessionLayer, store::MemoryStore};
+    /// let sessions = SessionLayer::new(MemoryStore::new()).max_sessions(5);
+    /// # let _ = sessions;
+    /// ```
+    #[must_use]
+    pub fn max_sessions(self, most: usize) -> Self {
+        self.where_records_are_stored("max_sessions").with(|config| config.most_sessions = Some(most.max(1)))
+    }
+
     /// The cookie's name and attributes. *Default*: [`CookiePolicy::default`].
     ///
     /// ```
@@ -153,9 +203,44 @@ impl<Side> SessionLayer<Side> {
         self.with(|config| config.commit_when = Arc::new(decide))
     }
 
+    /// Says so where a setting has nothing to act on.
+    fn where_records_are_stored(self, setting: &'static str) -> Self {
+        if self.config.backend.is_client_side() {
+            events::without_effect(setting);
+        }
+        self
+    }
+
     fn with(mut self, change: impl FnOnce(&mut Config)) -> Self {
         change(Arc::make_mut(&mut self.config));
         self
+    }
+}
+
+impl SessionLayer<ServerSide> {
+    /// The sessions of owners, outside of a request: for an administrator's tool, or a message from an identity provider. In a
+    /// handler take [`Sessions`] as an argument.
+    ///
+    /// ```
+    /// use cloakroom::{SessionData, SessionLayer, store::MemoryStore};
+    ///
+    /// #[derive(SessionData)]
+    /// struct Shop {
+    ///     #[session(owner)]
+    ///     user: Option<u64>,
+    /// }
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), cloakroom::SessionError> {
+    /// let layer = SessionLayer::new(MemoryStore::new());
+    /// let sessions = layer.sessions();
+    /// // The account was disabled:
+    /// assert_eq!(sessions.revoke_all::<Shop>(&42).await?, 0, "they were not signed in");
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn sessions(&self) -> Sessions {
+        Sessions::outside(Arc::clone(&self.config))
     }
 }
 

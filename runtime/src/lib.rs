@@ -149,7 +149,12 @@
 //! | info | `session.refused` | `why`, `handle` where it is known | a cookie opened none: it was `malformed`, `ambiguous` (two that differ), `unknown`, `expired` or `stale` (replaced by a newer one) |
 //! | debug | `session.created` | `handle` | the first write made a session |
 //! | debug | `session.committed` | `handle`, `cells` | changes were stored; `cells` were written |
-//! | info | `session.rotated` | `handle` | the token was replaced |
+//! | info | `session.rotated` | `handle` | the token was replaced, and the one before is dead |
+//! | debug | `session.renewed` | `handle` | the token was replaced because of its age |
+//! | warn | `session.secret_reused` | `handle` | a token that was replaced turned up again, later than its client's own requests can |
+//! | info | `session.revoked` | `schema`, `count` | sessions were ended through their owner |
+//! | info | `session.denied` | `why`, `handle` where it is known | a guard turned a request away |
+//! | warn | `session.without_effect` | `setting` | a setting of the layer that the store has no use for |
 //! | info | `session.destroyed` | `handle` | the record was deleted |
 //! | debug | `session.merged` | `handle` | another request changed the same field first; its merge rule decides |
 //! | warn | `session.late_write` | `handle` where it is known | the session ended during the request, whose changes were not stored |
@@ -199,12 +204,13 @@ mod vault;
 pub use self::keyring::{KeyRing, KeyRingError};
 pub use self::{
     clock::{Clock, SystemClock},
+    config::Reuse,
     cookie::{CookiePolicy, CookiePolicyError, SameSite},
-    error::{ErrorContext, SessionError, SessionRejection, TooLarge},
+    error::{Denial, ErrorContext, SessionError, SessionRejection, TooLarge},
     layer::{ResponseFuture, SessionLayer, SessionService},
     lifetime::{Lifetime, LifetimeError},
-    schema::{CodecError, Field, SessionData, SessionValue},
-    session::{Change, TypedSession},
+    schema::{CodecError, Field, HasOwner, SessionData, SessionValue},
+    session::{Change, SessionInfo, Sessions, SignedIn, TypedSession},
     token::{Handle, ParseHandleError},
 };
 pub use cloakroom_macros::{SessionData, SessionValue};
@@ -216,8 +222,8 @@ pub mod __private {
         record::Shape,
         schema::{
             AnyField, Base, Coding, Compute, Counter, Downgrade, FieldChange, FieldDef, FieldDefault, Kind, Merge, NoEq,
-            NoShape, Older, Opener, Past, Placed, PlacedField, Probe, Ranked, Rule, Schema, ShapeBuilder, Sources, Stored,
-            StoredOpaque, Undecodable, Union, Upgrade, Validator,
+            NoShape, Older, Opener, OwnerField, Part, Past, Placed, PlacedField, Probe, Ranked, Rule, Schema, ShapeBuilder,
+            Sources, Stored, StoredOpaque, Undecodable, Unhashable, Union, Upgrade, Validator, owner_hash,
         },
     };
     pub use core;

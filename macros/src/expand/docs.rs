@@ -1,6 +1,6 @@
 //! The words of the generated documentation, each line with the leading space that `///` gives.
 
-use crate::model::{Field, Merge, Rule, Schema, Secrecy, Storage};
+use crate::model::{Field, Merge, Role, Rule, Schema, Secrecy, Stay, Storage};
 
 /// Above the struct that a handler sees.
 pub(super) fn accessors(schema: &Schema) -> String {
@@ -26,5 +26,14 @@ pub(super) fn field(field: &Field) -> String {
         Merge::Rule(Rule::Union, _) => "concurrent additions and removals all count".to_owned(),
         Merge::Function(path) => format!("`{}` merges concurrent changes", path.to_string().replace(' ', "")),
     };
-    format!(" Stored as `{}`{storage}{seal}; {merge}.", field.key())
+    let role = match field.role {
+        Role::Data => "",
+        Role::Owner => " The owner of the session: a change rotates the token, and takes the other fields with it.",
+        Role::Privilege => " A change rotates the token.",
+    };
+    let stay = match field.stay {
+        Stay::WithItsOwner => "",
+        Stay::Kept => " It stays when the owner changes.",
+    };
+    format!(" Stored as `{}`{storage}{seal}; {merge}.{role}{stay}", field.key())
 }

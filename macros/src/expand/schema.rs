@@ -1,7 +1,7 @@
 //! One static per field, the schema that lists them, and the impls that lead there.
 
 use super::{at, past, place};
-use crate::model::{Field, Merge, Rule, Schema, Secrecy, Storage, Unreadable};
+use crate::model::{Field, Merge, Role, Rule, Schema, Secrecy, Stay, Storage, Unreadable};
 use proc_macro2::{Ident, Span, TokenStream};
 use quote::{format_ident, quote, quote_spanned};
 
@@ -21,6 +21,14 @@ pub(super) fn expand(schema: &Schema) -> TokenStream {
     // The probe of a type with equality does not need the import. Under `$crate` it is the user's own, which lints look at.
     let of_a_macro = root.to_string().starts_with("$crate");
     let secret_check = secret.map(|span| secret_check(root, span));
+    let owner = owner(schema);
+    let owner_field = match owner_index(schema) {
+        Some(index) => {
+            let def = static_name(index);
+            quote!(#core::option::Option::Some(&#def))
+        }
+        None => quote!(#core::option::Option::None),
+    };
     let import_lint = of_a_macro.then(|| quote!(#[allow(unused_imports)]));
     quote! {
         #lints
@@ -36,6 +44,7 @@ pub(super) fn expand(schema: &Schema) -> TokenStream {
                 version: #version,
                 type_name: #core::concat!(#core::module_path!(), #type_name),
                 fields: &[#(#cfg &#def),*],
+                owner: #owner_field,
             };
 
             #[automatically_derived]
@@ -59,6 +68,8 @@ pub(super) fn expand(schema: &Schema) -> TokenStream {
                 }
             }
 
+            #owner
+
             #[automatically_derived]
             impl #core::convert::From<#ident> for #accessors {
                 fn from(#from: #ident) -> Self {
@@ -67,6 +78,43 @@ pub(super) fn expand(schema: &Schema) -> TokenStream {
             }
         };
     }
+}
+
+fn owner_index(schema: &Schema) -> Option<usize> {
+    schema.fields.iter().position(|field| field.role == Role::Owner)
+}
+
+/// Who a session of this struct belongs to, and whether they count as signed in.
+fn owner(schema: &Schema) -> Option<TokenStream> {
+    let Schema { root, ident, accessors, fields, authenticated, .. } = schema;
+    let Field { ident: field, ty, .. } = fields.get(owner_index(schema)?)?;
+    let private = quote!(#root::__private);
+    let core = quote!(#private::core);
+    let helper = at(place(ty), &quote!(#private::OwnerField));
+    let all = Ident::new("__fields", Span::mixed_site());
+    let complete = match authenticated {
+        Some(path) => {
+            let here = place(path);
+            let check = Ident::new("__check", here);
+            let signature = at(here, &quote!(fn(&#accessors) -> #core::primitive::bool));
+            quote!({ let #check: #signature = #path; #check(#all) })
+        }
+        None => quote!(true),
+    };
+    Some(quote! {
+        #[automatically_derived]
+        impl #root::HasOwner for #ident {
+            type Owner = <#ty as #helper>::Id;
+
+            fn __owner(#all: &#accessors) -> #core::option::Option<&Self::Owner> {
+                #private::OwnerField::id(&*#all.#field)
+            }
+
+            fn __is_complete(#all: &#accessors) -> #core::primitive::bool {
+                #complete
+            }
+        }
+    })
 }
 
 fn static_name(index: usize) -> Ident {
@@ -128,6 +176,18 @@ fn definition(schema: &Schema, index: usize, field: &Field) -> TokenStream {
             (Some(quote!(.secret())), Some(quote!(#(#cfg)* #check)))
         }
     };
+    let role = match field.role {
+        Role::Data => None,
+        Role::Owner => {
+            let helper = at(type_place, &quote!(#private::owner_hash::<#ty>));
+            Some(quote!(.owner(#helper)))
+        }
+        Role::Privilege => Some(quote!(.privilege())),
+    };
+    let stay = match field.stay {
+        Stay::WithItsOwner => None,
+        Stay::Kept => Some(quote!(.keep())),
+    };
     let json = match field.storage {
         Storage::Shaped => None,
         Storage::Opaque(span) => {
@@ -142,7 +202,7 @@ fn definition(schema: &Schema, index: usize, field: &Field) -> TokenStream {
         static #def: #private::FieldDef<#ty> =
             #private::FieldDef::<#ty>::new(#schema, #name, #key, #coding, #default)
             .eq(#private::Probe::<#ty>::EQ)
-            #past #merge #ttl #validate #lossy #secret;
+            #past #role #stay #merge #ttl #validate #lossy #secret;
     }
 }
 

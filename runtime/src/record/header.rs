@@ -226,6 +226,22 @@ impl Header {
         (previous.secret_hash.matches(presented) && open).then_some(Accepted::Previous)
     }
 
+    /// Whether a secret is the one that was accepted before, longer ago than a client's own requests can be under way.
+    pub(crate) fn is_reused(&self, presented: &SecretHash, now: Timestamp, tolerance: Duration) -> bool {
+        self.previous.as_ref().is_some_and(|previous| {
+            previous.secret_hash.matches(presented)
+                && match previous.state {
+                    PreviousState::Pending => false,
+                    PreviousState::Superseded | PreviousState::Revoked => now >= previous.since.plus(tolerance),
+                }
+        })
+    }
+
+    /// Since when the secret of today is the only one, or the one that was to replace it.
+    pub(crate) fn renewed(&self) -> Timestamp {
+        self.previous.as_ref().map_or(self.created, |previous| previous.since.max(self.created))
+    }
+
     /// Records that the session was used: the conditional touch that a store folds into a load.
     ///
     /// It happens only for somebody who holds an accepted secret, and only while the session lives: who knows just a

@@ -235,14 +235,19 @@ impl Patch {
         !self.puts.is_empty() || self.wipe_except.is_some()
     }
 
-    /// Whether more changes than when the session was last used.
-    pub(crate) fn has_changes(&self) -> bool {
-        self.carries_cells()
-            || self.rotation.is_some()
-            || self.owner.is_some()
-            || self.authenticated_at.is_some()
-            || self.persistent.is_some()
-            || self.label.is_some()
+    /// Whether it changes what a handler sees of the session.
+    pub(crate) fn changes_session(&self) -> bool {
+        self.carries_cells() || self.persistent.is_some() || self.label.is_some()
+    }
+
+    /// Whether there is nothing to ask of a store.
+    pub(crate) fn is_empty(&self) -> bool {
+        !self.changes_session()
+            && self.deadlines.is_none()
+            && self.presented.is_none()
+            && self.rotation.is_none()
+            && self.owner.is_none()
+            && self.authenticated_at.is_none()
     }
 }
 

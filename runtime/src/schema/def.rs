@@ -5,12 +5,13 @@ use super::{
     coding::Coding,
     field::Field,
     merge::Merge,
+    owner::Unhashable,
     past::{Computed, Older, Sources},
     untyped::{AnyField, Newest, Opener},
 };
 use crate::{
     limits,
-    record::{CodecId, Content, Payload, Shape},
+    record::{CodecId, Content, OwnerHash, Payload, Shape},
     seal,
     vault::Vault,
 };
@@ -27,9 +28,19 @@ pub struct Schema {
     pub type_name: &'static str,
     /// The fields in the order of the struct.
     pub fields: &'static [&'static dyn AnyField],
+    /// The field that says who is signed in.
+    pub owner: Option<&'static dyn AnyField>,
 }
 
 type Check<V> = fn(&V) -> Result<(), String>;
+type HashOwner<V> = fn(&str, &V) -> Result<Option<OwnerHash>, Unhashable>;
+
+/// What a field says about who is signed in.
+pub(super) enum Role<V> {
+    Data,
+    Owner(HashOwner<V>),
+    Privilege,
+}
 
 /// Everything about one field that is known at compile time.
 pub struct FieldDef<V: 'static> {
@@ -52,6 +63,8 @@ pub struct FieldDef<V: 'static> {
     validate: Option<Check<V>>,
     lossy: bool,
     pub(super) secret: bool,
+    pub(super) role: Role<V>,
+    pub(super) kept: bool,
 }
 
 impl<V> FieldDef<V> {
@@ -83,6 +96,8 @@ impl<V> FieldDef<V> {
             validate: None,
             lossy: false,
             secret: false,
+            role: Role::Data,
+            kept: false,
         }
     }
 
@@ -125,6 +140,27 @@ impl<V> FieldDef<V> {
     #[must_use]
     pub const fn secret(mut self) -> Self {
         self.secret = true;
+        self
+    }
+
+    /// Says who is signed in.
+    #[must_use]
+    pub const fn owner(mut self, hash: HashOwner<V>) -> Self {
+        self.role = Role::Owner(hash);
+        self
+    }
+
+    /// Says what whoever is signed in may do.
+    #[must_use]
+    pub const fn privilege(mut self) -> Self {
+        self.role = Role::Privilege;
+        self
+    }
+
+    /// Stays when the owner changes.
+    #[must_use]
+    pub const fn keep(mut self) -> Self {
+        self.kept = true;
         self
     }
 
@@ -372,8 +408,18 @@ pub enum Cause {
     Invalid(String),
     /// It has so many bytes.
     TooLarge(usize),
+    /// It names no owner.
+    Unhashable(Unhashable),
+    /// It names another owner than the record's header does.
+    OtherOwner,
     /// Its seal does not open.
     Sealed,
+}
+
+impl From<Unhashable> for Cause {
+    fn from(why: Unhashable) -> Self {
+        Self::Unhashable(why)
+    }
 }
 
 impl From<CodecError> for Cause {
@@ -390,6 +436,8 @@ impl fmt::Display for Cause {
             Self::Upgrade(why) => write!(f, "it could not be upgraded from an older version's: {why}"),
             Self::Invalid(why) => write!(f, "validation refused it: {why}"),
             Self::TooLarge(size) => write!(f, "{size} bytes are more than the {} a field may have", limits::CELL),
+            Self::Unhashable(why) => why.fmt(f),
+            Self::OtherOwner => f.write_str("it names another owner than the session is listed under"),
             Self::Sealed if cfg!(feature = "secret") => {
                 f.write_str("its seal does not open: it was changed, or made for another session, field or type")
             }

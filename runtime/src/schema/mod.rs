@@ -7,23 +7,25 @@ mod depth;
 mod field;
 pub(crate) mod lock;
 mod merge;
+mod owner;
 mod past;
 mod untyped;
 mod validate;
 mod value;
 
-pub(crate) use self::def::Cause;
 pub use self::{
     codec::CodecError,
     coding::{Coding, FieldDefault, Stored, StoredOpaque},
     def::{FieldDef, Schema, Undecodable},
     field::{Base, Field, FieldChange, Kind},
     merge::{Counter, Merge, Ranked, Union},
+    owner::{HasOwner, OwnerField, Unhashable, owner_hash},
     past::{Compute, Downgrade, Older, Past, Sources, Upgrade},
-    untyped::{AnyField, Opener, Placed, PlacedField, Rule},
+    untyped::{AnyField, Opener, Part, Placed, PlacedField, Rule},
     validate::Validator,
     value::{NoEq, NoShape, Probe, SessionValue, ShapeBuilder},
 };
+pub(crate) use self::{def::Cause, owner::hash};
 
 /// A struct whose fields live in a session. Derive it; there is nothing to implement by hand.
 ///

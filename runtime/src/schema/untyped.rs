@@ -1,12 +1,12 @@
 //! Fields without their types: what the session core, which knows nobody's struct, works with.
 
 use super::{
-    def::{FieldDef, Undecodable},
+    def::{FieldDef, Role, Undecodable},
     field::{Field, FieldChange},
     merge::Merge,
 };
 use crate::{
-    record::{Cell, CellBody, Cells, Content, Payload, Timestamp},
+    record::{Cell, CellBody, Cells, Content, OwnerHash, Payload, Timestamp},
     vault::Vault,
 };
 use std::fmt;
@@ -43,6 +43,20 @@ pub trait AnyField: Sync + fmt::Debug {
     /// Whether its cells are sealed.
     #[doc(hidden)]
     fn is_secret(&self) -> bool;
+    #[doc(hidden)]
+    fn part(&self) -> Part;
+    /// Whether it stays when the owner changes.
+    #[doc(hidden)]
+    fn is_kept(&self) -> bool;
+    /// Who is signed in if this is the field's value; `None` is the default.
+    #[doc(hidden)]
+    fn owner(&self, value: Option<&Payload>) -> Result<Option<OwnerHash>, Undecodable>;
+    /// Whether what is stored was last written by a version that did not know the field as it is today.
+    #[doc(hidden)]
+    fn is_outdated(&self, from: &Opener<'_>) -> bool;
+    /// The cell that hides what is stored, from every version of the program that knows its key.
+    #[doc(hidden)]
+    fn tombstone(&self) -> CellBody;
 }
 
 /// A merge rule, as far as the core must know it.
@@ -54,6 +68,17 @@ pub enum Rule {
     Strict,
     /// Guarded; a conflict is merged.
     Merge,
+}
+
+/// The part a field plays in who is signed in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Part {
+    /// None.
+    Data,
+    /// It says who it is.
+    Owner,
+    /// It says what they may do.
+    Privilege,
 }
 
 impl<V> AnyField for FieldDef<V> {
@@ -113,6 +138,7 @@ impl<V> AnyField for FieldDef<V> {
     fn body(&self, generation: usize, payload: &Payload, now: Timestamp) -> Result<CellBody, Undecodable> {
         let content = self.content(generation, payload).map_err(|cause| Undecodable { field: self.name, cause })?;
         let mut body = CellBody::new(content);
+        body.keep = self.kept;
         if body.content.payload().is_some() {
             body.deadline = self.ttl.map(|ttl| now.plus(ttl));
         }
@@ -125,6 +151,37 @@ impl<V> AnyField for FieldDef<V> {
 
     fn is_secret(&self) -> bool {
         self.secret
+    }
+
+    fn part(&self) -> Part {
+        match self.role {
+            Role::Data => Part::Data,
+            Role::Owner(_) => Part::Owner,
+            Role::Privilege => Part::Privilege,
+        }
+    }
+
+    fn is_kept(&self) -> bool {
+        self.kept
+    }
+
+    fn owner(&self, value: Option<&Payload>) -> Result<Option<OwnerHash>, Undecodable> {
+        let Role::Owner(hash) = self.role else { return Ok(None) };
+        let owner = || Ok(hash(self.schema, &self.base_value(value)?)?);
+        owner().map_err(|cause| Undecodable { field: self.name, cause })
+    }
+
+    fn is_outdated(&self, from: &Opener<'_>) -> bool {
+        match from.newest(FieldDef::keys(self), AnyField::sources(self)) {
+            Newest::Nothing | Newest::Cell(0, _) => false,
+            Newest::Cell(..) | Newest::Sources => true,
+        }
+    }
+
+    fn tombstone(&self) -> CellBody {
+        let mut body = CellBody::new(Content::Tombstone);
+        body.keep = self.kept;
+        body
     }
 }
 

@@ -2,18 +2,19 @@
 
 use super::{check_in::Pending, reply::Reply};
 use crate::{
-    config::{Config, PARALLEL_TABS},
+    config::{Config, PARALLEL_TABS, Reuse},
     error::{ErrorContext, SessionError},
     events::{self, Refused},
     key::{SessionKey, WrappedKey},
-    record::{Accepted, Header, Presented, Record, Selector, Timestamp},
+    random::RandomError,
+    record::{Accepted, Header, Owner, Presented, Record, Selector, Timestamp},
     schema::Schema,
     store::{IdleTouch, StoreError},
     token::{SecretHash, Token},
     vault::Vault,
 };
 use http::Method;
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 /// Everything that exists once a handler has asked for the session.
 #[derive(Debug)]
@@ -42,6 +43,23 @@ pub(crate) struct Access {
     pub(super) failure: Option<SessionError>,
     /// Somebody was signed in when the session was read.
     pub(super) owned: bool,
+    /// Whom the fields name, where the header does not know it yet.
+    pub(super) unlisted: Option<Owner>,
+    /// The token and the key that the next record begins with, where something was derived from them already.
+    pub(super) seed: Option<Seed>,
+}
+
+/// What a record begins with.
+#[derive(Clone, Debug)]
+pub(super) struct Seed {
+    pub(super) token: Token,
+    pub(super) key: SessionKey,
+}
+
+impl Seed {
+    pub(super) fn generate() -> Result<Self, RandomError> {
+        Ok(Self { token: Token::generate()?, key: SessionKey::generate()? })
+    }
 }
 
 /// The request's session.
@@ -93,13 +111,17 @@ pub(super) enum ClientCopy {
 pub(super) struct Wishes {
     pub(super) standing: Standing,
     pub(super) rotate: bool,
+    /// Whoever is signed in has proved again who they are.
+    pub(super) reauthenticated: bool,
+    /// The record shall be there, whatever is in it.
+    pub(super) exist: bool,
     pub(super) persistent: Option<bool>,
     pub(super) label: Option<Option<Arc<str>>>,
 }
 
 impl Wishes {
     fn is_empty(&self) -> bool {
-        !self.rotate && self.persistent.is_none() && self.label.is_none()
+        !self.rotate && !self.reauthenticated && !self.exist && self.persistent.is_none() && self.label.is_none()
     }
 }
 
@@ -155,6 +177,8 @@ impl Access {
             planned_for: 0,
             failure: None,
             owned,
+            unlisted: None,
+            seed: None,
         }
     }
 
@@ -162,7 +186,11 @@ impl Access {
     fn judge(token: Token, presented: &Presented, mut record: Arc<Record>, config: &Config) -> (Session, ClientCopy) {
         let (header, now) = (&record.header, presented.now);
         let Some(accepted) = header.accepts(&presented.secret_hash, now, presented.grace) else {
-            events::refused(Refused::Stale, Some(&token.selector));
+            if config.is_reused(&record, presented) {
+                events::secret_reused(&token.selector);
+            } else {
+                events::refused(Refused::Stale, Some(&token.selector));
+            }
             let since = match &header.previous {
                 Some(previous) if now < previous.since.plus(PARALLEL_TABS) => StaleSince::JustNow,
                 _ => StaleSince::Earlier,
@@ -288,6 +316,10 @@ impl Access {
         self.wish(|wishes| wishes.rotate = true);
     }
 
+    pub(super) fn reauthenticated(&mut self) {
+        self.wish(|wishes| wishes.reauthenticated = true);
+    }
+
     pub(super) fn set_persistent(&mut self, persistent: bool) {
         self.wish(|wishes| wishes.persistent = Some(persistent));
     }
@@ -303,10 +335,15 @@ impl Access {
 
     pub(super) fn destroy(&mut self) {
         self.lose_changes(&"the session was destroyed in the same request");
-        self.reset.clear();
         self.failure = None;
-        self.incarnation += 1;
+        self.begin_again();
+        self.leave();
+    }
+
+    /// The session is over for this request, and its record has to go.
+    pub(super) fn leave(&mut self) {
         self.reply = Reply::Nothing;
+        self.seed = None;
         match std::mem::replace(&mut self.session, Session::Fresh) {
             Session::Fresh | Session::Unsure(None) => {}
             Session::Live(live) | Session::Unsure(Some(live)) => {
@@ -358,10 +395,21 @@ pub(super) fn is_expired(header: &Header, config: &Config, now: Timestamp) -> bo
 }
 
 impl Config {
+    /// Whether somebody presents an old copy of a token.
+    fn is_reused(&self, record: &Record, presented: &Presented) -> bool {
+        record.header.is_reused(&presented.secret_hash, presented.now, presented.grace.max(PARALLEL_TABS))
+    }
+
+    /// ... and the session is to end because of it.
+    pub(super) fn ends_for(&self, record: &Record, presented: &Presented) -> bool {
+        self.reuse == Reuse::EndSession && self.is_reused(record, presented)
+    }
+
     /// What a load presents for a secret.
     pub(super) fn present(&self, secret_hash: SecretHash, now: Timestamp) -> Presented {
         let mut presented = Presented::new(secret_hash, now, self.lifetime);
         presented.remember = self.lifetime(true);
+        presented.grace = self.renewal.map_or(Duration::ZERO, |renewal| renewal.grace);
         presented
     }
 }

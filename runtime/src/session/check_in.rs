@@ -4,7 +4,7 @@ use super::access::{Access, Live, Standing};
 use crate::{
     error::{SessionError, TooLarge},
     events, limits,
-    record::{Cell, CellBody, CellKey, Cells, Content, Payload, Put, Timestamp},
+    record::{Cell, CellKey, Cells, Payload, Put, Timestamp},
     schema::{AnyField, Base, Cause, FieldChange, Kind, Opener, PlacedField, Rule, Schema, SessionData, Undecodable},
 };
 
@@ -48,13 +48,18 @@ impl Write {
 }
 
 impl Pending {
+    /// A value as it is stored already.
+    pub(super) fn of_stored(def: &'static dyn AnyField, value: Payload) -> Self {
+        Self { def, write: Write::Value(value), kept: Kept::Always, standing: Standing::New }
+    }
+
     /// The cells that store it: its value in every generation in use, or tombstones there.
     pub(super) fn puts(&self, now: Timestamp) -> impl Iterator<Item = Result<Put, SessionError>> {
         let def = self.def;
         def.keys().iter().enumerate().map(move |(generation, key)| {
             let body = match &self.write {
                 Write::Value(payload) => def.body(generation, payload, now).map_err(|error| refused_value(def, error))?,
-                Write::Clear => CellBody::new(Content::Tombstone),
+                Write::Clear => def.tombstone(),
             };
             Ok(Put::new(CellKey::from_static(key), body))
         })
@@ -67,7 +72,7 @@ impl Access {
         let schema = T::__schema();
         if let Some(cells) = self.working(schema, now) {
             let opened = T::__open(&self.opener(Some(&cells), now));
-            match opened {
+            match opened.and_then(|fields| self.agree_on_owner(schema, now).map(|()| fields)) {
                 Ok(fields) => return fields,
                 Err(why) => {
                     events::undecodable(schema.name, &why);
@@ -100,7 +105,7 @@ impl Access {
         Some(cells)
     }
 
-    fn opener<'a>(&'a self, cells: Option<&'a Cells>, now: Timestamp) -> Opener<'a> {
+    pub(super) fn opener<'a>(&'a self, cells: Option<&'a Cells>, now: Timestamp) -> Opener<'a> {
         Opener::new(cells, self.live().map(Live::vault), now)
     }
 
@@ -273,7 +278,7 @@ fn meet(def: &dyn AnyField, base: Option<&Payload>, mine: Payload, theirs: Optio
 
 /// The cells that hide whatever is stored of a field, from every version of the program that knows one of them.
 pub(super) fn tombstones(def: &'static dyn AnyField) -> impl Iterator<Item = Put> {
-    def.keys().iter().map(|key| Put::new(CellKey::from_static(key), CellBody::new(Content::Tombstone)))
+    def.keys().iter().map(|key| Put::new(CellKey::from_static(key), def.tombstone()))
 }
 
 pub(super) fn full_name(def: &dyn AnyField) -> String {
@@ -287,8 +292,11 @@ pub(super) fn refused_value(def: &dyn AnyField, error: Undecodable) -> SessionEr
         Cause::TooLarge(size) => {
             SessionError::TooLarge { what: TooLarge::Field, limit: limits::CELL, sizes: vec![(def.keys()[0].to_owned(), size)] }
         }
-        cause @ (Cause::Codec(_) | Cause::Shape { .. } | Cause::Upgrade(_) | Cause::Sealed) => {
-            SessionError::Encode { field, reason: cause.to_string() }
-        }
+        cause @ (Cause::Codec(_)
+        | Cause::Shape { .. }
+        | Cause::Upgrade(_)
+        | Cause::Unhashable(_)
+        | Cause::OtherOwner
+        | Cause::Sealed) => SessionError::Encode { field, reason: cause.to_string() },
     }
 }

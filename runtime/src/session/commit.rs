@@ -1,19 +1,20 @@
 //! From planned changes to a store's answer: the loop around one atomic round trip.
 
 use super::{
-    access::Access,
+    access::{Access, is_expired},
     flight::{Flight, Lane},
-    plan::Plan,
+    plan::{Plan, Weight},
     slot::{Head, Slot},
 };
 use crate::{
     config::Config,
     error::SessionError,
     events,
-    record::{CommitOutcome, CreateOutcome, Selector},
+    record::{CommitOutcome, CreateOutcome, Owner, Selector},
     store::{Backend, SessionStore, StoreError},
 };
 use std::{
+    cmp::Reverse,
     future::poll_fn,
     sync::Arc,
     task::Poll,
@@ -89,14 +90,19 @@ async fn ask_store(
             match flight.ask(create).await.map_err(|error| unapplied(slot, error))? {
                 CreateOutcome::Created => {
                     let head = slot.head();
+                    let (selector, owner) = (new.token.selector, new.record.header.owner.clone());
                     slot.change(|access| access.created(*new, head));
+                    make_room(store, config, owner.as_ref(), &selector).await;
                     // Without its cookie it has to go again, and the next plan says why.
                     return Ok(if head == Head::Open { Step::Done } else { Step::More });
                 }
-                CreateOutcome::Exists => return Ok(Step::Taken),
+                CreateOutcome::Exists => {
+                    slot.change(|access| access.seed = None);
+                    return Ok(Step::Taken);
+                }
             }
         }
-        Plan::Commit(commit) if !commit.patch.has_changes() => {
+        Plan::Commit(commit) if commit.weight == Weight::Upkeep => {
             // That the session was used is worth no error: the next request says it again.
             match store.commit(&commit.selector, &commit.patch).await {
                 Ok(CommitOutcome::Committed { revision, rotated }) => {
@@ -111,12 +117,18 @@ async fn ask_store(
             let ask = store.commit(&commit.selector, &commit.patch);
             match flight.ask(ask).await.map_err(|error| unapplied(slot, error))? {
                 CommitOutcome::Committed { revision, rotated } => {
+                    let (selector, owner) = (commit.selector, commit.passage.newcomer().cloned());
                     slot.change(|access| access.committed(*commit, revision, rotated));
+                    make_room(store, config, owner.as_ref(), &selector).await;
                 }
                 CommitOutcome::Conflict { cells } => {
                     events::merged(&commit.selector);
                     slot.with_access(|access| access.conflict(cells, &commit.patch.guards, config.now())).transpose()?;
                     return Ok(Step::Conflict);
+                }
+                CommitOutcome::Gone if commit.passage.newcomer().is_some() => {
+                    slot.change(Access::sign_in_anew);
+                    return Ok(Step::More);
                 }
                 CommitOutcome::Gone => {
                     slot.change(Access::end);
@@ -126,6 +138,29 @@ async fn ask_store(
         }
     }
     Ok(Step::Done)
+}
+
+/// Ends the oldest sessions of whoever has just signed in, where they are more than the application allows. They are signed in whether
+/// that succeeds or not, and the next sign-in does it again.
+async fn make_room(store: &dyn SessionStore, config: &Config, owner: Option<&Owner>, own: &Selector) {
+    let (Some(most), Some(owner)) = (config.most_sessions, owner) else { return };
+    let make_room = async {
+        let now = config.now();
+        let mut others = store.by_owner(&owner.hash).await?;
+        others.retain(|(selector, header)| selector != own && !is_expired(header, config, now));
+        others.sort_by_key(|(selector, header)| Reverse((header.began(), *selector)));
+        let mut ended = 0;
+        for (selector, _) in others.iter().skip(most - 1) {
+            store.delete(selector).await?;
+            ended += 1;
+        }
+        Ok::<u64, StoreError>(ended)
+    };
+    match make_room.await {
+        Ok(0) => {}
+        Ok(ended) => events::revoked(&owner.schema, ended),
+        Err(error) => events::failed(&error.into()),
+    }
 }
 
 /// Destroying twice is destroying, so a failure is tried once more.

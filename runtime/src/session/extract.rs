@@ -10,7 +10,7 @@ use crate::{
     cookie,
     error::{ErrorPage, SessionError, SessionRejection},
     events::{self, Refused},
-    record::{Timestamp, Want},
+    record::{Selector, Timestamp, Want},
     schema::SessionData,
     store::Backend,
     token::Token,
@@ -37,12 +37,22 @@ impl<T: SessionData, S: Send + Sync> OptionalFromRequestParts<S> for TypedSessio
 
 /// Loads the request's session unless that has happened, and makes a handle of it.
 async fn enter<T: SessionData, R>(parts: &Parts, open: impl FnOnce(&Slot, &mut Access) -> R) -> Result<R, SessionRejection> {
-    let reject = |error: Arc<SessionError>, page: &ErrorPage| {
-        SessionRejection::new(error, page.context(&parts.method, &parts.uri, &parts.headers), page.clone())
-    };
+    enter_if(parts, |config| config.admit(T::__schema(), TypeId::of::<T>()), open).await
+}
+
+pub(super) fn reject(parts: &Parts, error: impl Into<Arc<SessionError>>, page: &ErrorPage) -> SessionRejection {
+    SessionRejection::new(error.into(), page.context(&parts.method, &parts.uri, &parts.headers), page.clone())
+}
+
+/// Loads the request's session unless that has happened.
+pub(super) async fn enter_if<R>(
+    parts: &Parts,
+    admit: impl FnOnce(&Config) -> Result<(), SessionError>,
+    open: impl FnOnce(&Slot, &mut Access) -> R,
+) -> Result<R, SessionRejection> {
     let misbuilt = |error: SessionError, page: &ErrorPage| {
         events::failed(&error);
-        reject(Arc::new(error), page)
+        reject(parts, error, page)
     };
     let Some(slot) = parts.extensions.get::<Slot>() else {
         return Err(misbuilt(SessionError::MissingLayer, &ErrorPage::default()));
@@ -51,7 +61,7 @@ async fn enter<T: SessionData, R>(parts: &Parts, open: impl FnOnce(&Slot, &mut A
         let request = slot.lock();
         (Arc::clone(&request.config), request.access.is_some())
     };
-    config.admit(T::__schema(), TypeId::of::<T>()).map_err(|error| misbuilt(error, &config.page))?;
+    admit(&config).map_err(|error| misbuilt(error, &config.page))?;
     let found = if loaded { None } else { Some(look(parts, &config).await) };
     let mut request = slot.lock();
     let access = match (&mut request.access, found) {
@@ -63,9 +73,17 @@ async fn enter<T: SessionData, R>(parts: &Parts, open: impl FnOnce(&Slot, &mut A
         }
     };
     match access.outage() {
-        Some(error) => Err(reject(Arc::clone(error), &config.page)),
+        Some(error) => Err(reject(parts, Arc::clone(error), &config.page)),
         None => Ok(open(slot, access)),
     }
+}
+
+/// How a request's errors look, and which session it has.
+pub(super) fn page_and_session(parts: &Parts) -> (ErrorPage, Option<Selector>) {
+    let Some(slot) = parts.extensions.get::<Slot>() else { return (ErrorPage::default(), None) };
+    let request = slot.lock();
+    let live = request.access.as_deref().and_then(Access::live);
+    (request.config.page.clone(), live.map(|live| live.token.selector))
 }
 
 /// Reads the cookie and asks the store what it knows, and when that was.
@@ -85,7 +103,14 @@ async fn look_at(parts: &Parts, config: &Config, now: Timestamp) -> Found {
             let Some(token) = Token::parse(value) else { return Found::Refused(Refused::Malformed, None) };
             let presented = config.present(token.secret.hash(), now);
             match store.load(&token.selector, &presented, &Want::default()).await {
-                Ok(Some(record)) => Found::Record { token, presented, record },
+                Ok(Some(record)) => {
+                    if config.ends_for(&record, &presented)
+                        && let Err(error) = store.delete(&token.selector).await
+                    {
+                        events::failed(&error.into());
+                    }
+                    Found::Record { token, presented, record }
+                }
                 Ok(None) => Found::Refused(Refused::Unknown, Some(token.selector)),
                 Err(error) => Found::Unavailable(Arc::new(error.into())),
             }

@@ -5,18 +5,25 @@ mod check_in;
 mod commit;
 mod extract;
 mod flight;
+mod guard;
 mod outcome;
+mod ownership;
 mod plan;
 mod reply;
 #[cfg(feature = "cookie")]
 mod sealed;
+mod sessions;
 mod slot;
 mod turn;
 mod typed;
 
 #[cfg(feature = "testing")]
 pub(crate) use self::commit::yield_now;
-pub use self::typed::{Change, TypedSession};
+pub use self::{
+    guard::SignedIn,
+    sessions::{SessionInfo, Sessions},
+    typed::{Change, TypedSession},
+};
 pub(crate) use self::{
     reply::{Answer, CookieEffect},
     slot::Slot,

@@ -20,7 +20,11 @@ use std::sync::Arc;
 impl Wishes {
     /// Drops those that the record fulfils now. What was wished in the meantime stays.
     fn settle(&mut self, header: &Header, rotated: Rotated) {
-        self.rotate &= rotated == Rotated::No;
+        if rotated == Rotated::Yes {
+            self.rotate = false;
+            self.reauthenticated = false;
+        }
+        self.exist = false;
         self.persistent = self.persistent.filter(|persistent| *persistent != header.persistent);
         self.label = self.label.take().filter(|label| *label != header.label);
     }
@@ -50,32 +54,44 @@ impl Access {
         }
         self.pending.retain(|pending| pending.standing != Standing::UnderWay);
         self.wishes.settle(&record.header, Rotated::Yes);
+        self.seed = None;
         self.reply = Reply::Token;
         self.session = Session::Live(Live { token, record: Arc::new(record), secret: Accepted::Current });
     }
 
     pub(super) fn committed(&mut self, commit: NewPatch, revision: u64, rotated: bool) {
-        let NewPatch { patch, next, .. } = commit;
+        let NewPatch { patch, next, passage, .. } = commit;
         let patch = &patch;
         let Session::Live(live) = &mut self.session else { return };
         self.view += 1;
         Arc::make_mut(&mut live.record).follow(patch, revision, rotated);
-        if patch.carries_cells() || patch.rotation.is_some() {
+        if patch.carries_cells() || passage.rotates() {
             events::committed(&live.token.selector, patch.puts.len());
         }
         if rotated && let Some(next) = next {
             live.token = next;
             live.secret = Accepted::Current;
             self.reply = Reply::Token;
-            events::rotated(&live.token.selector);
+            if passage.rotates() {
+                events::rotated(&live.token.selector);
+            } else {
+                events::renewed(&live.token.selector);
+            }
         }
         if patch.persistent.is_some() && live.secret == Accepted::Current {
             self.reply = Reply::Token;
         }
-        self.wishes.settle(&live.record.header, if patch.rotation.is_some() { Rotated::Yes } else { Rotated::No });
+        self.wishes.settle(&live.record.header, if passage.rotates() { Rotated::Yes } else { Rotated::No });
         let healed = |schema: &&'static Schema| patch.puts.iter().any(|put| put.key.split('/').next() == Some(schema.name));
         self.reset.retain(|schema| !healed(schema));
         self.pending.retain(|pending| pending.standing != Standing::UnderWay);
+        if passage.rotates() {
+            self.seed = None;
+            self.unlisted = None;
+        }
+        if passage.wipes() {
+            self.begin_again();
+        }
     }
 
     /// Somebody else changed what this request changed: merges, and says whether to try again.

@@ -1,14 +1,14 @@
 //! What has to be asked of the store: the request's changes as one record, one patch or one deletion.
 
 use super::{
-    access::{Access, Live, Session, StaleSince, Standing, is_expired},
+    access::{Access, Live, Seed, Session, StaleSince, Standing, Wishes, is_expired},
     check_in::{Pending, Write, full_name, tombstones},
+    ownership::Passage,
     slot::Head,
 };
 use crate::{
     config::Config,
     error::{SessionError, TooLarge},
-    key::SessionKey,
     limits,
     record::{
         Accepted, Cell, CellBody, CellKey, Cells, Deadlines, Guard, Header, Patch, PreviousState, Put, Record, Rotation,
@@ -42,6 +42,18 @@ pub(super) struct NewPatch {
     pub(super) patch: Patch,
     /// The token that the patch's rotation brings.
     pub(super) next: Option<Token>,
+    pub(super) passage: Passage,
+    /// How much it matters.
+    pub(super) weight: Weight,
+}
+
+/// What it costs if a commit fails.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Weight {
+    /// What the request changed.
+    Change,
+    /// Nothing: the next request will do it.
+    Upkeep,
 }
 
 impl Access {
@@ -53,8 +65,7 @@ impl Access {
             Err(SessionError::Gone) => self.end(),
             // The socket goes on without what it cannot have.
             Err(SessionError::HeadSent) => {
-                self.wishes.rotate = false;
-                self.wishes.persistent = None;
+                self.wishes = Wishes { label: self.wishes.label.take(), ..Wishes::default() };
             }
             Err(_) => {}
             Ok(_) => self.pending.iter_mut().for_each(|pending| pending.standing = Standing::UnderWay),
@@ -66,15 +77,21 @@ impl Access {
         if let Some(selector) = self.doomed {
             return Ok(Plan::Delete(selector));
         }
-        if head == Head::Open && !self.has_unsaved() && config.backend.idle_touch() == IdleTouch::AtLoad {
-            // The load has said already that the session was used.
-            return Ok(Plan::Nothing);
-        }
         // A request that changed nothing counts as a use of when it came.
         let now = if head == Head::Open && !self.has_unsaved() { self.loaded_at } else { config.now() };
         match &self.session {
-            Session::Live(_) => self.plan_commit(config, head, now),
+            Session::Live(live) => {
+                let upkeep = self.unlisted.is_some() || self.renewal_is_due(live, config, now);
+                if head == Head::Open && !self.has_unsaved() && !upkeep && config.backend.idle_touch() == IdleTouch::AtLoad {
+                    // The load has said already that the session was used.
+                    return Ok(Plan::Nothing);
+                }
+                self.plan_commit(config, head, now)
+            }
             Session::Unavailable(_) => Ok(Plan::Nothing),
+            Session::Stale(StaleSince::JustNow) if self.passage(None, now)?.newcomer().is_some() => {
+                self.plan_create(config, head, now)
+            }
             Session::Stale(StaleSince::JustNow) if self.has_changes() => Err(SessionError::Gone),
             Session::Ended | Session::Unsure(_) if self.has_unsaved() => Err(self.lost().unwrap_or(SessionError::Gone)),
             Session::Stale(StaleSince::JustNow) | Session::Ended | Session::Unsure(_) => Ok(Plan::Nothing),
@@ -84,39 +101,76 @@ impl Access {
 
     fn plan_create(&mut self, config: &Config, head: Head, now: Timestamp) -> Result<Plan, SessionError> {
         let values = || self.pending.iter().filter(|pending| matches!(pending.write, Write::Value(_)));
-        if values().next().is_none() {
+        if values().next().is_none() && !self.wishes.exist {
             return Ok(Plan::Nothing);
         }
         if head == Head::Sent {
             return Err(SessionError::HeadSent);
         }
-        let token = Token::generate()?;
-        let wrapped_key = SessionKey::generate()?.wrap(&token.selector, &token.secret);
+        let passage = self.passage(None, now)?;
+        let Seed { token, key } = self.seed.clone().map_or_else(Seed::generate, Ok)?;
+        let wrapped_key = key.wrap(&token.selector, &token.secret);
         let vault = Vault::new(&token, &wrapped_key);
         let vault = config.backend.seals_cells().then_some(&vault);
         let puts = values().flat_map(|pending| stored_puts(pending, vault, now));
         let cells: Cells = puts.map(|put| put.map(|put| Cell::new(put.key, 1, put.body))).collect::<Result<_, _>>()?;
-        check_size(&cells, &[])?;
+        check_size(&cells, &Patch::new(0, now))?;
         let persistent = self.wishes.persistent.unwrap_or(config.policy.is_persistent());
         let lifetime = config.lifetime(persistent);
         let (idle_until, absolute_until) = (now.plus(lifetime.idle()), now.plus(lifetime.absolute()));
         let mut header = Header::new(token.secret.hash(), wrapped_key, now, idle_until, absolute_until);
         header.persistent = persistent;
         header.label = self.wishes.label.clone().flatten();
+        header.owner = passage.newcomer().cloned();
+        header.authenticated_at = passage.authenticated_at(now).flatten();
         Ok(Plan::Create(Box::new(NewRecord { token, record: Record::new(header, cells) })))
     }
 
     fn plan_commit(&mut self, config: &Config, head: Head, now: Timestamp) -> Result<Plan, SessionError> {
         let Session::Live(live) = &self.session else { return Ok(Plan::Nothing) };
         let header = &live.record.header;
+        let passage = self.passage(Some(header), now)?;
+        if is_expired(header, config, now) && passage.newcomer().is_some() {
+            self.sign_in_anew();
+            return self.plan_create(config, head, now);
+        }
         let mut patch = Patch::new(header.epoch, now);
         let vault = live.vault();
-        self.fill_cells(&live.record.cells, config.backend.seals_cells().then_some(&vault), &mut patch, now)?;
-        let next = if self.wishes.rotate { Some(self.rotation(live, config, &mut patch)?) } else { None };
-        patch.label = self.wishes.label.clone().filter(|label| *label != header.label);
-        patch.persistent = self.wishes.persistent.filter(|persistent| *persistent != header.persistent);
-        let changes = patch.has_changes();
-        self.fill_deadlines(header, config, &mut patch);
+        let vault = config.backend.seals_cells().then_some(&vault);
+        if passage.wipes() {
+            let kept = self.kept(&live.record.cells, config);
+            let stays = live.record.cells.iter().any(|cell| cell.body.content.payload().is_some() && kept.contains(&cell.key));
+            let written = self.pending.iter().any(|pending| pending.write.value().is_some() && Self::outlives_wipe(pending));
+            if passage.newcomer().is_none() && !stays && !written && !self.wishes.exist {
+                let selector = live.token.selector;
+                self.give_up();
+                return Ok(Plan::Delete(selector));
+            }
+            patch.wipe_except = Some(kept);
+        }
+        self.fill_cells(&live.record.cells, vault, &passage, &mut patch)?;
+        self.fill_outdated(live, config, vault, &passage, &mut patch)?;
+        patch.owner = passage.owner_change();
+        patch.authenticated_at = passage.authenticated_at(now);
+        let mut next = if passage.rotates() { Some(self.rotation(live, config, &mut patch)?) } else { None };
+        let wished = &self.wishes;
+        let (persistent, label) = if passage.wipes() {
+            // They were the other one's.
+            (Some(wished.persistent.unwrap_or(config.policy.is_persistent())), Some(wished.label.clone().flatten()))
+        } else {
+            (wished.persistent, wished.label.clone())
+        };
+        patch.label = label.filter(|label| *label != header.label);
+        patch.persistent = persistent.filter(|persistent| *persistent != header.persistent);
+        let weight = match &passage {
+            Passage::None | Passage::Listing(_) if !patch.changes_session() => Weight::Upkeep,
+            _ => Weight::Change,
+        };
+        self.fill_deadlines(header, config, &passage, &mut patch);
+        if head == Head::Open && !passage.rotates() && self.renewal_is_due(live, config, now) {
+            next = self.renewal(live, &mut patch);
+        }
+        let changes = weight == Weight::Change;
         if head == Head::Sent {
             if changes && (next.is_some() || patch.persistent.is_some() || config.backend.is_client_side()) {
                 return Err(SessionError::HeadSent);
@@ -125,28 +179,27 @@ impl Access {
                 return Ok(Plan::Nothing);
             }
         }
-        if !changes && patch.deadlines.is_none() && patch.presented.is_none() {
+        if patch.is_empty() {
             return Ok(Plan::Nothing);
         }
         if is_expired(header, config, now) {
             return if changes { Err(SessionError::Gone) } else { Ok(Plan::Nothing) };
         }
         if patch.carries_cells() {
-            check_size(&live.record.cells, &patch.puts)?;
+            check_size(&live.record.cells, &patch)?;
         }
-        Ok(Plan::Commit(Box::new(NewPatch { selector: live.token.selector, patch, next })))
+        Ok(Plan::Commit(Box::new(NewPatch { selector: live.token.selector, patch, next, passage, weight })))
     }
 
     fn fill_cells(
         &self,
         cells: &Cells,
         vault: Option<&Vault<'_>>,
+        passage: &Passage,
         patch: &mut Patch,
-        now: Timestamp,
     ) -> Result<(), SessionError> {
-        let guard = |key: &'static str| Guard { key: CellKey::from_static(key), stamp: cells.stamp(key) };
-        for pending in &self.pending {
-            for put in stored_puts(pending, vault, now) {
+        for pending in self.pending.iter().filter(|pending| !passage.wipes() || Self::outlives_wipe(pending)) {
+            for put in stored_puts(pending, vault, patch.now) {
                 patch.puts.push(put?);
             }
             // A clear beats whatever was stored: it does not ask what is there.
@@ -154,8 +207,12 @@ impl Access {
                 && matches!(pending.write, Write::Value(_))
                 && !self.is_reset(pending.def.schema())
             {
-                patch.guards.extend(pending.def.keys().iter().copied().map(guard));
+                patch.guards.extend(guards(pending.def, cells));
             }
+        }
+        if passage.wipes() {
+            // Nothing is left to be healed.
+            return Ok(());
         }
         for schema in &self.reset {
             // The first write after a reset heals the schema: what is not written now is unreadable or half of something. That
@@ -166,39 +223,66 @@ impl Access {
                 let stored =
                     |def: &&&'static dyn AnyField| def.keys().iter().chain(def.sources()).any(|key| cells.get(key).is_some());
                 patch.puts.extend(rest.filter(stored).flat_map(|def| tombstones(*def)));
-                patch.guards.extend(schema.fields.iter().flat_map(|def| def.keys()).copied().map(guard));
+                patch.guards.extend(schema.fields.iter().flat_map(|def| guards(*def, cells)));
             }
         }
         Ok(())
     }
 
+    fn fill_outdated(
+        &self,
+        live: &Live,
+        config: &Config,
+        vault: Option<&Vault<'_>>,
+        passage: &Passage,
+        patch: &mut Patch,
+    ) -> Result<(), SessionError> {
+        let cells = &live.record.cells;
+        for pending in self.outdated(passage, cells, config, patch.now) {
+            for put in stored_puts(&pending, vault, patch.now) {
+                patch.puts.push(put?);
+            }
+            // Nobody changed it here, so nothing newer may be replaced by it.
+            patch.guards.extend(guards(pending.def, cells));
+        }
+        Ok(())
+    }
+
     fn rotation(&self, live: &Live, config: &Config, patch: &mut Patch) -> Result<Token, SessionError> {
-        let token = if config.backend.is_client_side() {
+        let Seed { token, key } = if config.backend.is_client_side() {
             // Nothing is looked up by the selector there, so an id of its own tells the old copies from the new.
-            Token::generate()?
+            self.seed.clone().map_or_else(Seed::generate, Ok)?
         } else {
-            Token { selector: live.token.selector, secret: Secret::generate()? }
+            let token = Token { selector: live.token.selector, secret: Secret::generate()? };
+            Seed { token, key: live.session_key() }
         };
-        let key = if config.backend.is_client_side() { SessionKey::generate()? } else { live.session_key() };
         patch.rotation =
             Some(Rotation::Privilege { to: token.secret.hash(), wrapped_key: key.wrap(&token.selector, &token.secret) });
         Ok(token)
     }
 
-    fn fill_deadlines(&self, header: &Header, config: &Config, patch: &mut Patch) {
+    /// Another token for the same session and the same rights. Without random bytes for it the old one goes on.
+    fn renewal(&self, live: &Live, patch: &mut Patch) -> Option<Token> {
+        let token = Token { selector: live.token.selector, secret: Secret::generate().ok()? };
+        patch.rotation = Some(Rotation::Renewal {
+            from: live.record.header.secret_hash,
+            to: token.secret.hash(),
+            wrapped_key: live.session_key().wrap(&token.selector, &token.secret),
+        });
+        Some(token)
+    }
+
+    fn fill_deadlines(&self, header: &Header, config: &Config, passage: &Passage, patch: &mut Patch) {
         let now = patch.now;
-        if let Some(persistent) = patch.persistent {
-            let lifetime = config.lifetime(persistent);
-            patch.deadlines = Some(Deadlines::Reset {
-                created: header.created,
-                last_seen: now,
-                idle_until: now.plus(lifetime.idle()),
-                absolute_until: header.began().plus(lifetime.absolute()),
-            });
+        let lifetime = config.lifetime(patch.persistent.unwrap_or(header.persistent));
+        let idle_until = now.plus(lifetime.idle());
+        if passage.restarts() || patch.persistent.is_some() {
+            let created = if passage.wipes() { now } else { header.created };
+            let began = if passage.restarts() { now } else { header.began() };
+            let absolute_until = began.plus(lifetime.absolute());
+            patch.deadlines = Some(Deadlines::Reset { created, last_seen: now, idle_until, absolute_until });
             return;
         }
-        let lifetime = config.lifetime(header.persistent);
-        let idle_until = now.plus(lifetime.idle());
         // Where a touch costs a write it is made once per fifth of the idle time.
         if header.deadlines(&lifetime).0.until(idle_until) >= lifetime.idle() / 5 {
             patch.deadlines = Some(Deadlines::Roll { last_seen: now, idle_until });
@@ -210,6 +294,11 @@ impl Access {
             patch.presented = Some(live.token.secret.hash());
         }
     }
+}
+
+/// What the cells of a field must still be for a commit to write.
+fn guards(def: &'static dyn AnyField, cells: &Cells) -> impl Iterator<Item = Guard> {
+    def.keys().iter().map(|key| Guard { key: CellKey::from_static(key), stamp: cells.stamp(key) })
 }
 
 /// The cells that a change writes, as the store shall see them.
@@ -226,14 +315,21 @@ fn stored_puts(
     })
 }
 
-/// Whether the cells of a record are within the limit once these are put.
-fn check_size(cells: &Cells, puts: &[Put]) -> Result<(), SessionError> {
+/// Whether the cells of a record are within the limit once a patch is applied.
+fn check_size(cells: &Cells, patch: &Patch) -> Result<(), SessionError> {
     let size = |key: &CellKey, body: &CellBody| key.len() + body.content.payload().map_or(0, |payload| payload.len());
-    let stay = cells.iter().filter(|cell| puts.iter().all(|put| put.key != cell.key)).map(|cell| size(&cell.key, &cell.body));
-    if stay.chain(puts.iter().map(|put| size(&put.key, &put.body))).sum::<usize>() <= limits::RECORD {
+    let goes = |cell: &&Cell| {
+        patch.puts.iter().any(|put| put.key == cell.key)
+            || patch.wipe_except.as_ref().is_some_and(|kept| !kept.contains(&cell.key))
+    };
+    let stay = cells.iter().filter(|cell| !goes(cell)).map(|cell| size(&cell.key, &cell.body));
+    if stay.chain(patch.puts.iter().map(|put| size(&put.key, &put.body))).sum::<usize>() <= limits::RECORD {
         return Ok(());
     }
     let mut after = cells.clone();
-    after.put_all(puts, 0);
+    if let Some(kept) = &patch.wipe_except {
+        after.retain(kept);
+    }
+    after.put_all(&patch.puts, 0);
     Err(SessionError::TooLarge { what: TooLarge::Record, limit: limits::RECORD, sizes: after.sizes() })
 }

@@ -91,6 +91,10 @@ pub struct Change {
 }
 
 impl<T: SessionData> TypedSession<T> {
+    pub(super) fn slot(&self) -> &Slot {
+        &self.link.slot
+    }
+
     pub(super) fn open(slot: &Slot, access: &mut Access) -> Self {
         slot.count_handle();
         let (fields, opened) = (access.open::<T>(access.loaded_at), access.opened());
@@ -133,6 +137,10 @@ impl<T: SessionData> TypedSession<T> {
     pub async fn save(&mut self) -> Result<(), SessionError> {
         self.hand_in()?;
         let result = commit::commit(&self.link.slot).await;
+        if self.link.slot.with_access(|access| access.incarnation) != Some(self.link.opened.incarnation) {
+            // It is somebody else's now, and what this handle had loaded is not theirs.
+            (self.fields, self.link.opened) = Self::fields(&self.link.slot);
+        }
         result.inspect_err(|_| self.link.slot.change(Access::hand_out))
     }
 
@@ -211,6 +219,26 @@ impl<T: SessionData> TypedSession<T> {
         self.link.slot.change(|access| access.rotate());
     }
 
+    /// Says that whoever is signed in has just proved again who they are, with a password or a second factor. The token is another one
+    /// with the next commit, both deadlines start anew (NIST SP 800-63B-4, 5.2), and [`authenticated_at`](TypedSession::authenticated_at)
+    /// is now; everything in the session stays.
+    ///
+    /// Signing in by setting the `owner` field does all that by itself.
+    ///
+    /// ```
+    /// # use cloakroom::{SessionData, TypedSession};
+    /// # #[derive(SessionData)] struct Shop { #[session(owner)] user: Option<u64> }
+    /// # fn is_right(_: &str) -> bool { true }
+    /// async fn confirm_password(mut session: TypedSession<Shop>, password: String) {
+    ///     if is_right(&password) {
+    ///         session.reauthenticated();
+    ///     }
+    /// }
+    /// ```
+    pub fn reauthenticated(&mut self) {
+        self.link.slot.change(|access| access.reauthenticated());
+    }
+
     /// Ends the session: the record is deleted and the cookie cleared, whatever the response's status.
     ///
     /// The fields are back at their defaults. What this or another handle had changed is dropped, with an event. What is
@@ -271,6 +299,26 @@ impl<T: SessionData> TypedSession<T> {
     /// ```
     pub fn created_at(&self) -> SystemTime {
         self.link.with_config_and_header(|now, _, header| header.map_or(now, |header| header.created)).into()
+    }
+
+    /// When whoever is signed in last proved who they are: when they signed in, or at the last
+    /// [`reauthenticated`](TypedSession::reauthenticated). `None` if nobody is signed in, and until a sign-in of this request is stored.
+    ///
+    /// The guard [`SignedIn`](crate::SignedIn) asks this for you.
+    ///
+    /// ```
+    /// # use cloakroom::{SessionData, TypedSession};
+    /// # #[derive(SessionData)] struct Shop { #[session(owner)] user: Option<u64> }
+    /// async fn account(session: TypedSession<Shop>) -> String {
+    ///     format!("signed in since {:?}", session.authenticated_at())
+    /// }
+    /// ```
+    pub fn authenticated_at(&self) -> Option<SystemTime> {
+        self.authenticated().map(SystemTime::from)
+    }
+
+    pub(super) fn authenticated(&self) -> Option<Timestamp> {
+        self.link.with_header(|header| header.and_then(|header| header.authenticated_at))
     }
 
     /// When the session ends if nobody uses it again: the nearer of its two deadlines. For one that does not exist yet, as if it
@@ -397,7 +445,7 @@ impl<T: SessionData> TypedSession<T> {
             self.link.settle();
             (self.fields, self.link.opened) = Self::fields(&self.link.slot);
             return if unsaved {
-                events::lost(T::__schema().name, &"the session was destroyed in the same request");
+                events::lost(T::__schema().name, &"the session was destroyed, or became somebody else's, in the same request");
                 Err(SessionError::Gone)
             } else {
                 Ok(())

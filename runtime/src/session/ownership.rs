@@ -1,0 +1,231 @@
+//! Who is signed in: what a request's changes say about it, and what follows for the record.
+
+use super::{
+    access::{Access, Live, Session},
+    check_in::{Pending, Write, refused_value},
+};
+use crate::{
+    config::Config,
+    error::SessionError,
+    record::{CellKey, Cells, Header, Owner, OwnerChange, OwnerHash, Timestamp},
+    schema::{AnyField, Cause, Part, Schema, Undecodable},
+    store::Backend,
+};
+
+/// What a commit does to who is signed in.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Passage {
+    /// Nothing.
+    None,
+    /// The header learns whom the fields name already: an earlier version of the program did not call that field the owner.
+    Listing(Owner),
+    /// What they may do changed, or a handler asked: another token, and everything stays.
+    Rotation,
+    /// Somebody signs in where nobody was.
+    SignIn(Owner),
+    /// Whoever is signed in proved again who they are.
+    Renewed,
+    /// Somebody else signs in, or nobody is signed in any more: nothing of the one before stays.
+    Handover(Option<Owner>),
+}
+
+impl Passage {
+    /// Whether the token of before is dead.
+    pub(super) fn rotates(&self) -> bool {
+        !matches!(self, Self::None | Self::Listing(_))
+    }
+
+    /// Whether the session begins anew, as far as its deadlines go.
+    pub(super) fn restarts(&self) -> bool {
+        matches!(self, Self::SignIn(_) | Self::Renewed | Self::Handover(_))
+    }
+
+    pub(super) fn wipes(&self) -> bool {
+        matches!(self, Self::Handover(_))
+    }
+
+    /// Whoever was not signed in before, and is then.
+    pub(super) fn newcomer(&self) -> Option<&Owner> {
+        match self {
+            Self::SignIn(owner) | Self::Handover(Some(owner)) => Some(owner),
+            Self::None | Self::Listing(_) | Self::Rotation | Self::Renewed | Self::Handover(None) => None,
+        }
+    }
+
+    pub(super) fn owner_change(&self) -> Option<OwnerChange> {
+        match self {
+            Self::None | Self::Rotation | Self::Renewed => None,
+            Self::Listing(owner) | Self::SignIn(owner) | Self::Handover(Some(owner)) => Some(OwnerChange::Set(owner.clone())),
+            Self::Handover(None) => Some(OwnerChange::Clear),
+        }
+    }
+
+    /// When the owner last proved who they are, where that changes.
+    pub(super) fn authenticated_at(&self, now: Timestamp) -> Option<Option<Timestamp>> {
+        match self {
+            Self::None | Self::Rotation | Self::Listing(_) => None,
+            Self::SignIn(_) | Self::Renewed | Self::Handover(Some(_)) => Some(Some(now)),
+            Self::Handover(None) => Some(None),
+        }
+    }
+}
+
+impl Access {
+    /// What the request's changes come to, on top of a record with that header or of none.
+    pub(super) fn passage(&self, header: Option<&Header>, now: Timestamp) -> Result<Passage, SessionError> {
+        let current = header.and_then(|header| header.owner.as_ref());
+        match self.claim(now)? {
+            Some((schema, Some(_))) if current.is_some_and(|owner| *owner.schema != *schema) => {
+                return Err(SessionError::OwnerTaken {
+                    first: current.map_or_else(String::new, |owner| owner.schema.to_string()),
+                    second: schema.to_owned(),
+                });
+            }
+            Some((schema, Some(hash))) => {
+                let owner = Owner { schema: schema.into(), hash };
+                return Ok(match current {
+                    None => Passage::SignIn(owner),
+                    Some(current) if *current == owner => Passage::Renewed,
+                    Some(_) => Passage::Handover(Some(owner)),
+                });
+            }
+            Some((schema, None)) if current.is_some_and(|owner| *owner.schema == *schema) => {
+                return Ok(Passage::Handover(None));
+            }
+            Some((_, None)) | None => {}
+        }
+        Ok(if self.wishes.reauthenticated {
+            Passage::Renewed
+        } else if self.wishes.rotate || self.changes_privilege(now) {
+            Passage::Rotation
+        } else {
+            match &self.unlisted {
+                Some(owner) if current.is_none() => Passage::Listing(owner.clone()),
+                _ => Passage::None,
+            }
+        })
+    }
+
+    /// Whom the request's changes name, if they name anybody or nobody: the schema, and the owner's hash.
+    fn claim(&self, now: Timestamp) -> Result<Option<(&'static str, Option<OwnerHash>)>, SessionError> {
+        let claims = |pending: &&Pending| pending.def.part() == Part::Owner;
+        if let Some(Pending { def, write, .. }) = self.pending.iter().find(claims) {
+            let hash = def.owner(write.value()).map_err(|error| refused_value(*def, error))?;
+            return Ok(Some((def.schema(), hash)));
+        }
+        // What is left of a schema that cannot be read is its defaults, and by default nobody is signed in.
+        let _ = now;
+        let healed = self.healed().find(|schema| schema.owner.is_some());
+        Ok(healed.map(|schema| (schema.name, None)))
+    }
+
+    /// The schemas that could not be read and are written now.
+    fn healed(&self) -> impl Iterator<Item = &'static Schema> {
+        let written = |schema: &Schema| self.pending.iter().any(|pending| pending.def.schema() == schema.name);
+        self.reset.iter().copied().filter(move |schema| written(schema))
+    }
+
+    fn changes_privilege(&self, now: Timestamp) -> bool {
+        let changed = |pending: &Pending| {
+            let stored = self.stored_value(pending.def, now);
+            pending.def.part() == Part::Privilege && !pending.def.same(pending.write.value(), stored.as_ref())
+        };
+        let lost = |schema: &'static Schema| schema.fields.iter().any(|def| def.part() == Part::Privilege);
+        self.live().is_some() && (self.pending.iter().any(changed) || self.healed().any(lost))
+    }
+
+    /// Fields and header name the same owner, or the fields are not to be believed: an index that does not know of a session could not
+    /// end it.
+    pub(super) fn agree_on_owner(&mut self, schema: &Schema, now: Timestamp) -> Result<(), Undecodable> {
+        let (Some(def), Some(live)) = (schema.owner, self.live()) else { return Ok(()) };
+        if self.find(def).is_some() || self.is_reset(schema.name) {
+            return Ok(());
+        }
+        let Some(hash) = def.owner(self.stored_value(def, now).as_ref())? else { return Ok(()) };
+        let owner = Owner { schema: schema.name.into(), hash };
+        match &live.record.header.owner {
+            Some(known) if *known == owner => {}
+            Some(_) => return Err(Undecodable { field: def.name(), cause: Cause::OtherOwner }),
+            None => {
+                self.owned = true;
+                self.unlisted = Some(owner);
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether a change is worth a cell once all others are gone: what would be the default is that anyway.
+    pub(super) fn outlives_wipe(pending: &Pending) -> bool {
+        pending.def.is_kept()
+            || match &pending.write {
+                Write::Value(value) => !pending.def.same(Some(value), None),
+                Write::Clear => false,
+            }
+    }
+
+    /// The keys of what stays when the owner changes: of fields marked `keep`, also where another version of the program, or another
+    /// program, marked them. Nothing stays of what cannot be read.
+    pub(super) fn kept(&self, cells: &Cells, config: &Config) -> Vec<CellKey> {
+        let schemas = config.schemas();
+        let defs = || schemas.iter().flat_map(|schema| schema.fields);
+        let is_reset = |key: &str| self.is_reset(key.split('/').next().unwrap_or(key));
+        let declared = defs().filter(|def| def.is_kept()).flat_map(|def| def.keys()).copied().map(CellKey::from_static);
+        let is_declared = |key: &str| defs().any(|def| def.keys().contains(&key));
+        let marked = cells.iter().filter(|cell| cell.body.keep && !is_declared(&cell.key)).map(|cell| cell.key.clone());
+        declared.chain(marked).filter(|key| !is_reset(key)).collect()
+    }
+
+    /// What outlives the deadlines it was written under is stored as of today, or no generation of a field could ever be forgotten.
+    pub(super) fn outdated(&self, passage: &Passage, cells: &Cells, config: &Config, now: Timestamp) -> Vec<Pending> {
+        if !passage.restarts() {
+            return Vec::new();
+        }
+        let opener = self.opener(Some(cells), now);
+        let stays = |def: &&'static dyn AnyField| {
+            (def.is_kept() || !passage.wipes()) && !def.expires() && !self.is_reset(def.schema()) && self.find(*def).is_none()
+        };
+        let schemas = config.schemas();
+        let defs = schemas.iter().flat_map(|schema| schema.fields).copied().filter(stays);
+        defs.filter(|def| def.is_outdated(&opener))
+            .filter_map(|def| Some(Pending::of_stored(def, def.stored(&opener).ok()??)))
+            .collect()
+    }
+
+    /// Nothing of the session stays, so it goes, and what is written next begins another one.
+    pub(super) fn give_up(&mut self) {
+        self.pending.clear();
+        self.begin_again();
+        self.leave();
+    }
+
+    /// The session goes on as somebody else's: handles of before hold what is not theirs.
+    pub(super) fn begin_again(&mut self) {
+        self.reset.clear();
+        self.unlisted = None;
+        self.owned = false;
+        self.incarnation += 1;
+    }
+
+    /// Signing in never fails because of what became of the session of before: it begins one of its own.
+    pub(super) fn sign_in_anew(&mut self) {
+        if self.planned_for == self.incarnation
+            && let Session::Live(_) = self.session
+        {
+            self.view += 1;
+            self.reset.clear();
+            self.unlisted = None;
+            self.session = Session::Fresh;
+            self.client = super::access::ClientCopy::Untouchable;
+        }
+    }
+
+    /// Whether a token has been there long enough to be replaced by another one.
+    pub(super) fn renewal_is_due(&self, live: &Live, config: &Config, now: Timestamp) -> bool {
+        use crate::record::{Accepted, PreviousState};
+        let Some(renewal) = config.renewal.filter(|_| matches!(config.backend, Backend::Server(_))) else { return false };
+        let header = &live.record.header;
+        // While nobody has presented the last one, the client may never have received it.
+        let awaited = header.previous.as_ref().is_some_and(|previous| previous.state == PreviousState::Pending);
+        live.secret == Accepted::Current && !awaited && header.renewed().until(now) >= renewal.every
+    }
+}
