@@ -25,7 +25,7 @@ use std::{
 };
 
 /// Every golden block there must be, and may be: the tests below read all of them.
-const BLOCKS: [&str; 27] = [
+const BLOCKS: [&str; 29] = [
     "token",
     "token-bytes",
     "secret-hash",
@@ -39,6 +39,8 @@ const BLOCKS: [&str; 27] = [
     "sealed-key",
     "sealed-associated",
     "cell-sealed",
+    "owner-number",
+    "owner-text",
     "header-new",
     "header-full",
     "header-superseded",
@@ -405,6 +407,44 @@ async fn a_secret_field_is_sealed_as_the_document_says() {
     let plain = cipher.decrypt(&(*nonce).into(), Sealing { msg: sealed, aad: &associated }).unwrap();
     let (_, golden) = document.table("values-bincode").swap_remove(0);
     assert_eq!(hex(&plain), hex(&golden));
+}
+
+#[derive(SessionData)]
+#[session(name = "shop")]
+struct Numbered {
+    #[session(owner)]
+    user: Option<i32>,
+}
+
+#[derive(SessionData)]
+#[session(name = "shop")]
+struct Named {
+    #[session(owner)]
+    user: Option<String>,
+}
+
+#[tokio::test]
+async fn owners_have_their_golden_hashes() {
+    let document = Document::read();
+    let by_hand = |rest: &[&[u8]]| {
+        let material = [&[&4_u64.to_le_bytes()[..], b"shop"], rest].concat().concat();
+        hex(&blake3::derive_key("cloakroom 1 owner", &material))
+    };
+    assert_eq!(by_hand(&[b"+", &42_u128.to_le_bytes()]), document.line("owner-number"));
+    assert_eq!(by_hand(&[b"s", &3_u64.to_le_bytes(), b"ann"]), document.line("owner-text"));
+
+    for (routes, golden) in [
+        (Router::new().route("/", get(async |mut s: TypedSession<Numbered>| *s.user = Some(42))), "owner-number"),
+        (Router::new().route("/", get(async |mut s: TypedSession<Named>| *s.user = Some("ann".to_owned()))), "owner-text"),
+    ] {
+        let store = MemoryStore::new();
+        let clock = ManualClock::new(at(BEGAN).into());
+        let browser = TestClient::new(routes.layer(SessionLayer::new(store.clone()).clock(clock.clone()))).clock(clock);
+        browser.get("/").await;
+        let (_, record) = token_and_record(&browser, &store).await;
+        let owner = record.header.owner.unwrap();
+        assert_eq!((&*owner.schema, hex(owner.hash.as_bytes())), ("shop", document.line(golden).to_owned()));
+    }
 }
 
 #[test]
