@@ -176,6 +176,7 @@ extern crate self as cloakroom;
 mod clock;
 mod config;
 mod cookie;
+mod csrf;
 mod error;
 mod events;
 mod key;
@@ -200,6 +201,7 @@ pub use self::keyring::{KeyRing, KeyRingError};
 pub use self::{
     clock::{Clock, SystemClock},
     cookie::{CookiePolicy, CookiePolicyError, SameSite},
+    csrf::CsrfToken,
     error::{ErrorContext, SessionError, SessionRejection, TooLarge},
     layer::{ResponseFuture, SessionLayer, SessionService},
     lifetime::{Lifetime, LifetimeError},

@@ -1,0 +1,5 @@
+//! Cross-site request forgery: the token that a form carries.
+
+mod token;
+
+pub use self::token::CsrfToken;
