@@ -90,6 +90,8 @@ pub enum SessionError {
     NoSessionList,
     /// A guard turned the request away. 401 or 403, as [`Denial`] says.
     Denied(Denial),
+    /// The request does not carry the session's CSRF token. 403.
+    CsrfRefused,
     /// The handler takes a session, and no [`SessionLayer`](crate::SessionLayer) is around it. 500.
     MissingLayer,
     /// A session layer lies inside one of another cookie name. Use one name, or put them on different routes. 500.
@@ -198,7 +200,7 @@ impl SessionError {
             }
             Self::Conflict { .. } | Self::Gone => StatusCode::CONFLICT,
             Self::Denied(Denial::SignedOut) => StatusCode::UNAUTHORIZED,
-            Self::Denied(Denial::Unfinished | Denial::NotRecent { .. }) => StatusCode::FORBIDDEN,
+            Self::Denied(Denial::Unfinished | Denial::NotRecent { .. }) | Self::CsrfRefused => StatusCode::FORBIDDEN,
             Self::TooLarge { .. }
             | Self::Encode { .. }
             | Self::Invalid { .. }
@@ -234,6 +236,7 @@ impl SessionError {
         }
         let text = match status {
             StatusCode::SERVICE_UNAVAILABLE => "The service is briefly unavailable. Please try again.",
+            _ if matches!(self, Self::CsrfRefused) => "This page is out of date. Please reload it and try again.",
             StatusCode::UNAUTHORIZED => "Please sign in.",
             StatusCode::FORBIDDEN => "Please confirm that it is you: sign in again.",
             StatusCode::CONFLICT => "Your session changed in the meantime. Please reload the page and try again.",
@@ -314,6 +317,9 @@ impl fmt::Display for SessionError {
                 "nobody knows which sessions there are when each is its cookie; to list and end them use a store on the server's side",
             ),
             Self::Denied(denial) => denial.fmt(f),
+            Self::CsrfRefused => f.write_str(
+                "the request does not carry this session's CSRF token: it is from before a sign-in or sign-out, or another site sent it",
+            ),
             Self::MissingLayer => f.write_str(
                 "no SessionLayer around this handler; add `.layer(SessionLayer::new(store))` to the router, after (below) the routes and after any layer that itself takes a session",
             ),

@@ -2,11 +2,7 @@
 //!
 //! Events take selectors, and hash them into handles only if somebody listens.
 
-use crate::{
-    error::{Denial, SessionError},
-    record::Selector,
-    schema::Undecodable,
-};
+use crate::{csrf::Origin, error::SessionError, record::Selector, schema::Undecodable};
 use std::fmt::Display;
 
 /// Why a cookie of ours gave no session.
@@ -71,12 +67,12 @@ pub(crate) fn revoked(schema: &str, count: u64) {
 }
 
 /// A guard turned a request away.
-pub(crate) fn denied(why: Denial, session: Option<&Selector>) {
+pub(crate) fn denied(why: &str, session: Option<&Selector>) {
     match session {
         Some(session) => {
-            tracing::info!(target: "cloakroom", event = "session.denied", why = why.name(), handle = %session.handle())
+            tracing::info!(target: "cloakroom", event = "session.denied", why, handle = %session.handle())
         }
-        None => tracing::info!(target: "cloakroom", event = "session.denied", why = why.name()),
+        None => tracing::info!(target: "cloakroom", event = "session.denied", why),
     }
 }
 
@@ -127,5 +123,37 @@ pub(crate) fn outlived_head(session: Option<&Selector>) {
     match session {
         Some(session) => tracing::debug!(target: "cloakroom", event = "session.outlived_head", handle = %session.handle()),
         None => tracing::debug!(target: "cloakroom", event = "session.outlived_head"),
+    }
+}
+
+/// Why a request counts as another site's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Foreign {
+    CrossSite,
+    SameSite,
+    Origin,
+    Referer,
+    Unnamed,
+}
+
+impl Foreign {
+    fn name(self) -> &'static str {
+        match self {
+            Self::CrossSite => "cross-site",
+            Self::SameSite => "same-site",
+            Self::Origin => "origin",
+            Self::Referer => "referer",
+            Self::Unnamed => "unnamed",
+        }
+    }
+}
+
+/// The origin is the one thing of the request that is told: short, of a few plain characters, and what an operator would have to trust.
+pub(crate) fn cross_site(why: Foreign, origin: Option<&Origin>) {
+    match origin {
+        Some(origin) => {
+            tracing::info!(target: "cloakroom", event = "session.cross_site", why = why.name(), origin = %origin)
+        }
+        None => tracing::info!(target: "cloakroom", event = "session.cross_site", why = why.name()),
     }
 }

@@ -162,12 +162,14 @@
 //! | error | `session.failed` | `error` | a [`SessionError`], whatever the visitor sees of it |
 //! | error | `session.changes_lost` | `schema` | changes were dropped unsaved; the message says why |
 //! | error | `session.unseen_change` | `schema`, `field` | a field changed behind a shared reference, so the change was not stored; debug builds only |
+//! | info | `session.cross_site` | `why`, `origin` where it is known | [`SameOriginLayer`] refused a request that another site may have sent: the browser said `cross-site` or `same-site`, its `origin` or `referer` is another or unreadable, or nothing tells its source (`unnamed`) |
 //! | debug | `session.outlived_head` | `handle` where it is known | a handle lives on after the response's head, as in a socket |
 //!
 //! # Where to read on
 //!
 //! - [`TypedSession`]: the verbs of a session, such as `rotate()` at sign-in and `destroy()` at sign-out.
 //! - [`SessionLayer`], [`Lifetime`], [`CookiePolicy`]: what can be configured, the defaults, and when to change them.
+//! - [`SameOriginLayer`]: refuses what other sites make a browser send, for the whole application.
 //! - [`SessionError`]: what can go wrong, and what a visitor sees of it.
 //! - `docs/wire-format.md` in the repository: what is stored and sent, byte by byte.
 
@@ -181,6 +183,7 @@ extern crate self as cloakroom;
 mod clock;
 mod config;
 mod cookie;
+mod csrf;
 mod error;
 mod events;
 mod key;
@@ -206,11 +209,12 @@ pub use self::{
     clock::{Clock, SystemClock},
     config::Reuse,
     cookie::{CookiePolicy, CookiePolicyError, SameSite},
+    csrf::{CsrfToken, OriginError, SameOriginFuture, SameOriginLayer, SameOriginService},
     error::{Denial, ErrorContext, SessionError, SessionRejection, TooLarge},
     layer::{ResponseFuture, SessionLayer, SessionService},
     lifetime::{Lifetime, LifetimeError},
     schema::{CodecError, Field, HasOwner, SessionData, SessionValue},
-    session::{Change, SessionInfo, Sessions, SignedIn, TypedSession},
+    session::{Change, CsrfHeader, SessionInfo, Sessions, SignedIn, TypedSession},
     token::{Handle, ParseHandleError},
 };
 pub use cloakroom_macros::{SessionData, SessionValue};

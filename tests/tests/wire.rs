@@ -25,7 +25,7 @@ use std::{
 };
 
 /// Every golden block there must be, and may be: the tests below read all of them.
-const BLOCKS: [&str; 29] = [
+const BLOCKS: [&str; 32] = [
     "token",
     "token-bytes",
     "secret-hash",
@@ -33,6 +33,9 @@ const BLOCKS: [&str; 29] = [
     "pad",
     "session-key",
     "wrapped-key",
+    "csrf-key",
+    "csrf-tag",
+    "csrf-token",
     "cell-tombstone",
     "cell-value",
     "cell-full",
@@ -332,6 +335,20 @@ async fn a_wrapped_session_key_opens_under_its_token_and_is_wrapped_anew_at_a_ro
     assert_ne!(token, document.bytes("token-bytes"));
     assert_eq!(xor(*record.header.wrapped_key.as_bytes(), pad(&token)), document.array("session-key"));
     assert_eq!(record.header.epoch, 1);
+}
+
+#[test]
+fn a_csrf_token_has_its_golden_bytes() {
+    let document = Document::read();
+    let key = blake3::derive_key("cloakroom 1 csrf token", &document.bytes("session-key"));
+    assert_eq!(hex(&key), document.line("csrf-key"));
+    let session = [&SELECTOR.as_bytes()[..], &0x0a0b_0c0d_u32.to_le_bytes()].concat();
+    let whole = blake3::keyed_hash(&key, &session);
+    let tag = &whole.as_bytes()[..16];
+    assert_eq!(hex(tag), document.line("csrf-tag"));
+    let mask = counting::<16>(0xe0);
+    let masked: Vec<u8> = mask.iter().zip(tag).map(|(mask, tag)| mask ^ tag).collect();
+    assert_eq!(Base64UrlUnpadded::encode_string(&[&mask[..], &masked].concat()), document.line("csrf-token"));
 }
 
 #[test]

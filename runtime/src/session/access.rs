@@ -328,7 +328,7 @@ impl Access {
         self.wish(|wishes| wishes.label = Some(label));
     }
 
-    fn wish(&mut self, wish: impl FnOnce(&mut Wishes)) {
+    pub(super) fn wish(&mut self, wish: impl FnOnce(&mut Wishes)) {
         self.wishes.standing = Standing::New;
         wish(&mut self.wishes);
     }

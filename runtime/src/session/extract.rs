@@ -10,7 +10,7 @@ use crate::{
     cookie,
     error::{ErrorPage, SessionError, SessionRejection},
     events::{self, Refused},
-    record::{Selector, Timestamp, Want},
+    record::{Timestamp, Want},
     schema::SessionData,
     store::Backend,
     token::Token,
@@ -78,12 +78,9 @@ pub(super) async fn enter_if<R>(
     }
 }
 
-/// How a request's errors look, and which session it has.
-pub(super) fn page_and_session(parts: &Parts) -> (ErrorPage, Option<Selector>) {
-    let Some(slot) = parts.extensions.get::<Slot>() else { return (ErrorPage::default(), None) };
-    let request = slot.lock();
-    let live = request.access.as_deref().and_then(Access::live);
-    (request.config.page.clone(), live.map(|live| live.token.selector))
+/// How a request's errors look.
+pub(super) fn page(parts: &Parts) -> ErrorPage {
+    parts.extensions.get::<Slot>().map_or_else(ErrorPage::default, |slot| slot.lock().config.page.clone())
 }
 
 /// Reads the cookie and asks the store what it knows, and when that was.

@@ -1,6 +1,6 @@
 //! The guard of routes that are for people who are signed in, or have proved it lately.
 
-use super::{extract, typed::TypedSession};
+use super::{extract, slot::Slot, typed::TypedSession};
 use crate::{
     error::{Denial, SessionError, SessionRejection},
     events,
@@ -113,9 +113,9 @@ impl<T: HasOwner, S: Send + Sync, const MINUTES: u64> FromRequestParts<S> for Si
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, SessionRejection> {
         Self::extract(parts, state).await?.map_err(|denial| {
-            let (page, selector) = extract::page_and_session(parts);
-            events::denied(denial, selector.as_ref());
-            extract::reject(parts, SessionError::Denied(denial), &page)
+            let selector = parts.extensions.get::<Slot>().and_then(Slot::selector);
+            events::denied(denial.name(), selector.as_ref());
+            extract::reject(parts, SessionError::Denied(denial), &extract::page(parts))
         })
     }
 }

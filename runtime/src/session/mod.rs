@@ -3,6 +3,7 @@
 mod access;
 mod check_in;
 mod commit;
+mod csrf;
 mod extract;
 mod flight;
 mod guard;
@@ -20,6 +21,7 @@ mod typed;
 #[cfg(feature = "testing")]
 pub(crate) use self::commit::yield_now;
 pub use self::{
+    csrf::CsrfHeader,
     guard::SignedIn,
     sessions::{SessionInfo, Sessions},
     typed::{Change, TypedSession},

@@ -107,7 +107,7 @@ impl Sessions {
     /// # Errors
     /// [`SessionError::Unavailable`] and the like, if the store does not answer.
     pub async fn list<T: HasOwner>(&self, owner: &T::Owner) -> Result<Vec<SessionInfo>, SessionError> {
-        let current = self.request.as_ref().and_then(current);
+        let current = self.request.as_ref().and_then(Slot::selector);
         let mut live = self.live(&hash::<T>(owner)?).await?;
         live.sort_by_key(|(_, header)| Reverse(header.last_seen));
         let info = |(selector, header): (Selector, Header)| {
@@ -192,10 +192,6 @@ fn store(config: &Config) -> Result<&dyn SessionStore, SessionError> {
         #[cfg(feature = "cookie")]
         Backend::Client(_) => Err(SessionError::NoSessionList),
     }
-}
-
-fn current(request: &Slot) -> Option<Selector> {
-    request.with_access(|access| access.live().map(|live| live.token.selector)).flatten()
 }
 
 fn hash<T: HasOwner>(owner: &T::Owner) -> Result<OwnerHash, SessionError> {

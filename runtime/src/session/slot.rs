@@ -4,7 +4,7 @@ use super::{
     access::Access,
     flight::{Lane, Runway},
 };
-use crate::{config::Config, error::ErrorContext};
+use crate::{config::Config, error::ErrorContext, record::Selector};
 use std::sync::{
     Arc, Mutex, MutexGuard, PoisonError,
     atomic::{AtomicBool, AtomicUsize, Ordering},
@@ -60,6 +60,11 @@ impl Slot {
     /// As [`with_access`](Slot::with_access), where there is nothing to learn.
     pub(super) fn change(&self, act: impl FnOnce(&mut Access)) {
         let _ = self.with_access(act);
+    }
+
+    /// Which session the request has.
+    pub(super) fn selector(&self) -> Option<Selector> {
+        self.with_access(|access| access.live().map(|live| live.token.selector)).flatten()
     }
 
     pub(super) fn head(&self) -> Head {

@@ -359,7 +359,7 @@ impl<T: SessionData> TypedSession<T> {
     /// }
     /// ```
     pub fn handle(&self) -> Option<Handle> {
-        self.link.slot.with_access(|access| access.live().map(|live| live.token.selector.handle())).flatten()
+        self.link.slot.selector().map(|selector| selector.handle())
     }
 
     /// Lets the cookie outlive the browser session, or not: the "remember me" box. The session's lifetime is then
@@ -425,7 +425,7 @@ impl<T: SessionData> TypedSession<T> {
     }
 
     /// As [`check_in`](TypedSession::check_in), for verbs that tell the handler what went wrong.
-    fn hand_in(&mut self) -> Result<(), SessionError> {
+    pub(super) fn hand_in(&mut self) -> Result<(), SessionError> {
         self.check_in().inspect_err(|error| {
             if !matches!(error, SessionError::Gone) {
                 self.link.refuse();

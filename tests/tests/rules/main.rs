@@ -4,6 +4,7 @@
 
 mod after_the_head;
 mod caching;
+mod cross_site;
 mod data;
 mod deadlines;
 mod failed_saves;
