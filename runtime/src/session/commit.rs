@@ -127,7 +127,12 @@ async fn ask_store(
                     return Ok(Step::Conflict);
                 }
                 CommitOutcome::Gone if commit.passage.newcomer().is_some() => {
-                    slot.change(Access::sign_in_anew);
+                    slot.change(|access| {
+                        // Unless it was destroyed in the meantime: what was to be stored has been dropped then.
+                        if access.planned_for == access.incarnation {
+                            access.sign_in_anew();
+                        }
+                    });
                     return Ok(Step::More);
                 }
                 CommitOutcome::Gone => {

@@ -1,13 +1,13 @@
 //! Who is signed in: what a request's changes say about it, and what follows for the record.
 
 use super::{
-    access::{Access, Live, Session},
+    access::{Access, ClientCopy, Live, Session},
     check_in::{Pending, Write, refused_value},
 };
 use crate::{
     config::Config,
     error::SessionError,
-    record::{CellKey, Cells, Header, Owner, OwnerChange, OwnerHash, Timestamp},
+    record::{Accepted, CellKey, Cells, Header, Owner, OwnerChange, OwnerHash, PreviousState, Timestamp},
     schema::{AnyField, Cause, Part, Schema, Undecodable},
     store::Backend,
 };
@@ -74,7 +74,7 @@ impl Access {
     /// What the request's changes come to, on top of a record with that header or of none.
     pub(super) fn passage(&self, header: Option<&Header>, now: Timestamp) -> Result<Passage, SessionError> {
         let current = header.and_then(|header| header.owner.as_ref());
-        match self.claim(now)? {
+        match self.claim()? {
             Some((schema, Some(_))) if current.is_some_and(|owner| *owner.schema != *schema) => {
                 return Err(SessionError::OwnerTaken {
                     first: current.map_or_else(String::new, |owner| owner.schema.to_string()),
@@ -107,14 +107,13 @@ impl Access {
     }
 
     /// Whom the request's changes name, if they name anybody or nobody: the schema, and the owner's hash.
-    fn claim(&self, now: Timestamp) -> Result<Option<(&'static str, Option<OwnerHash>)>, SessionError> {
+    fn claim(&self) -> Result<Option<(&'static str, Option<OwnerHash>)>, SessionError> {
         let claims = |pending: &&Pending| pending.def.part() == Part::Owner;
         if let Some(Pending { def, write, .. }) = self.pending.iter().find(claims) {
             let hash = def.owner(write.value()).map_err(|error| refused_value(*def, error))?;
             return Ok(Some((def.schema(), hash)));
         }
         // What is left of a schema that cannot be read is its defaults, and by default nobody is signed in.
-        let _ = now;
         let healed = self.healed().find(|schema| schema.owner.is_some());
         Ok(healed.map(|schema| (schema.name, None)))
     }
@@ -202,26 +201,22 @@ impl Access {
     pub(super) fn begin_again(&mut self) {
         self.reset.clear();
         self.unlisted = None;
-        self.owned = false;
         self.incarnation += 1;
     }
 
     /// Signing in never fails because of what became of the session of before: it begins one of its own.
     pub(super) fn sign_in_anew(&mut self) {
-        if self.planned_for == self.incarnation
-            && let Session::Live(_) = self.session
-        {
+        if let Session::Live(_) = self.session {
             self.view += 1;
             self.reset.clear();
             self.unlisted = None;
             self.session = Session::Fresh;
-            self.client = super::access::ClientCopy::Untouchable;
+            self.client = ClientCopy::Untouchable;
         }
     }
 
     /// Whether a token has been there long enough to be replaced by another one.
     pub(super) fn renewal_is_due(&self, live: &Live, config: &Config, now: Timestamp) -> bool {
-        use crate::record::{Accepted, PreviousState};
         let Some(renewal) = config.renewal.filter(|_| matches!(config.backend, Backend::Server(_))) else { return false };
         let header = &live.record.header;
         // While nobody has presented the last one, the client may never have received it.

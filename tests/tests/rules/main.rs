@@ -4,6 +4,7 @@
 
 mod after_the_head;
 mod caching;
+mod csrf;
 mod cross_site;
 mod data;
 mod deadlines;
