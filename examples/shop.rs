@@ -1,16 +1,17 @@
 //! A shop in the small: nested values, rules for fields, signing in and out, and a test in which ten minutes pass.
 
 use axum::{Router, extract::Path, routing::post};
-use cloakroom::{SessionData, SessionError, SessionLayer, SessionValue, TypedSession, store::MemoryStore};
+use cloakroom::{SessionData, SessionError, SessionLayer, SessionValue, SignedIn, TypedSession, store::MemoryStore};
 use serde::{Deserialize, Serialize};
 
 #[derive(SessionData)]
 struct Shop {
-    user: Option<String>,
+    #[session(owner)]
+    user: Option<String>, // who is signed in: a change rotates the token, and ends what was another's
     #[session(merge = "add")]
     views: u64, // what parallel requests add is added up
-    #[session(default = "EUR".to_owned())]
-    currency: String,
+    #[session(default = "EUR".to_owned(), keep)]
+    currency: String, // stays at this browser, whoever signs in
     #[session(ttl = "10m")]
     code: Option<u32>, // lives for ten minutes after it was last touched
     cart: Vec<Item>,
@@ -37,12 +38,11 @@ async fn sign_in(Path((user, code)): Path<(String, u32)>, mut session: TypedSess
     if session.code.take() != Some(code) {
         return "That code is wrong or too old.";
     }
-    *session.user = Some(user);
-    session.rotate(); // who knew the token before does not get in with it
+    *session.user = Some(user); // another token: who knew the one before does not get in with it
     "Welcome."
 }
 
-async fn order(mut session: TypedSession<Shop>) -> Result<String, SessionError> {
+async fn order(mut session: SignedIn<Shop>) -> Result<String, SessionError> {
     let items = std::mem::take(&mut *session.cart);
     // What cannot be undone waits until the change is stored; otherwise the layer stores it after the handler.
     session.save().await?;
@@ -51,8 +51,8 @@ async fn order(mut session: TypedSession<Shop>) -> Result<String, SessionError> 
 }
 
 async fn sign_out(mut session: TypedSession<Shop>) {
-    session.destroy();
-    *session.notice = Some("You are signed out.".to_owned()); // the first field of a new session
+    *session.user = None; // the cart, the views and the token go with the owner
+    *session.notice = Some("You are signed out.".to_owned());
 }
 
 async fn home(mut session: TypedSession<Shop>) -> String {
@@ -91,6 +91,7 @@ mod tests {
         let browser = TestClient::new(app(sessions)).clock(clock.clone());
 
         browser.post("/view/7").await;
+        assert_eq!(browser.post("/order").await.status(), 401);
         browser.post("/code").await;
         clock.advance(Duration::from_secs(601));
         assert_eq!(browser.post("/sign-in/ada/271828").await.text(), "That code is wrong or too old.");

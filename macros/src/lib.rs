@@ -200,6 +200,9 @@ use proc_macro::TokenStream;
 /// ```
 ///
 /// - **`None` to `Some`:** everything stays, the token is another one, both deadlines start anew.
+/// - **The same one again** is no change. A handler that checks passwords calls
+///   [`reauthenticated`](https://docs.rs/cloakroom/latest/cloakroom/struct.TypedSession.html#method.reauthenticated) besides, for those who were
+///   signed in already.
 /// - **`Some` to `None`, or to another one:** everything goes, of every struct in the session, but fields marked `keep` and what this
 ///   request writes. Where nothing stays, the session is deleted, and its cookie with it.
 /// - **A changed `privilege`** rotates the token too (OWASP ASVS 5.0, 7.2.4): whoever knew the old one does not become an administrator.

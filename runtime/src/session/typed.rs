@@ -223,7 +223,8 @@ impl<T: SessionData> TypedSession<T> {
     /// with the next commit, both deadlines start anew (NIST SP 800-63B-4, 5.2), and [`authenticated_at`](TypedSession::authenticated_at)
     /// is now; everything in the session stays.
     ///
-    /// Signing in by setting the `owner` field does all that by itself.
+    /// Setting the `owner` field does all that by itself where it changes. Who signs in once more is the same owner, so a handler that
+    /// checks passwords calls this in any case.
     ///
     /// ```
     /// # use cloakroom::{SessionData, TypedSession};

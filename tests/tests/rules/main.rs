@@ -4,8 +4,8 @@
 
 mod after_the_head;
 mod caching;
-mod csrf;
 mod cross_site;
+mod csrf;
 mod data;
 mod deadlines;
 mod failed_saves;
