@@ -196,7 +196,7 @@ mod token;
 mod vault;
 
 #[cfg(feature = "cookie")]
-pub use self::keyring::{KeyRing, KeyRingError};
+pub use self::keyring::{KeyRing, KeyRingError, SecretText};
 pub use self::{
     clock::{Clock, SystemClock},
     cookie::{CookiePolicy, CookiePolicyError, SameSite},

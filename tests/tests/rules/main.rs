@@ -10,6 +10,7 @@ mod failed_saves;
 mod failures;
 mod fields;
 mod handles;
+mod keys;
 mod late_saves;
 mod layers;
 mod reloads;
