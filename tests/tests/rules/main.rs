@@ -13,6 +13,7 @@ mod handles;
 mod keys;
 mod late_saves;
 mod layers;
+mod observing;
 mod reloads;
 mod rotation;
 mod round_trips;
