@@ -69,6 +69,8 @@ pub(crate) struct Config {
 
 impl Config {
     pub(crate) fn new(backend: Backend) -> Self {
+        #[cfg(feature = "metrics")]
+        crate::events::measured::describe();
         let policy = CookiePolicy::default();
         Self {
             backend,

@@ -2,8 +2,23 @@
 //!
 //! Events take selectors, and hash them into handles only if somebody listens.
 
-use crate::{csrf::Origin, error::SessionError, record::Selector, schema::Undecodable};
-use std::fmt::Display;
+use crate::{csrf::Origin, error::SessionError, record::Selector, schema::Undecodable, store::StoreError};
+use std::{error::Error, fmt::Display};
+use tracing::field;
+
+/// Tells whoever traces, and whoever counts: `emit!(level, "name", { fields }, "message")`. A field `why` comes first and is counted by.
+macro_rules! emit {
+    ($level:ident, $event:literal, { why = $why:expr $(, $field:ident = $value:expr)* } $(, $message:literal)?) => {
+        tracing::$level!(target: "cloakroom", event = $event, why = $why, $($field = $value,)* $($message)?);
+        #[cfg(feature = "metrics")]
+        metrics::counter!(measured::EVENTS, "event" => $event, "why" => $why).increment(1);
+    };
+    ($level:ident, $event:literal, { $($field:ident = $value:expr),* } $(, $message:literal)?) => {
+        tracing::$level!(target: "cloakroom", event = $event, $($field = $value,)* $($message)?);
+        #[cfg(feature = "metrics")]
+        metrics::counter!(measured::EVENTS, "event" => $event).increment(1);
+    };
+}
 
 /// Why a cookie of ours gave no session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,101 +43,134 @@ impl Refused {
 }
 
 pub(crate) fn loaded(session: &Selector) {
-    tracing::debug!(target: "cloakroom", event = "session.loaded", handle = %session.handle());
+    emit!(debug, "session.loaded", { handle = field::display(session.handle()) });
 }
 
 pub(crate) fn refused(why: Refused, session: Option<&Selector>) {
-    match session {
-        Some(session) => {
-            tracing::info!(target: "cloakroom", event = "session.refused", why = why.name(), handle = %session.handle())
-        }
-        None => tracing::info!(target: "cloakroom", event = "session.refused", why = why.name()),
-    }
+    emit!(info, "session.refused", { why = why.name(), handle = session.map(|session| field::display(session.handle())) });
 }
 
 pub(crate) fn created(session: &Selector) {
-    tracing::debug!(target: "cloakroom", event = "session.created", handle = %session.handle());
+    emit!(debug, "session.created", { handle = field::display(session.handle()) });
 }
 
 pub(crate) fn committed(session: &Selector, cells: usize) {
-    tracing::debug!(target: "cloakroom", event = "session.committed", handle = %session.handle(), cells);
+    emit!(debug, "session.committed", { handle = field::display(session.handle()), cells = cells });
 }
 
+/// After a change of privilege: the old token is dead.
 pub(crate) fn rotated(session: &Selector) {
-    tracing::info!(target: "cloakroom", event = "session.rotated", handle = %session.handle());
+    emit!(info, "session.rotated", { handle = field::display(session.handle()) });
 }
 
+/// In the middle of its life: the old token works until the new one has been presented, and for the grace.
 pub(crate) fn renewed(session: &Selector) {
-    tracing::debug!(target: "cloakroom", event = "session.renewed", handle = %session.handle());
-}
-
-/// A token that was replaced turned up again, later than its client's own requests can.
-pub(crate) fn secret_reused(session: &Selector) {
-    tracing::warn!(target: "cloakroom", event = "session.secret_reused", handle = %session.handle(), "somebody has an old copy of this session's cookie");
-}
-
-/// Sessions were ended through their owner.
-pub(crate) fn revoked(schema: &str, count: u64) {
-    tracing::info!(target: "cloakroom", event = "session.revoked", schema, count);
+    emit!(debug, "session.renewed", { handle = field::display(session.handle()) });
 }
 
 /// A guard turned a request away.
-pub(crate) fn denied(why: &str, session: Option<&Selector>) {
-    match session {
-        Some(session) => {
-            tracing::info!(target: "cloakroom", event = "session.denied", why, handle = %session.handle())
-        }
-        None => tracing::info!(target: "cloakroom", event = "session.denied", why),
-    }
+pub(crate) fn denied(why: &'static str, session: Option<&Selector>) {
+    emit!(info, "session.denied", { why = why, handle = session.map(|session| field::display(session.handle())) });
 }
 
 /// A setting of the layer has nothing to act on.
 pub(crate) fn without_effect(setting: &'static str) {
-    tracing::warn!(target: "cloakroom", event = "session.without_effect", setting, "does nothing where the record is the cookie; use a store on the server's side for it");
+    emit!(
+        warn,
+        "session.without_effect",
+        { setting = setting },
+        "does nothing where the record is the cookie; use a store on the server's side for it"
+    );
 }
 
 pub(crate) fn destroyed(session: &Selector) {
-    tracing::info!(target: "cloakroom", event = "session.destroyed", handle = %session.handle());
+    emit!(info, "session.destroyed", { handle = field::display(session.handle()) });
+}
+
+/// Of the owner nothing is told but the struct that bears him.
+pub(crate) fn revoked(owner_schema: &str, count: u64) {
+    emit!(info, "session.revoked", { schema = owner_schema, count = count });
+}
+
+/// Somebody presents a secret that was replaced, and whose replacement is in use: one of the two has a copy.
+pub(crate) fn secret_reused(session: &Selector) {
+    emit!(warn, "session.secret_reused", { handle = field::display(session.handle()) });
 }
 
 pub(crate) fn merged(session: &Selector) {
-    tracing::debug!(target: "cloakroom", event = "session.merged", handle = %session.handle());
+    emit!(debug, "session.merged", { handle = field::display(session.handle()) });
 }
 
 pub(crate) fn late_write(session: Option<&Selector>) {
-    match session {
-        Some(session) => {
-            tracing::warn!(target: "cloakroom", event = "session.late_write", handle = %session.handle(), "the session was gone, so its changes were not stored")
-        }
-        None => {
-            tracing::warn!(target: "cloakroom", event = "session.late_write", "the session was gone, so its changes were not stored")
-        }
-    }
+    emit!(
+        warn,
+        "session.late_write",
+        { handle = session.map(|session| field::display(session.handle())) },
+        "the session was gone, so its changes were not stored"
+    );
 }
 
 pub(crate) fn undecodable(schema: &str, why: &Undecodable) {
-    tracing::warn!(target: "cloakroom", event = "session.undecodable", schema, field = why.field, cause = %why.cause, "this schema starts from its defaults for this request");
+    emit!(warn, "session.undecodable", { schema = schema, field = why.field, cause = field::display(&why.cause) },
+        "this schema starts from its defaults for this request");
+}
+
+/// A header opens no session if nobody can read it, so it counts as absent.
+#[cfg(any(feature = "sqlite", feature = "_server"))]
+pub(crate) fn unreadable(session: &Selector, error: impl Display) {
+    emit!(warn, "session.unreadable", { handle = field::display(session.handle()), error = field::display(error) },
+        "the stored header of a session is unreadable; it counts as absent");
+}
+
+/// One operation of the store that failed, whatever the visitor sees of it.
+pub(crate) fn store_error(operation: &'static str, error: &StoreError) {
+    emit!(warn, "session.store_error", { operation = operation, outcome = error.outcome(), error = error as &dyn Error });
+}
+
+#[cfg(any(feature = "sqlite", feature = "_server"))]
+pub(crate) fn sweep_failed(store: &dyn Display, error: impl Display) {
+    emit!(warn, "session.sweep_failed", { store = field::display(store), error = field::display(error) },
+        "expired records could not be removed; trying again later");
 }
 
 pub(crate) fn failed(error: &SessionError) {
-    tracing::error!(target: "cloakroom", event = "session.failed", error = error as &dyn std::error::Error);
+    emit!(error, "session.failed", { error = error as &dyn Error });
 }
 
 /// Changes that nobody will ever see again, and why.
 pub(crate) fn lost(schema: &str, why: &dyn Display) {
-    tracing::error!(target: "cloakroom", event = "session.changes_lost", schema, "unsaved changes were dropped: {why}");
+    emit!(error, "session.changes_lost", { schema = schema }, "unsaved changes were dropped: {why}");
 }
 
 #[cfg(debug_assertions)]
 pub(crate) fn unseen_change(schema: &str, field: &str) {
-    tracing::error!(target: "cloakroom", event = "session.unseen_change", schema, field, "the field changed without `&mut` access (interior mutability), so the change was not stored");
+    emit!(error, "session.unseen_change", { schema = schema, field = field },
+        "the field changed without `&mut` access (interior mutability), so the change was not stored");
 }
 
 /// A handle lives on after the response's head, as in a socket or a stream.
 pub(crate) fn outlived_head(session: Option<&Selector>) {
-    match session {
-        Some(session) => tracing::debug!(target: "cloakroom", event = "session.outlived_head", handle = %session.handle()),
-        None => tracing::debug!(target: "cloakroom", event = "session.outlived_head"),
+    emit!(debug, "session.outlived_head", { handle = session.map(|session| field::display(session.handle())) });
+}
+
+/// What is counted and timed, under the feature `metrics`.
+#[cfg(feature = "metrics")]
+pub(crate) mod measured {
+    use metrics::{Unit, describe_counter, describe_histogram, histogram};
+    use std::time::Duration;
+
+    pub(super) const EVENTS: &str = "cloakroom_events_total";
+    const STORE: &str = "cloakroom_store_seconds";
+
+    /// Gives a recorder that is there already the units and what stands for what.
+    pub(crate) fn describe() {
+        describe_counter!(EVENTS, Unit::Count, "What happened to sessions, by event and, where it has one, its reason.");
+        describe_histogram!(STORE, Unit::Seconds, "How long the session store took, by operation and outcome.");
+    }
+
+    /// One operation of the store has ended so, after that time.
+    pub(crate) fn store_answered(operation: &'static str, outcome: &'static str, took: Duration) {
+        histogram!(STORE, "operation" => operation, "outcome" => outcome).record(took);
     }
 }
 
@@ -150,10 +198,5 @@ impl Foreign {
 
 /// The origin is the one thing of the request that is told: short, of a few plain characters, and what an operator would have to trust.
 pub(crate) fn cross_site(why: Foreign, origin: Option<&Origin>) {
-    match origin {
-        Some(origin) => {
-            tracing::info!(target: "cloakroom", event = "session.cross_site", why = why.name(), origin = %origin)
-        }
-        None => tracing::info!(target: "cloakroom", event = "session.cross_site", why = why.name()),
-    }
+    emit!(info, "session.cross_site", { why = why.name(), origin = origin.map(field::display) });
 }

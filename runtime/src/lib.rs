@@ -134,36 +134,27 @@
 //! | `redis`, `postgres`, `mysql` | | their stores, with TLS |
 //! | `redis-cluster` | | the store of `redis` for clusters too |
 //! | `uuid`, `chrono`, `time` | | these crates' types as fields |
+//! | `metrics` | | counters of the events and a histogram of the store's time |
 //! | `testing` | | spy store, fault store, manual clock, test client, conformance suites |
 //!
 //! Features only add; but enabling `bincode` anywhere in the tree makes it the codec that is written.
 //!
 //! # Events
 //!
-//! What happens to sessions is told through [`tracing`](https://docs.rs/tracing), with the target `cloakroom`. The field `event` is one of
-//! these; none of them carries a token, a key or a field's value. `handle` names a session and may be logged: see [`Handle`].
+//! What happens to sessions is told through [`tracing`](https://docs.rs/tracing), with the target `cloakroom`. The field `event` says what: `session.created`,
+//! `session.refused` with the reason in `why`, `session.store_error` and so on; `handle` names a session and may be logged, see [`Handle`].
+//! No event carries a token, a key or a field's value. All of them, with level, fields and what to do about them, are listed in `docs/operating.md` in the
+//! repository; names and fields change only with a minor version.
 //!
-//! | Level | `event` | Fields | When |
-//! |---|---|---|---|
-//! | debug | `session.loaded` | `handle` | a cookie opened a session |
-//! | info | `session.refused` | `why`, `handle` where it is known | a cookie opened none: it was `malformed`, `ambiguous` (two that differ), `unknown`, `expired` or `stale` (replaced by a newer one) |
-//! | debug | `session.created` | `handle` | the first write made a session |
-//! | debug | `session.committed` | `handle`, `cells` | changes were stored; `cells` were written |
-//! | info | `session.rotated` | `handle` | the token was replaced, and the one before is dead |
-//! | debug | `session.renewed` | `handle` | the token was replaced because of its age |
-//! | warn | `session.secret_reused` | `handle` | a token that was replaced turned up again, later than its client's own requests can |
-//! | info | `session.revoked` | `schema`, `count` | sessions were ended through their owner |
-//! | info | `session.denied` | `why`, `handle` where it is known | a guard turned a request away |
-//! | warn | `session.without_effect` | `setting` | a setting of the layer that the store has no use for |
-//! | info | `session.destroyed` | `handle` | the record was deleted |
-//! | debug | `session.merged` | `handle` | another request changed the same field first; its merge rule decides |
-//! | warn | `session.late_write` | `handle` where it is known | the session ended during the request, whose changes were not stored |
-//! | warn | `session.undecodable` | `schema`, `field`, `cause` | stored bytes cannot be read or upgraded; their struct starts from its defaults for this request |
-//! | error | `session.failed` | `error` | a [`SessionError`], whatever the visitor sees of it |
-//! | error | `session.changes_lost` | `schema` | changes were dropped unsaved; the message says why |
-//! | error | `session.unseen_change` | `schema`, `field` | a field changed behind a shared reference, so the change was not stored; debug builds only |
-//! | info | `session.cross_site` | `why`, `origin` where it is known | [`SameOriginLayer`] refused a request that another site may have sent: the browser said `cross-site` or `same-site`, its `origin` or `referer` is another or unreadable, or nothing tells its source (`unnamed`) |
-//! | debug | `session.outlived_head` | `handle` where it is known | a handle lives on after the response's head, as in a socket |
+//! The feature `metrics` counts them and times the store, through the facade [`metrics`](https://docs.rs/metrics), for whichever recorder the
+//! application installs before it makes its [`SessionLayer`]:
+//!
+//! | Metric | Kind, unit | Labels |
+//! |---|---|---|
+//! | `cloakroom_events_total` | counter | `event`: the name, as above; `why` where the event has that field |
+//! | `cloakroom_store_seconds` | histogram, seconds | `operation`: `load`, `create`, `commit`, `delete`, `by_owner` or `delete_by_owner`; `outcome`: `ok`, `unavailable` (certainly not done), `unknown` (perhaps done) or `abandoned` (nobody waited for the answer) |
+//!
+//! Every label has a handful of values: none depends on what a visitor sends. `CookieStore` has no store to time.
 //!
 //! # Where to read on
 //!
@@ -204,7 +195,7 @@ mod token;
 mod vault;
 
 #[cfg(feature = "cookie")]
-pub use self::keyring::{KeyRing, KeyRingError};
+pub use self::keyring::{KeyRing, KeyRingError, SecretText};
 pub use self::{
     clock::{Clock, SystemClock},
     config::Reuse,

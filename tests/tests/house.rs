@@ -115,24 +115,53 @@ fn no_dependency_asks_for_a_newer_rust_than_we_promise() {
     assert!(newer.is_empty(), "our rust-version is {promise:?}, but {newer:?}");
 }
 
-#[test]
-fn every_event_stands_with_its_level_in_the_table_of_the_documentation_and_no_other() {
+/// An event: its level, its name and its fields.
+type Emitted = (String, String, BTreeSet<String>);
+
+fn events_of_the_code() -> BTreeSet<Emitted> {
     let source = read("runtime/src/events.rs");
-    let emitted: BTreeSet<(&str, &str)> = source
-        .split("tracing::")
-        .skip(1)
-        .map(|call| (call.split('!').next().unwrap(), call.split("event = \"").nth(1).unwrap().split('"').next().unwrap()))
-        .collect();
-    let documentation = read("runtime/src/lib.rs");
-    let listed: BTreeSet<(&str, &str)> = documentation
-        .lines()
-        .filter_map(|line| line.strip_prefix("//! | ")?.split_once(" | `session."))
-        .map(|(level, rest)| (level, &rest[..rest.find('`').unwrap()]))
-        .collect();
-    let emitted: BTreeSet<_> =
-        emitted.into_iter().map(|(level, name)| (level, name.strip_prefix("session.").unwrap())).collect();
-    assert!(emitted.len() >= 13, "the events were not found: {emitted:?}");
-    assert_eq!(emitted, listed);
+    let words = source.lines().filter(|line| !line.starts_with("//")).flat_map(str::split_whitespace);
+    let source = words.collect::<Vec<_>>().join(" ").replace("emit!( ", "emit!(");
+    let emitted = source.split(" emit!(").skip(1).map(|call| {
+        let (level, rest) = call.split_once(", \"").unwrap();
+        let (name, rest) = rest.split_once("\", { ").unwrap();
+        let fields = rest.split_once(" }").unwrap().0.split(", ").map(|field| field.split_once(" = ").unwrap().0.to_owned());
+        (level.to_owned(), name.to_owned(), fields.collect())
+    });
+    emitted.collect()
+}
+
+fn events_of_the_documentation() -> BTreeSet<Emitted> {
+    let documentation = read("docs/operating.md");
+    let table = documentation.split("\n## Events\n").nth(1).unwrap().split("\n## ").next().unwrap();
+    let rows = table.lines().filter_map(|line| line.strip_prefix("| `session."));
+    let listed = rows.map(|row| {
+        let cells: Vec<&str> = row.split(" | ").collect();
+        let [name, level, fields, when, then] = cells[..] else { panic!("not five columns: {row}") };
+        assert!([when, then].iter().all(|text| text.len() > 8), "it says nothing: {row}");
+        let fields = fields.split('`').skip(1).step_by(2).map(str::to_owned).collect();
+        (level.to_owned(), format!("session.{}", name.trim_end_matches('`')), fields)
+    });
+    listed.collect()
+}
+
+#[test]
+fn every_event_stands_in_the_table_of_the_documentation_with_its_level_and_fields_and_no_other() {
+    let emitted = events_of_the_code();
+    assert!(emitted.len() >= 19, "the events were not found: {emitted:#?}");
+    assert_eq!(emitted, events_of_the_documentation());
+    let others: Vec<_> = tracing_calls().into_iter().filter(|path| !path.ends_with("runtime/src/events.rs")).collect();
+    assert!(others.is_empty(), "events are emitted in events.rs alone, but also in {others:?}");
+}
+
+fn tracing_calls() -> Vec<PathBuf> {
+    let mut files = Vec::new();
+    rust_files(&root().join("runtime/src"), &mut files);
+    files.retain(|file| {
+        let code = fs::read_to_string(file).unwrap();
+        code.lines().any(|line| line.contains("tracing::") && !line.trim_start().starts_with("//"))
+    });
+    files
 }
 
 fn rust_files(folder: &Path, found: &mut Vec<PathBuf>) {

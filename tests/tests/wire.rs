@@ -620,7 +620,7 @@ fn the_golden_cookie_is_the_seal_of_its_golden_content() {
     let ring = document.line("ring");
     let ring_key = Base64UrlUnpadded::decode_vec(&ring).unwrap();
     assert_eq!(hex(&blake3::derive_key("cloakroom 1 key id", &ring_key)[..4]), document.line("ring-key-id"));
-    assert_eq!(ring.parse::<KeyRing>().unwrap().to_secret_text(), [ring]);
+    assert_eq!(*ring.parse::<KeyRing>().unwrap().to_secret_text(), *ring);
 
     let head = [&[1][..], &document.bytes("ring-key-id")].concat();
     let nonce: [u8; 24] = counting(0xc0);
@@ -644,7 +644,7 @@ async fn the_golden_cookie_opens_and_is_sealed_again_as_the_document_says() {
 }
 
 #[tokio::test]
-async fn the_golden_cookie_opens_under_an_older_key_but_under_no_other_key_name_or_deadline() {
+async fn the_golden_cookie_opens_under_a_retired_key_but_under_no_other_key_name_or_deadline() {
     let document = Document::read();
     let visits = async |ring: String, cookie: &str, now: i64| {
         let policy = CookiePolicy::default().name(cookie).unwrap();
@@ -653,8 +653,8 @@ async fn the_golden_cookie_opens_under_an_older_key_but_under_no_other_key_name_
         browser.get("/count").await.text()
     };
     let ring = document.line("ring");
-    let newer = KeyRing::generate().unwrap().to_secret_text().remove(0);
-    assert_eq!(visits(format!("{newer},{ring}"), "__Host-id", BEGAN).await, "8");
+    let newer = KeyRing::generate().unwrap().to_secret_text().to_owned();
+    assert_eq!(visits(format!("{newer},retired:{ring}"), "__Host-id", BEGAN).await, "8");
     assert_eq!(visits(newer, "__Host-id", BEGAN).await, "1");
     assert_eq!(visits(ring.clone(), "__Host-other", BEGAN).await, "1");
     assert_eq!(visits(ring, "__Host-id", BEGAN + DAY).await, "1", "the idle deadline is inside the seal");

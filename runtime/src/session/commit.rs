@@ -11,7 +11,7 @@ use crate::{
     error::SessionError,
     events,
     record::{CommitOutcome, CreateOutcome, Owner, Selector},
-    store::{Backend, SessionStore, StoreError},
+    store::{Backend, ServerStore, StoreError},
 };
 use std::{
     cmp::Reverse,
@@ -42,7 +42,7 @@ pub(super) async fn carry_out(
     let mut attempt = 0;
     loop {
         let step = match &config.backend {
-            Backend::Server(store) => ask_store(&mut flight, &config, &**store, plan?).await?,
+            Backend::Server(store) => ask_store(&mut flight, &config, store, plan?).await?,
             #[cfg(feature = "cookie")]
             Backend::Client(store) => super::sealed::apply(slot, &config, store, plan?)?,
         };
@@ -71,12 +71,7 @@ pub(super) enum Step {
     Taken,
 }
 
-async fn ask_store(
-    flight: &mut Flight<'_>,
-    config: &Config,
-    store: &dyn SessionStore,
-    plan: Plan,
-) -> Result<Step, SessionError> {
+async fn ask_store(flight: &mut Flight<'_>, config: &Config, store: &ServerStore, plan: Plan) -> Result<Step, SessionError> {
     let slot = flight.slot();
     match plan {
         Plan::Nothing => return Ok(Step::Done),
@@ -147,7 +142,7 @@ async fn ask_store(
 
 /// Ends the oldest sessions of whoever has just signed in, where they are more than the application allows. They are signed in whether
 /// that succeeds or not, and the next sign-in does it again.
-async fn make_room(store: &dyn SessionStore, config: &Config, owner: Option<&Owner>, own: &Selector) {
+async fn make_room(store: &ServerStore, config: &Config, owner: Option<&Owner>, own: &Selector) {
     let (Some(most), Some(owner)) = (config.most_sessions, owner) else { return };
     let make_room = async {
         let now = config.now();
@@ -169,7 +164,7 @@ async fn make_room(store: &dyn SessionStore, config: &Config, owner: Option<&Own
 }
 
 /// Destroying twice is destroying, so a failure is tried once more.
-async fn delete(store: &dyn SessionStore, selector: &Selector) -> Result<(), StoreError> {
+async fn delete(store: &ServerStore, selector: &Selector) -> Result<(), StoreError> {
     let Err(first) = store.delete(selector).await else { return Ok(()) };
     store.delete(selector).await.map_err(|second| match first {
         // What the first may have done, the second cannot make certain by failing.

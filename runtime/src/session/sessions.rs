@@ -7,7 +7,7 @@ use crate::{
     events,
     record::{Handle, Header, OwnerHash, Selector},
     schema::{self, HasOwner},
-    store::{Backend, SessionStore},
+    store::{Backend, ServerStore},
 };
 use axum_core::extract::FromRequestParts;
 use http::request::Parts;
@@ -181,14 +181,14 @@ impl Sessions {
         Ok(sessions)
     }
 
-    fn store(&self) -> Result<&dyn SessionStore, SessionError> {
+    fn store(&self) -> Result<&ServerStore, SessionError> {
         store(&self.config)
     }
 }
 
-fn store(config: &Config) -> Result<&dyn SessionStore, SessionError> {
+fn store(config: &Config) -> Result<&ServerStore, SessionError> {
     match &config.backend {
-        Backend::Server(store) => Ok(&**store),
+        Backend::Server(store) => Ok(store),
         #[cfg(feature = "cookie")]
         Backend::Client(_) => Err(SessionError::NoSessionList),
     }

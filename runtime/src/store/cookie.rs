@@ -45,7 +45,7 @@ pub struct CookieStore {
 }
 
 impl CookieStore {
-    /// Sealed with the newest key of the ring, opened with any of it.
+    /// Sealed with the active key of the ring, opened with any of it.
     ///
     /// ```
     /// use cloakroom::{KeyRing, store::CookieStore};
@@ -59,7 +59,7 @@ impl CookieStore {
 
     /// The cookie value of a record.
     pub(crate) fn seal(&self, cookie: &str, token: &Token, record: &Record) -> Result<String, SessionError> {
-        let key = self.keys.newest();
+        let key = self.keys.active();
         let mut bytes = Vec::with_capacity(1024);
         bytes.push(FORMAT);
         bytes.extend(key.id());

@@ -1,12 +1,9 @@
 //! What a store makes of stored bytes that nobody can read.
 
-use crate::record::{Cell, CellBody, CellKey, CodecId, Content, Payload, Selector, Shape};
-use std::fmt::Display;
+use crate::record::{Cell, CellBody, CellKey, CodecId, Content, Payload, Shape};
 
 /// Tells of a header nobody can read. It opens no session, so it counts as absent; it stays where it is until its deadline.
-pub(super) fn unreadable_header(key: &Selector, error: impl Display) {
-    tracing::warn!(target: "cloakroom", session = %key.handle(), %error, "the stored header of a session is unreadable; it counts as absent");
-}
+pub(super) use crate::events::unreadable as unreadable_header;
 
 /// A body nobody can read becomes a value of codec 0, which does not exist: whoever decodes the field finds it undecodable and
 /// resets its schema, as for any other damage, and the bytes stay where they are.

@@ -33,7 +33,7 @@ mod sweeping;
 #[allow(clippy::unwrap_used, clippy::panic)]
 mod tests;
 
-pub(crate) use self::backend::Backend;
+pub(crate) use self::backend::{Backend, ServerStore};
 pub use self::backend::{ClientSide, IntoBackend, ServerSide};
 #[cfg(feature = "cookie")]
 pub use self::cookie::CookieStore;
@@ -227,6 +227,14 @@ impl StoreError {
     /// ```
     pub fn outcome_unknown(cause: impl Into<Cause>) -> Self {
         Self::OutcomeUnknown(cause.into())
+    }
+
+    /// What is known of the operation, in a word for events.
+    pub(crate) fn outcome(&self) -> &'static str {
+        match self {
+            Self::Unavailable(_) => "unavailable",
+            Self::OutcomeUnknown(_) => "unknown",
+        }
     }
 }
 

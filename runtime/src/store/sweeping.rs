@@ -3,7 +3,7 @@
 // Redis expires its keys itself, and needs only the slack and the jitter.
 #![cfg_attr(not(any(feature = "sqlite", feature = "postgres", feature = "mysql")), allow(dead_code))]
 
-use crate::{random, record::Timestamp};
+use crate::{events, random, record::Timestamp};
 use std::{fmt::Display, time::Duration};
 
 /// How many records one transaction sweeps, so that commits between them do not wait long.
@@ -59,7 +59,7 @@ impl Schedule {
             }
             Err(error) => {
                 // The growing wait between two attempts is what keeps these events few.
-                tracing::warn!(target: "cloakroom", %error, "expired records of {place} could not be removed; trying again later");
+                events::sweep_failed(place, error);
                 self.failures = (self.failures + 1).min(MOST_DOUBLINGS);
             }
         }
