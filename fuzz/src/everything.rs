@@ -65,9 +65,17 @@ pub struct Chain {
     next: Option<Box<Chain>>,
 }
 
+/// As many at each level as its bytes say.
+#[derive(Default, Serialize, Deserialize, SessionValue)]
+pub struct Tree {
+    #[session(recursive)]
+    branches: Vec<Tree>,
+}
+
 #[derive(SessionData)]
 pub struct Deep {
     chain: Chain,
+    tree: Tree,
 }
 
 /// Every physical key of [`All`].
@@ -118,7 +126,10 @@ pub fn routes() -> Router {
         .route("/leave", post(|mut s: TypedSession<All>| async move { s.destroy() }))
         .route(
             "/deep",
-            post(|mut s: TypedSession<Deep>| async move { s.chain.next = Some(Box::default()) })
-                .get(|s: TypedSession<Deep>| async move { s.chain.next.is_some().to_string() }),
+            post(|mut s: TypedSession<Deep>| async move {
+                s.chain.next = Some(Box::default());
+                s.tree.branches.push(Tree::default());
+            })
+            .get(|s: TypedSession<Deep>| async move { format!("{} {}", s.chain.next.is_some(), s.tree.branches.len()) }),
         )
 }

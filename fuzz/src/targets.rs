@@ -55,8 +55,9 @@ const HOUR: i64 = 3_600_000;
 
 /// What one request may ask for, whatever came in: the router and the handler need some 10 KiB of it in a debug build.
 const A_REQUEST: usize = 64 * 1024;
-/// What a field may ask for beyond that: serde reserves at most 1 MiB for a claimed length, and a map of vectors may claim two.
-const A_FIELD: usize = 2 * 1024 * 1024;
+/// What a field may ask for beyond that: serde reserves at most 1 MiB for a claimed length, and a map of vectors may claim two, of
+/// which its buckets make 1.6.
+const A_FIELD: usize = 3 * 1024 * 1024;
 
 /// The bytes of a stored cell are refused, or written again to the letter.
 pub fn cell(bytes: &[u8]) {
