@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod after_the_head;
+mod anonymous;
 mod caching;
 mod data;
 mod deadlines;
@@ -12,7 +13,9 @@ mod fields;
 mod handles;
 mod late_saves;
 mod layers;
+mod names;
 mod reloads;
+mod replay;
 mod rotation;
 mod round_trips;
 mod saves;
