@@ -51,7 +51,7 @@ fn every_input_that_fuzzing_has_kept_holds() {
 }
 
 /// How often each input is mutated in one run; every run has another seed.
-const MUTATIONS: usize = 20;
+const MUTATIONS: usize = 8;
 
 #[test]
 fn mutations_of_the_inputs_that_fuzzing_has_kept_hold() {

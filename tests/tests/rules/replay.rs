@@ -3,7 +3,7 @@
 use axum::{Router, routing::any};
 use base64ct::{Base64, Base64Url, Base64UrlUnpadded, Encoding};
 use cloakroom::{
-    CookiePolicy, KeyRing, Lifetime, SessionData, TypedSession,
+    CookiePolicy, Lifetime, SessionData, TypedSession,
     record::Header,
     store::{CookieStore, MemoryStore, SessionStore, SqliteStore},
     testing::TestResponse,
@@ -13,8 +13,6 @@ use cloakroom_tests::{
     site::{COOKIE, Effect, FRESH, Settings, Site, effect, keys, record, seconds, selector, shop},
 };
 use std::collections::BTreeSet;
-
-const SEALED_WITH: &[u8; 32] = b"0123456789abcdefghijklmnopqrstuv";
 
 /// A page as for a stranger, and the cookie taken back.
 async fn is_refused(site: &Site, value: &str) -> bool {
@@ -183,27 +181,6 @@ async fn unsigned_signed_and_otherwise_sealed_values_of_other_libraries_open_not
         assert!(is_refused(&sealed, &value).await, "{value}");
         assert!(is_refused(&server, &value).await, "{value}");
     }
-}
-
-#[tokio::test]
-async fn the_newest_key_seals_every_listed_one_opens_and_a_removed_one_opens_nothing() {
-    let (old, new) = (*SEALED_WITH, *b"ABCDEFGHIJKLMNOPQRSTUVWXYZ012345");
-    let ring = |keys: &[[u8; 32]]| {
-        let first = KeyRing::from_bytes(keys[0]).unwrap();
-        CookieStore::new(keys[1..].iter().fold(first, |ring, key| ring.and_older(key).unwrap()))
-    };
-    let id = |key: [u8; 32]| blake3::derive_key("cloakroom 1 key id", &key)[..4].to_vec();
-    let (sealed, before) = sealed().await;
-    assert_eq!(before[1..5], id(old));
-    // A server that has learnt the new key already, and one that seals with it.
-    for (keys, seals) in [(&[old, new], old), (&[new, old], new)] {
-        let site = Site::on(ring(keys));
-        let Effect::Set(again) = effect(&site.present("/visit", &sealed.token()).await) else { panic!("sealed anew") };
-        let again = Base64UrlUnpadded::decode_vec(&again).unwrap();
-        assert_eq!(again[1..5], id(seals));
-        assert_eq!(site.present("/", &text(&again)).await.text(), "Ada:1");
-    }
-    assert!(is_refused(&Site::on(ring(&[new])), &sealed.token()).await, "the key that sealed it is gone");
 }
 
 /// Cookies that a thief can make of a dump: everything that is 32 bytes long, and of everything shorter each joined to a selector.
