@@ -241,3 +241,36 @@ impl fmt::Debug for Token {
         write!(f, "Token({}, ..)", self.selector.handle())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::key::{SessionKey, WrappedKey};
+    use std::marker::PhantomData;
+
+    /// Knows whether a type has `==`: its own constant goes before the trait's, where its bound holds.
+    struct Probe<T>(PhantomData<T>);
+
+    trait Lacks {
+        const COMPARES: bool = false;
+    }
+
+    impl<T> Lacks for Probe<T> {}
+
+    impl<T: PartialEq> Probe<T> {
+        const COMPARES: bool = true;
+    }
+
+    #[test]
+    fn nothing_that_proves_a_session_can_be_compared_but_in_constant_time() {
+        const {
+            assert!(Probe::<Selector>::COMPARES, "the probe sees what is there");
+            assert!(!Probe::<Secret>::COMPARES && !Probe::<SecretHash>::COMPARES && !Probe::<Token>::COMPARES);
+            assert!(!Probe::<SessionKey>::COMPARES && !Probe::<WrappedKey>::COMPARES);
+        }
+        #[cfg(feature = "cookie")]
+        const {
+            assert!(!Probe::<crate::keyring::RingKey>::COMPARES && !Probe::<crate::KeyRing>::COMPARES);
+        }
+    }
+}

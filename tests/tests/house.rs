@@ -181,7 +181,7 @@ fn rust_files(folder: &Path, found: &mut Vec<PathBuf>) {
 #[test]
 fn every_file_begins_with_a_sentence_that_says_what_it_is() {
     let mut files = Vec::new();
-    for folder in ["macros", "runtime", "tests", "benches", "examples"].map(|folder| root().join(folder)) {
+    for folder in ["macros", "runtime", "tests", "benches", "examples", "fuzz"].map(|folder| root().join(folder)) {
         if folder.exists() {
             rust_files(&folder, &mut files);
         }

@@ -2,9 +2,20 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+#[path = "properties/corpus.rs"]
+mod corpus;
+#[path = "../../fuzz/src/everything.rs"]
+mod everything;
 #[path = "properties/hostile.rs"]
 mod hostile;
 #[path = "properties/interleaved.rs"]
 mod interleaved;
 #[path = "properties/model.rs"]
 mod model;
+#[path = "../../fuzz/src/targets.rs"]
+mod targets;
+
+use cloakroom_tests::{allocations, grammar};
+
+#[global_allocator]
+static ALLOCATOR: allocations::Counting = allocations::Counting;

@@ -515,6 +515,17 @@ fn another_format_or_a_flag_of_the_future_is_refused_and_not_guessed() {
     assert_eq!(CellBody::decode(&[1 << 4]), Err(WireError::BadFlags(1 << 4)));
 }
 
+#[test]
+fn a_number_in_more_bytes_than_it_takes_is_refused() {
+    let document = Document::read();
+    let header = document.bytes("header-full");
+    let length = header.windows(5).position(|window| window == b"\x04shop").unwrap();
+    for spelling in [&[0x84, 0x00][..], &[0x84, 0x80, 0x00]] {
+        let longer = [&header[..length], spelling, &header[length + 1..]].concat();
+        assert_eq!(Header::decode(&longer).unwrap_err(), WireError::Overlong);
+    }
+}
+
 #[derive(SessionValue)]
 struct Unit;
 
@@ -641,6 +652,28 @@ async fn the_golden_cookie_opens_and_is_sealed_again_as_the_document_says() {
     assert_eq!(hex(&sealed[1..5]), document.line("ring-key-id"));
     let plain = unsealed(&Base64UrlUnpadded::decode_vec(&ring).unwrap(), "__Host-id", &sealed);
     assert_eq!(hex(&plain), hex(&document.bytes("cookie-plain-next")));
+}
+
+#[tokio::test]
+async fn a_sealed_record_has_its_cells_sorted_by_key_and_each_of_them_once() {
+    let document = Document::read();
+    let (ring, plain) = (document.line("ring"), document.bytes("cookie-plain"));
+    let ring_key = Base64UrlUnpadded::decode_vec(&ring).unwrap();
+    let head = [&[1][..], &document.bytes("ring-key-id")].concat();
+    let cell = 27;
+    let (before, golden) = plain.split_at(plain.len() - cell);
+    let other = [&golden[..1], b"golden/zzzzzz", &golden[14..]].concat();
+    let opens = async |cells: &[&[u8]]| {
+        let content = [&before[..before.len() - 1], &[cells.len() as u8], &cells.concat()].concat();
+        let sealing = Sealing { msg: &content, aad: &associated(&head, "__Host-id") };
+        let sealed = seal(&ring_key, "__Host-id").encrypt(&[0xc0; 24].into(), sealing).unwrap();
+        let browser = browser(SessionLayer::new(CookieStore::new(ring.parse().unwrap())), BEGAN);
+        browser.set_cookie("__Host-id", Base64UrlUnpadded::encode_string(&[&head[..], &[0xc0; 24], &sealed].concat()));
+        browser.get("/count").await.text() == "8"
+    };
+    assert!(opens(&[golden]).await && opens(&[golden, &other]).await);
+    assert!(!opens(&[&other, golden]).await, "unsorted");
+    assert!(!opens(&[golden, golden]).await, "twice");
 }
 
 #[tokio::test]

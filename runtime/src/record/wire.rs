@@ -47,8 +47,10 @@ pub enum WireError {
     BadFlags(u8),
     /// A name that is not UTF-8.
     BadText,
-    /// A number longer than its type.
+    /// A number longer than its type, or than it need be.
     Overlong,
+    /// Cells that are not in the order of their keys, or share one.
+    Unsorted,
 }
 
 impl fmt::Display for WireError {
@@ -59,7 +61,8 @@ impl fmt::Display for WireError {
             Self::UnknownFormat(format) => write!(f, "stored in format {format}; this build reads format {FORMAT}"),
             Self::BadFlags(flags) => write!(f, "the stored flags {flags:#010b} make no sense to this build"),
             Self::BadText => f.write_str("a stored name is not UTF-8"),
-            Self::Overlong => f.write_str("a stored length is longer than a length can be"),
+            Self::Overlong => f.write_str("a stored number takes more bytes than it can or need"),
+            Self::Unsorted => f.write_str("the stored cells are not in the order of their keys"),
         }
     }
 }
@@ -309,6 +312,9 @@ pub(crate) fn decode_sealed(bytes: &[u8]) -> Result<(Header, Cells), WireError> 
     let mut cells = Vec::new();
     for _ in 0..count {
         let key = CellKey::from(input.text()?);
+        if cells.last().is_some_and(|last: &Cell| last.key >= key) {
+            return Err(WireError::Unsorted);
+        }
         let stamp = input.number()?;
         let length = usize::try_from(input.number()?).map_err(|_| WireError::Overlong)?;
         cells.push(Cell::new(key, stamp, CellBody::decode(input.take(length)?)?));
@@ -363,7 +369,8 @@ impl<'a> Input<'a> {
         for shift in (0..64).step_by(7) {
             let byte = self.byte()?;
             let part = u64::from(byte & 0x7f);
-            if shift == 63 && part > 1 {
+            // One number, one spelling: what was read is what would be written.
+            if (shift == 63 && part > 1) || (shift > 0 && byte == 0) {
                 return Err(WireError::Overlong);
             }
             number |= part << shift;

@@ -12,6 +12,10 @@ use std::fmt;
 /// How deep a value may nest. JSON parsers stop at about the same depth.
 pub(super) const LIMIT: usize = 128;
 
+/// How many elements a level may make room for before it has read them. A length is only claimed, and visitors reserve up to 1 MiB
+/// for it: on every level, a cell of 600 bytes would ask for 64.
+const ROOM: usize = 16;
+
 /// A value that was read with the bound.
 pub(super) struct Shallow<V>(pub(super) V);
 
@@ -183,7 +187,7 @@ impl<'de, A: SeqAccess<'de>> SeqAccess<'de> for Bounded<A> {
     }
 
     fn size_hint(&self) -> Option<usize> {
-        self.inner.size_hint()
+        self.inner.size_hint().map(|claimed| claimed.min(ROOM))
     }
 }
 
@@ -201,7 +205,7 @@ impl<'de, A: MapAccess<'de>> MapAccess<'de> for Bounded<A> {
     }
 
     fn size_hint(&self) -> Option<usize> {
-        self.inner.size_hint()
+        self.inner.size_hint().map(|claimed| claimed.min(ROOM))
     }
 }
 

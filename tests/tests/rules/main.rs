@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod after_the_head;
+mod anonymous;
 mod caching;
 mod cross_site;
 mod csrf;
@@ -15,8 +16,10 @@ mod handles;
 mod keys;
 mod late_saves;
 mod layers;
+mod names;
 mod observing;
 mod reloads;
+mod replay;
 mod rotation;
 mod round_trips;
 mod saves;

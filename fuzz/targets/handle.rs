@@ -1,0 +1,5 @@
+//! Fuzzes `targets::handle`.
+
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| cloakroom_fuzz::targets::handle(bytes));
