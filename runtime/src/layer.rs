@@ -3,7 +3,7 @@
 use crate::{
     clock::Clock,
     config::Config,
-    cookie::{CookiePolicy, CookieWriter},
+    cookie::{Arrival, CookiePolicy, CookieWriter},
     error::{ErrorContext, ErrorPage, SessionError},
     events,
     lifetime::Lifetime,
@@ -333,6 +333,9 @@ fn finish(response: &mut Response<Body>, answer: Answer, config: &Config) {
     };
     // RFC 9111, section 4.1: whoever is served from a cache must have sent the same cookie.
     headers.append(header::VARY, HeaderValue::from_static("cookie"));
+    if let (CookieEffect::Set { .. }, Arrival::PlainHttp(host)) = (&answer.cookie, &answer.arrival) {
+        config.warn_of_plain_http(host);
+    }
     if let Some(cookie) = cookie {
         drop_own_cookies(headers, config.cookie.name());
         headers.append(header::SET_COOKIE, cookie);

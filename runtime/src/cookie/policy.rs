@@ -96,6 +96,8 @@ impl CookiePolicy {
     /// (`localhost` and 127.0.0.1), Safari does not. The other name keeps a development cookie from ever being taken for a
     /// real one. Not for production: anybody on the way can read it.
     ///
+    /// Where a `Secure` cookie goes out over plain http to another host than this machine, the event `session.plain_http` says so, once.
+    ///
     /// ```
     /// use cloakroom::{CookiePolicy, SessionLayer, store::MemoryStore};
     /// let sessions = SessionLayer::new(MemoryStore::new()).cookie(CookiePolicy::insecure_http());
@@ -245,6 +247,10 @@ impl CookiePolicy {
             return Err(Refused::HostPrefix(self.name));
         }
         Ok(self)
+    }
+
+    pub(crate) fn is_secure(&self) -> bool {
+        self.transport == Transport::Secure
     }
 
     pub(crate) fn is_persistent(&self) -> bool {

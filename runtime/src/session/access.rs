@@ -3,6 +3,7 @@
 use super::{check_in::Pending, reply::Reply};
 use crate::{
     config::{Config, PARALLEL_TABS},
+    cookie::Arrival,
     error::{ErrorContext, SessionError},
     events::{self, Refused},
     key::{SessionKey, WrappedKey},
@@ -42,6 +43,8 @@ pub(crate) struct Access {
     pub(super) failure: Option<SessionError>,
     /// Somebody was signed in when the session was read.
     pub(super) owned: bool,
+    /// How a request without our cookie came here.
+    pub(super) arrival: Arrival,
 }
 
 /// The request's session.
@@ -155,6 +158,7 @@ impl Access {
             planned_for: 0,
             failure: None,
             owned,
+            arrival: Arrival::default(),
         }
     }
 
