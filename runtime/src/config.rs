@@ -4,16 +4,17 @@ use crate::{
     clock::{Clock, SystemClock},
     cookie::{CookiePolicy, CookieWriter},
     error::{ErrorPage, SessionError},
+    events,
     lifetime::Lifetime,
     record::Timestamp,
     schema::Schema,
     store::Backend,
 };
-use http::StatusCode;
+use http::{StatusCode, uri::Authority};
 use std::{
     any::TypeId,
     fmt,
-    sync::{Arc, PoisonError, RwLock},
+    sync::{Arc, Once, PoisonError, RwLock},
     time::Duration,
 };
 
@@ -65,12 +66,13 @@ pub(crate) struct Config {
     pub(crate) page: ErrorPage,
     pub(crate) commit_when: Arc<dyn Fn(StatusCode) -> bool + Send + Sync>,
     schemas: Arc<RwLock<Vec<(&'static Schema, TypeId)>>>,
+    plain_http: Arc<Once>,
 }
 
 impl Config {
     pub(crate) fn new(backend: Backend) -> Self {
         #[cfg(feature = "metrics")]
-        crate::events::measured::describe();
+        events::measured::describe();
         let policy = CookiePolicy::default();
         Self {
             backend,
@@ -85,7 +87,18 @@ impl Config {
             page: ErrorPage::default(),
             commit_when: Arc::new(|status| !status.is_server_error()),
             schemas: Arc::default(),
+            plain_http: Arc::new(Once::new()),
         }
+    }
+
+    /// Whether it is of interest that a browser will drop the cookie: it would, and nobody was told yet.
+    pub(crate) fn looks_for_plain_http(&self) -> bool {
+        self.policy.is_secure() && !self.plain_http.is_completed()
+    }
+
+    /// Once for a layer: what is wrong is its configuration, not a request.
+    pub(crate) fn warn_of_plain_http(&self, host: &Authority) {
+        self.plain_http.call_once(|| events::plain_http(host));
     }
 
     pub(crate) fn now(&self) -> Timestamp {

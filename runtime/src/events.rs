@@ -3,6 +3,7 @@
 //! Events take selectors, and hash them into handles only if somebody listens.
 
 use crate::{csrf::Origin, error::SessionError, record::Selector, schema::Undecodable, store::StoreError};
+use http::uri::Authority;
 use std::{error::Error, fmt::Display};
 use tracing::field;
 
@@ -151,6 +152,15 @@ pub(crate) fn unseen_change(schema: &str, field: &str) {
 /// A handle lives on after the response's head, as in a socket or a stream.
 pub(crate) fn outlived_head(session: Option<&Selector>) {
     emit!(debug, "session.outlived_head", { handle = session.map(|session| field::display(session.handle())) });
+}
+
+pub(crate) fn plain_http(host: &Authority) {
+    emit!(
+        warn,
+        "session.plain_http",
+        { host = field::display(host) },
+        "a Secure cookie was sent over plain http, where browsers drop it, so that each request begins a new session: serve this host over TLS, or, for development on a LAN, use `.cookie(CookiePolicy::insecure_http())`"
+    );
 }
 
 /// What is counted and timed, under the feature `metrics`.

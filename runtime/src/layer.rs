@@ -3,7 +3,7 @@
 use crate::{
     clock::Clock,
     config::{Config, Renewal, Reuse},
-    cookie::{CookiePolicy, CookieWriter},
+    cookie::{Arrival, CookiePolicy, CookieWriter},
     error::{ErrorContext, ErrorPage, SessionError},
     events,
     lifetime::Lifetime,
@@ -418,6 +418,9 @@ fn finish(response: &mut Response<Body>, answer: Answer, config: &Config) {
     };
     // RFC 9111, section 4.1: whoever is served from a cache must have sent the same cookie.
     headers.append(header::VARY, HeaderValue::from_static("cookie"));
+    if let (CookieEffect::Set { .. }, Arrival::PlainHttp(host)) = (&answer.cookie, &answer.arrival) {
+        config.warn_of_plain_http(host);
+    }
     if let Some(cookie) = cookie {
         drop_own_cookies(headers, config.cookie.name());
         headers.append(header::SET_COOKIE, cookie);
@@ -435,10 +438,13 @@ fn says_no_store(headers: &HeaderMap) -> bool {
     })
 }
 
-/// A response must not set one cookie twice (RFC 6265, section 4.1.1).
+/// A response must not set one cookie twice (RFC 6265, section 4.1.1). A name is what browsers take for it: what is before the first `=`,
+/// without the blanks around it, in this very case (RFC 6265bis, section 5.6).
 fn drop_own_cookies(headers: &mut HeaderMap, name: &str) {
-    let is_ours =
-        |value: &HeaderValue| value.as_bytes().strip_prefix(name.as_bytes()).is_some_and(|rest| rest.first() == Some(&b'='));
+    let is_ours = |value: &HeaderValue| {
+        let pair = value.as_bytes().split(|byte| *byte == b';').next().unwrap_or_default();
+        pair.iter().position(|byte| *byte == b'=').is_some_and(|end| pair[..end].trim_ascii() == name.as_bytes())
+    };
     if headers.get_all(header::SET_COOKIE).iter().any(is_ours) {
         let others: Vec<HeaderValue> =
             headers.get_all(header::SET_COOKIE).iter().filter(|value| !is_ours(value)).cloned().collect();

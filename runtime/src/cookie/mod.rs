@@ -2,9 +2,11 @@
 
 mod parse;
 mod policy;
+mod transport;
 
 pub(crate) use self::parse::{Found, find};
 pub(crate) use self::policy::CookieWriter;
 #[cfg(feature = "cookie")]
 pub(crate) use self::policy::NAME_AND_VALUE;
 pub use self::policy::{CookiePolicy, CookiePolicyError, SameSite};
+pub(crate) use self::transport::Arrival;

@@ -96,6 +96,8 @@ impl CookiePolicy {
     /// (`localhost` and 127.0.0.1), Safari does not. The other name keeps a development cookie from ever being taken for a
     /// real one. Not for production: anybody on the way can read it.
     ///
+    /// Where a `Secure` cookie goes out over plain http to another host than this machine, the event `session.plain_http` says so, once.
+    ///
     /// ```
     /// use cloakroom::{CookiePolicy, SessionLayer, store::MemoryStore};
     /// let sessions = SessionLayer::new(MemoryStore::new()).cookie(CookiePolicy::insecure_http());
@@ -209,16 +211,17 @@ impl CookiePolicy {
         if self.name.len() + Token::LENGTH > NAME_AND_VALUE {
             return Err(Refused::NameTooLong(self.name.len()));
         }
-        let plain =
-            |text: &str| text.len() <= ATTRIBUTE && text.bytes().all(|byte| (0x20..0x7f).contains(&byte) && byte != b';');
-        if !self.path.starts_with('/') || !plain(&self.path) {
+        // A path with other characters than a request's own matches none of them.
+        let in_a_path = |byte: u8| byte.is_ascii_graphic() && !b";?#".contains(&byte);
+        if !self.path.starts_with('/') || self.path.len() > ATTRIBUTE || !self.path.bytes().all(in_a_path) {
             return Err(Refused::Path(self.path));
         }
+        // Browsers ignore a dot in front, and the whole cookie where the rest is not a host name (RFC 6265bis, section 5.7).
+        let label = |label: &str| {
+            (1..=63).contains(&label.len()) && label.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
+        };
         if let Some(domain) = &self.domain
-            && (domain.is_empty()
-                || domain.len() > 253
-                || !domain.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'.')
-                || domain.trim_start_matches('.').is_empty())
+            && (domain.len() > 253 || !domain.strip_prefix('.').unwrap_or(domain).split('.').all(label))
         {
             return Err(Refused::Domain(domain.clone()));
         }
@@ -244,6 +247,10 @@ impl CookiePolicy {
             return Err(Refused::HostPrefix(self.name));
         }
         Ok(self)
+    }
+
+    pub(crate) fn is_secure(&self) -> bool {
+        self.transport == Transport::Secure
     }
 
     pub(crate) fn is_persistent(&self) -> bool {
@@ -287,7 +294,10 @@ impl fmt::Display for CookiePolicyError {
                 )
             }
             Self::Path(path) => {
-                write!(f, "{path:?} cannot be a cookie path; it must begin with `/` and be plain ASCII without `;`")
+                write!(
+                    f,
+                    "{path:?} cannot be a cookie path; it must begin with `/`, be plain ASCII without blanks, `;`, `?` and `#`, and have at most {ATTRIBUTE} bytes"
+                )
             }
             Self::Domain(domain) => write!(f, "{domain:?} cannot be a cookie domain; give a host name such as \"example.com\""),
             Self::HostPrefix(name) => write!(
@@ -425,11 +435,43 @@ mod tests {
         assert!(CookiePolicy::insecure_http().same_site(SameSite::None).is_err());
         assert!(CookiePolicy::insecure_http().partitioned().is_err());
         let shared = CookiePolicy::default().name("__Secure-x").unwrap();
-        for bad in ["", "a b", "a;b", "exa\r\nmple.com", "."] {
+        let long = [&"a.".repeat(126), "aa"].concat();
+        for bad in ["", "a b", "a;b", "exa\r\nmple.com", ".", "..a", "a..b", "a.", &"a".repeat(64), &long] {
             assert!(shared.clone().domain(bad).is_err(), "{bad:?}");
         }
-        for bad in ["", "a", "/a;b", "/a\r\n"] {
+        for bad in ["", "a", "/a;b", "/a\r\n", "/a b", "/a?b", "/a#b", &format!("/{}", "a".repeat(ATTRIBUTE))] {
             assert!(shared.clone().path(bad).is_err(), "{bad:?}");
+        }
+        assert!(shared.clone().domain(&long[..253]).is_ok() && shared.clone().domain(".example.com").is_ok());
+        assert!(shared.path(format!("/{}", "a".repeat(ATTRIBUTE - 1))).is_ok());
+    }
+
+    #[test]
+    fn a_name_leaves_room_for_a_token_within_what_a_browser_keeps() {
+        let named = |length: usize| CookiePolicy::default().name("n".repeat(length));
+        let most = NAME_AND_VALUE - Token::LENGTH;
+        assert!(named(most).is_ok());
+        assert_eq!(named(most + 1), Err(CookiePolicyError::NameTooLong(most + 1)));
+    }
+
+    #[test]
+    fn no_attribute_is_written_twice_and_same_site_is_always_written() {
+        let plain = CookiePolicy::insecure_http();
+        let wide = CookiePolicy::default().name("__Secure-x").unwrap().domain("example.com").unwrap().path("/a").unwrap();
+        let embedded = wide.clone().same_site(SameSite::None).unwrap().partitioned().unwrap().persistent();
+        for policy in [CookiePolicy::default(), plain, wide, embedded] {
+            let writer = CookieWriter::new(&policy);
+            for line in
+                [writer.set("v", Some(Duration::from_secs(5))).unwrap(), writer.set("v", None).unwrap(), writer.delete()]
+            {
+                let line = line.to_str().unwrap().to_owned();
+                let mut names: Vec<&str> = line.split("; ").skip(1).map(|part| part.split('=').next().unwrap()).collect();
+                let written = names.len();
+                names.sort_unstable();
+                names.dedup();
+                assert_eq!(names.len(), written, "{line}");
+                assert!(names.contains(&"SameSite") && names.contains(&"HttpOnly") && names.contains(&"Path"), "{line}");
+            }
         }
     }
 }

@@ -3,6 +3,7 @@
 use super::{check_in::Pending, reply::Reply};
 use crate::{
     config::{Config, PARALLEL_TABS, Reuse},
+    cookie::Arrival,
     error::{ErrorContext, SessionError},
     events::{self, Refused},
     key::{SessionKey, WrappedKey},
@@ -47,6 +48,8 @@ pub(crate) struct Access {
     pub(super) unlisted: Option<Owner>,
     /// The token and the key that the next record begins with, where something was derived from them already.
     pub(super) seed: Option<Seed>,
+    /// How a request without our cookie came here.
+    pub(super) arrival: Arrival,
 }
 
 /// What a record begins with.
@@ -179,6 +182,7 @@ impl Access {
             owned,
             unlisted: None,
             seed: None,
+            arrival: Arrival::default(),
         }
     }
 

@@ -1,13 +1,13 @@
 //! From a request to a handle: the cookie is read and the record loaded, once per request.
 
 use super::{
-    access::{Access, Found},
+    access::{Access, ClientCopy, Found},
     slot::Slot,
     typed::TypedSession,
 };
 use crate::{
     config::Config,
-    cookie,
+    cookie::{self, Arrival},
     error::{ErrorPage, SessionError, SessionRejection},
     events::{self, Refused},
     record::{Timestamp, Want},
@@ -69,7 +69,12 @@ pub(super) async fn enter_if<R>(
         (empty, found) => {
             let (found, now) = found.unwrap_or_else(|| (Found::Nothing, config.now()));
             let context = config.page.context(&parts.method, &parts.uri, &parts.headers);
-            empty.insert(Box::new(Access::new(parts.method.clone(), context, found, &config, now)))
+            let access = empty.insert(Box::new(Access::new(parts.method.clone(), context, found, &config, now)));
+            // A cookie that came back was not dropped.
+            if access.client == ClientCopy::None && config.looks_for_plain_http() {
+                access.arrival = Arrival::of(&parts.uri, &parts.headers);
+            }
+            access
         }
     };
     match access.outage() {

@@ -2,6 +2,7 @@
 
 use super::access::{Access, ClientCopy};
 use crate::{
+    cookie::Arrival,
     error::{ErrorContext, SessionError},
     events,
     record::Timestamp,
@@ -35,6 +36,8 @@ pub(crate) struct Answer {
     pub(crate) cookie: CookieEffect,
     /// Whether somebody is signed in, so that no cache may keep the response.
     pub(crate) owned: bool,
+    /// How the request came, if that matters to the cookie.
+    pub(crate) arrival: Arrival,
 }
 
 impl Access {
@@ -50,6 +53,7 @@ impl Access {
         Answer {
             failure: failure.map(|error| (error, self.context.clone())),
             cookie: self.cookie_effect(),
+            arrival: std::mem::take(&mut self.arrival),
             owned: self.owned || self.live().is_some_and(|live| live.record.header.owner.is_some()),
         }
     }

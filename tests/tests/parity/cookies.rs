@@ -1,6 +1,9 @@
 //! What is in Set-Cookie, when it is sent, and what in a Cookie header is ours.
 
-use axum::{response::IntoResponse, routing::any};
+use axum::{
+    response::{AppendHeaders, IntoResponse},
+    routing::any,
+};
 use cloakroom::{CookiePolicy, CookiePolicyError, SameSite, TypedSession, testing::Operation};
 use cloakroom_tests::{
     events::Events,
@@ -286,6 +289,57 @@ async fn a_response_never_sets_our_cookie_twice() {
     let response = site.browser.fork().post("/other").await;
     assert_eq!(response.set_cookies().len(), 2);
     assert!(response.set_cookies().contains(&"theme=dark".to_owned()));
+}
+
+/// Of the lines that a handler sets by hand beside our cookie, those that go out.
+async fn left_of(lines: &'static [&'static str], path: &str) -> Vec<String> {
+    let by_hand = async |mut shop: TypedSession<Shop>| {
+        *shop.views += 1;
+        AppendHeaders(lines.iter().map(|line| ("set-cookie", *line)).collect::<Vec<_>>())
+    };
+    let destroyed = async |mut shop: TypedSession<Shop>| {
+        shop.destroy();
+        AppendHeaders(lines.iter().map(|line| ("set-cookie", *line)).collect::<Vec<_>>())
+    };
+    let site = Site::of(watched(), &Settings::default(), shop().route("/begin", any(by_hand)).route("/end", any(destroyed)));
+    site.browser.post("/visit").await;
+    let browser = site.browser.fork();
+    if path == "/begin" {
+        browser.clear_cookies();
+    }
+    let response = browser.post(path).await;
+    assert_ne!(effect(&response), Effect::Nothing);
+    let ours = |line: &String| line.contains("; HttpOnly; SameSite=Lax; Secure; Path=/");
+    assert_eq!(response.set_cookies().iter().filter(|line| ours(line)).count(), 1);
+    response.set_cookies().into_iter().filter(|line| !ours(line)).collect()
+}
+
+#[tokio::test]
+async fn a_cookie_of_our_name_set_by_hand_is_replaced_however_it_is_written_and_another_one_is_kept() {
+    for path in ["/begin", "/end"] {
+        // Browsers take blanks around a name away.
+        let same = &[
+            "__Host-id=forged",
+            " __Host-id=forged",
+            "__Host-id =forged; Path=/",
+            "\t__Host-id\t= forged",
+            "__Host-id=",
+            "__Host-id=a=b",
+        ];
+        assert_eq!(left_of(same, path).await, Vec::<String>::new(), "{path}");
+        // They tell names apart by their case, and so do we when we read them.
+        let others = &[
+            "__host-id=x",
+            "__HOST-ID=x",
+            "__Host-id2=x",
+            "x__Host-id=x",
+            "x=__Host-id=y",
+            "=__Host-id=x",
+            "__Host-id; x=y",
+            "%5F%5FHost-id=x",
+        ];
+        assert_eq!(left_of(others, path).await, others, "{path}");
+    }
 }
 
 #[tokio::test]

@@ -24,3 +24,4 @@ mod rotation;
 mod round_trips;
 mod saves;
 mod secrets;
+mod transport;
