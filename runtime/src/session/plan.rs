@@ -2,7 +2,7 @@
 
 use super::{
     access::{Access, Live, Session, StaleSince, Standing, is_expired},
-    check_in::{Pending, Write, full_name, tombstones},
+    check_in::{Pending, Write, full_name, origins, tombstones},
     slot::Head,
 };
 use crate::{
@@ -144,7 +144,7 @@ impl Access {
         patch: &mut Patch,
         now: Timestamp,
     ) -> Result<(), SessionError> {
-        let guard = |key: &'static str| Guard { key: CellKey::from_static(key), stamp: cells.stamp(key) };
+        let mut guarded = Vec::new();
         for pending in &self.pending {
             for put in stored_puts(pending, vault, now) {
                 patch.puts.push(put?);
@@ -154,7 +154,7 @@ impl Access {
                 && matches!(pending.write, Write::Value(_))
                 && !self.is_reset(pending.def.schema())
             {
-                patch.guards.extend(pending.def.keys().iter().copied().map(guard));
+                guarded.extend(origins(pending.def));
             }
         }
         for schema in &self.reset {
@@ -163,12 +163,15 @@ impl Access {
             if self.pending.iter().any(|pending| pending.def.schema() == schema.name) {
                 let rest = schema.fields.iter().filter(|def| self.find(**def).is_none());
                 // Removed fields stay as they are, so what is computed from them is hidden.
-                let stored =
-                    |def: &&&'static dyn AnyField| def.keys().iter().chain(def.sources()).any(|key| cells.get(key).is_some());
+                let stored = |def: &&&'static dyn AnyField| origins(**def).any(|key| cells.get(key).is_some());
                 patch.puts.extend(rest.filter(stored).flat_map(|def| tombstones(*def)));
-                patch.guards.extend(schema.fields.iter().flat_map(|def| def.keys()).copied().map(guard));
+                guarded.extend(schema.fields.iter().flat_map(|def| origins(*def)));
             }
         }
+        // Two fields may be computed from the same one.
+        guarded.sort_unstable();
+        guarded.dedup();
+        patch.guards.extend(guarded.into_iter().map(|key| Guard { key: CellKey::from_static(key), stamp: cells.stamp(key) }));
         Ok(())
     }
 
