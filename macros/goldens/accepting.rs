@@ -94,7 +94,7 @@ fn session_schema_of_cart() -> ::cloakroom::__private::core::result::Result<
         ),
         "session-schema/cart.lock",
         ::cloakroom::__private::core::option::Option::None,
-        "# How cloakroom stores this struct. Not edited by hand; a change is recorded by SESSION_SCHEMA=accept cargo test\nname = \"cart\"\nversion = 1\n",
+        "name = \"cart\"\nversion = 1\n",
         &[
             ::cloakroom::__private::lock::Part::Text(
                 "[field.items]\nin = 1\nmerge = \"last\"\nsamples = [",

@@ -60,7 +60,7 @@ fn lock(schema: &Schema, surroundings: &Surroundings, errors: &mut Errors) -> To
     if accept && !surroundings.claim(&path) {
         errors.push(
             Report::new(&schema.ident, format!("another struct of this crate is recorded in {}", locked.shown))
-                .help("for a struct of a test: `#[session(lock = off)]`")
+                .help(lock::OF_A_TEST)
                 .help(format!("for a second one of this name: `#[session(lock = \"{}_2\")]`", schema.name)),
         );
         return TokenStream::new();
