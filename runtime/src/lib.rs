@@ -216,8 +216,8 @@ pub mod __private {
         record::Shape,
         schema::{
             AnyField, Base, Coding, Compute, Counter, Downgrade, FieldChange, FieldDef, FieldDefault, Kind, Merge, NoEq,
-            NoShape, Older, Opener, Past, Placed, PlacedField, Probe, Ranked, Rule, Schema, ShapeBuilder, Sources, Stored,
-            StoredOpaque, Undecodable, Union, Upgrade, Validator,
+            NoShape, Older, Opener, Past, Placed, PlacedField, Probe, Ranked, Rule, Schema, ShapeBuilder, SourceDefault,
+            Sources, Stored, StoredOpaque, Undecodable, Union, Upgrade, Validator,
         },
     };
     pub use core;

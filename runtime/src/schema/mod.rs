@@ -19,7 +19,7 @@ pub use self::{
     def::{FieldDef, Schema, Undecodable},
     field::{Base, Field, FieldChange, Kind},
     merge::{Counter, Merge, Ranked, Union},
-    past::{Compute, Downgrade, Older, Past, Sources, Upgrade},
+    past::{Compute, Downgrade, Older, Past, SourceDefault, Sources, Upgrade},
     untyped::{AnyField, Opener, Placed, PlacedField, Rule},
     validate::Validator,
     value::{NoEq, NoShape, Probe, SessionValue, ShapeBuilder},
