@@ -215,9 +215,9 @@ pub mod __private {
     pub use crate::{
         record::Shape,
         schema::{
-            AnyField, Base, Coding, Compute, Counter, Downgrade, FieldChange, FieldDef, FieldDefault, Kind, Merge, NoEq,
-            NoShape, Older, Opener, Past, Placed, PlacedField, Probe, Ranked, Rule, Schema, ShapeBuilder, SourceDefault,
-            Sources, Stored, StoredOpaque, Undecodable, Union, Upgrade, Validator,
+            AnyField, Base, Coding, Compute, Counter, Downgrade, FieldChange, FieldDef, FieldDefault, Kind, Merge, NoEq, Older,
+            Opener, Past, Placed, PlacedField, Probe, Ranked, Rule, Schema, ShapeBuilder, SourceDefault, Sources, Stored,
+            StoredOpaque, Undecodable, Union, Upgrade, Validator,
         },
     };
     pub use core;

@@ -640,6 +640,16 @@ fn a_removed_name_stays_taken() {
     );
 }
 
+#[test]
+fn a_removed_name_whose_shape_is_known_is_free_for_every_type_of_that_shape() {
+    let before = "#[session(version = 2, removed(coupon: String, in = 2))] struct Shop { total: u32 }";
+    let lock = filled(record(Some(&recorded("struct Shop { total: u32, coupon: String }")), &schema(before)));
+    let again = schema("#[session(version = 3)] struct Shop { total: u32, coupon: models::Text }");
+    let verdict = compare(&lock, &again, "");
+    assert!(verdict.refused.is_empty());
+    assert!(verdict.assertions.iter().any(|assertion| spell(&assertion.ty) == "models::Text"), "the compiler decides");
+}
+
 const CHANGED: &str = "#[session(version = 4)] struct Shop {
     #[session(changed(in = 2, from = u8, up = a, forget), changed(in = 4, from = u32, up = b, down = c))] total: Money }";
 

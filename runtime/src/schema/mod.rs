@@ -22,7 +22,7 @@ pub use self::{
     past::{Compute, Downgrade, Older, Past, SourceDefault, Sources, Upgrade},
     untyped::{AnyField, Opener, Placed, PlacedField, Rule},
     validate::Validator,
-    value::{NoEq, NoShape, Probe, SessionValue, ShapeBuilder},
+    value::{NoEq, Probe, SessionValue, ShapeBuilder},
 };
 
 /// A struct whose fields live in a session. Derive it; there is nothing to implement by hand.
