@@ -495,6 +495,17 @@ fn a_changed_type_is_asked_for_its_functions() {
 }
 
 #[test]
+fn a_change_of_meaning_can_be_declared_without_another_type() {
+    check(
+        "struct Shop { total: u32 }",
+        "#[session(version = 2)] struct Shop { #[session(changed(in = 2, from = u32, up = tenfold, down = tenth))] total: u32 }",
+        expect![[r#"
+            pending: changes `total` to `u32`
+        "#]],
+    );
+}
+
+#[test]
 fn a_field_that_becomes_opaque_or_stops_being_it_is_told_the_way() {
     check(
         "struct Shop { #[session(opaque)] total: u32 }",
@@ -993,6 +1004,7 @@ fn the_messages_of_the_guide_are_those_that_are_said_along_its_walk() {
     };
     let totals = |attribute: &str| shop("7", &format!("{attribute} total: Money"));
     let changed = "#[session(changed(in = 3, from = u32, up = up, down = down))]";
+    let first = |attribute: &str| shop("7, removed(full_name: String, in = 6)", &format!("{attribute} first_name: String"));
     let basket = shop("4", "#[session(key = \"cart\")] basket: Vec<Item>");
     let coupon = "coupon: Option<String>, total: u32";
     let mut known = vec![
@@ -1003,6 +1015,7 @@ fn the_messages_of_the_guide_are_those_that_are_said_along_its_walk() {
         said(&shop("6", coupon), &shop("6", "total: u32")),
         said(&totals(changed), &totals("")),
         said(&totals("#[session(forget_before = 3)]"), &totals("")),
+        said(&first("#[session(from(full_name: String, with = first_name))]"), &first("")),
     ];
     // What needs no lock to be noticed.
     let mistaken = |source: &str| {

@@ -379,7 +379,8 @@ mod tests {
         write(None, 0).unwrap();
         let first = std::fs::read_to_string(path).unwrap();
         assert!(
-            first.starts_with(&format!("{HEADER}name = \"shop\"\nsum = \"")) && first.ends_with("\nshape = \"0000000000000000\"\n"),
+            first.starts_with(&format!("{HEADER}name = \"shop\"\nsum = \""))
+                && first.ends_with("\nshape = \"0000000000000000\"\n"),
             "{first}"
         );
         write(None, 0).unwrap();
