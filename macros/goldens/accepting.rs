@@ -85,7 +85,7 @@ fn session_schema_of_cart() -> ::cloakroom::__private::core::result::Result<
     ::cloakroom::__private::lock::Failed,
 > {
     #[allow(unused_imports)]
-    use ::cloakroom::__private::{NoEq as _, NoShape as _};
+    use ::cloakroom::__private::NoEq as _;
     let __initial = <Cart as ::cloakroom::SessionData>::initial();
     ::cloakroom::__private::lock::accept(
         ::cloakroom::__private::core::concat!(
@@ -94,7 +94,7 @@ fn session_schema_of_cart() -> ::cloakroom::__private::core::result::Result<
         ),
         "session-schema/cart.lock",
         ::cloakroom::__private::core::option::Option::None,
-        "# How cloakroom stores this struct. Not edited by hand; a change is recorded by SESSION_SCHEMA=accept cargo test\nname = \"cart\"\nversion = 1\n",
+        "name = \"cart\"\nversion = 1\n",
         &[
             ::cloakroom::__private::lock::Part::Text(
                 "[field.items]\nin = 1\nmerge = \"last\"\nsamples = [",
@@ -110,7 +110,7 @@ fn session_schema_of_cart() -> ::cloakroom::__private::core::result::Result<
             ),
             ::cloakroom::__private::lock::Part::Text("]\nshape = "),
             ::cloakroom::__private::lock::Part::Shape(
-                ::cloakroom::__private::Probe::<Vec<Item>>::SHAPE,
+                <Vec<Item> as ::cloakroom::__private::Stored>::CODING.shape(),
             ),
             ::cloakroom::__private::lock::Part::Text("\ntype = \"Vec<Item>\"\n"),
         ],

@@ -232,11 +232,13 @@ const _: () = {
                             .value(
                                 0usize,
                                 &<String as ::cloakroom::__private::Stored>::CODING,
+                                <String as ::cloakroom::__private::SourceDefault>::source_default,
                             )?,
                         __sources
                             .value(
                                 1usize,
                                 &<Notes as ::cloakroom::__private::StoredOpaque>::CODING,
+                                <Notes as ::cloakroom::__private::SourceDefault>::source_default,
                             )?,
                     ),
                 )

@@ -91,7 +91,7 @@ use proc_macro::TokenStream;
 /// ```
 ///
 /// - **Needs a new `version`:** a field added, removed or of another type (also where only a type inside it changed: another
-///   member, another variant), a rule for concurrent changes. A removal, a change of type and a rename are declared, too. A version
+///   member, another variant), a rule for concurrent changes, a `from(..)`. A removal, a change of type and a rename are declared, too. A version
 ///   with nothing new is refused.
 /// - **Needs no version:** defaults, `validate`, `ttl`, `secret`, `lossy`, `samples`, a new name in Rust beside `key = ".."`, the order
 ///   of fields, another spelling of the same type; `forget_before`, which is recorded all the same. What an `opaque` field holds is
@@ -160,7 +160,8 @@ use proc_macro::TokenStream;
 ///   [`Field::force`](https://docs.rs/cloakroom/latest/cloakroom/struct.Field.html#method.force) stores it at once. `validate` is asked
 ///   after the upgrade.
 /// - **Writing** stores the new value and, through `down`, the old one. Where `down` cannot give one, `forget` lets older programs see the
-///   default; what they write on top of that replaces the new value.
+///   default; what they write on top of that replaces the new value. What `down` gives must pass the `validate` of older programs:
+///   one that it refuses is unreadable to them, and their whole struct starts from its defaults.
 /// - **It ends.** No session outlives its absolute lifetime. Once no program older than version 3 has run for that long, `forget_before = 3`
 ///   ends the types before it, and `changed(in = 3, ..)` can be deleted; `forget_before = 3` stays.
 /// - `from(..)` computes a field from up to six removed ones, until it is written itself, and again whenever an older program has

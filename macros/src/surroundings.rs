@@ -98,18 +98,35 @@ fn target(folder: Option<&Path>, file: Option<&Path>) -> Target {
     if bundled || env::var_os("UNSTABLE_RUSTDOC_TEST_PATH").is_some() {
         return Target::Doctest;
     }
-    // Set for integration tests and benchmarks only.
+    // Set for integration tests and benchmarks only, though not by every editor.
     if env::var_os("CARGO_TARGET_TMPDIR").is_some() {
         return Target::Beside;
     }
     match (folder, file) {
-        (Some(folder), Some(file)) if is_example(folder, file) => Target::Beside,
+        (Some(folder), Some(file)) if is_beside(folder, file) => Target::Beside,
         _ => Target::Product,
     }
 }
 
-/// Whether a file, named as seen from where the compiler was started, is in the folder of the crate's examples.
-fn is_example(folder: &Path, file: &Path) -> bool {
+/// Whether a file, named as seen from where the compiler was started, is in a folder where cargo looks for targets that nobody deploys.
+fn is_beside(folder: &Path, file: &Path) -> bool {
     let file = env::current_dir().map_or_else(|_| file.to_owned(), |here| here.join(file));
-    file.strip_prefix(folder).is_ok_and(|inside| inside.starts_with("examples"))
+    let beside = ["examples", "tests", "benches"];
+    file.strip_prefix(folder).is_ok_and(|inside| beside.iter().any(|name| inside.starts_with(name)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_nobody_deploys_is_told_by_its_folder() {
+        let folder = Path::new("/crate");
+        for file in ["/crate/examples/shop.rs", "/crate/tests/shop/main.rs", "/crate/benches/shop.rs"] {
+            assert!(is_beside(folder, Path::new(file)), "{file}");
+        }
+        for file in ["/crate/src/lib.rs", "/crate/src/tests/mod.rs", "/crate/tests.rs", "/other/tests/shop.rs"] {
+            assert!(!is_beside(folder, Path::new(file)), "{file}");
+        }
+    }
 }

@@ -216,8 +216,8 @@ pub mod __private {
     pub use crate::{
         record::Shape,
         schema::{
-            AnyField, Base, Coding, Compute, Counter, Downgrade, FieldChange, FieldDef, FieldDefault, Kind, Merge, NoEq,
-            NoShape, Older, Opener, OwnerField, Part, Past, Placed, PlacedField, Probe, Ranked, Rule, Schema, ShapeBuilder,
+            AnyField, Base, Coding, Compute, Counter, Downgrade, FieldChange, FieldDef, FieldDefault, Kind, Merge, NoEq, Older,
+            Opener, OwnerField, Part, Past, Placed, PlacedField, Probe, Ranked, Rule, Schema, ShapeBuilder, SourceDefault,
             Sources, Stored, StoredOpaque, Undecodable, Unhashable, Union, Upgrade, Validator, owner_hash,
         },
     };

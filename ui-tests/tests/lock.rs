@@ -268,6 +268,21 @@ fn two_branches_that_both_raise_the_version_conflict_in_the_lock() {
     assert!(package.read(LOCK).contains("[field.a]\nin = 3\n"));
 }
 
+#[test]
+fn a_lock_that_is_made_late_needs_no_type_that_is_gone() {
+    let package = Package::new("late", "cloakroom");
+    let shop = "#![allow(dead_code)]\n#[derive(cloakroom::SessionData)]\n\
+        #[session(version = 2, removed(coupon: Coupon, in = 2))]\npub struct Shop { cart: u8 }\n";
+    package.write("src/lib.rs", shop);
+    package.check().unwrap();
+    package.accept().unwrap();
+    let lock = package.read(LOCK);
+    assert!(lock.ends_with("[removed.coupon]\nin = 2\nsamples = []\nshape = \"unknown\"\ntype = \"Coupon\"\n"), "{lock}");
+    package.check().unwrap();
+    package.accept().unwrap();
+    assert_eq!(package.read(LOCK), lock);
+}
+
 /// Another compiler words and underlines things differently, and that is no failure of ours.
 #[rustversion::attr(not(stable(1.95)), ignore = "the messages are blessed with the stable compiler 1.95")]
 #[test]

@@ -60,7 +60,7 @@ fn lock(schema: &Schema, surroundings: &Surroundings, errors: &mut Errors) -> To
     if accept && !surroundings.claim(&path) {
         errors.push(
             Report::new(&schema.ident, format!("another struct of this crate is recorded in {}", locked.shown))
-                .help("for a struct of a test: `#[session(lock = off)]`")
+                .help(lock::OF_A_TEST)
                 .help(format!("for a second one of this name: `#[session(lock = \"{}_2\")]`", schema.name)),
         );
         return TokenStream::new();
@@ -254,8 +254,8 @@ impl Locked<'_> {
         let parts = body.into_iter().map(|piece| match piece {
             Piece::Text(text) => quote!(#private::lock::Part::Text(#text)),
             Piece::Shape(number) => {
-                let ty = types.get(number);
-                quote!(#private::lock::Part::Shape(#private::Probe::<#ty>::SHAPE))
+                let shape = types.get(number).map(|ty| past::coding(&private, ty, Storage::Shaped));
+                quote!(#private::lock::Part::Shape(#shape.shape()))
             }
             Piece::Samples { kept, field } => match fields.get(field) {
                 Some(field) => self.samples(field, &kept, &initial),
@@ -265,7 +265,7 @@ impl Locked<'_> {
         let parts = parts.collect::<Vec<_>>();
         self.test(quote! {
             #[allow(unused_imports)]
-            use #private::{NoEq as _, NoShape as _};
+            use #private::NoEq as _;
             let #initial = <#ident as #root::SessionData>::initial();
             #private::lock::accept(#path, #shown, #before, #head, &[#(#parts),*])
         })

@@ -117,8 +117,9 @@ fn computed(private: &TokenStream, ty: &TokenStream, from: &Computed) -> TokenSt
         several => {
             let types = several.iter().map(|source| &source.ty);
             let values = several.iter().enumerate().map(|(index, source)| {
-                let coding = coding(source);
-                quote!(#sources.value(#index, &#coding)?)
+                let (coding, ty) = (coding(source), &source.ty);
+                let default = at(place(ty), &quote!(#private::SourceDefault));
+                quote!(#sources.value(#index, &#coding, <#ty as #default>::source_default)?)
             });
             (quote!(Compute), quote!(compute), quote!((#(#types),*)), quote!((#(#values),*)))
         }

@@ -149,7 +149,7 @@ fn cart_lock() -> String {
     use crate::lock::{Field, Form, Lock, Shape};
     let samples = vec!["00".to_owned(), "0107".to_owned()].into();
     let now = Form { since: 1, shape: Shape::Hash(0x0123_4567_89ab_cdef), ty: "Vec<Item>".to_owned(), samples };
-    let items = Field { merge: "last".to_owned(), forget_before: None, past: Vec::new(), now };
+    let items = Field { merge: "last".to_owned(), from: Vec::new(), forget_before: None, past: Vec::new(), now };
     let fields = [("items".to_owned(), items)].into();
     crate::lock::text(&Lock { name: "cart".to_owned(), version: 1, fields, removed: [].into() })
 }

@@ -1,7 +1,7 @@
 //! What a struct stores today against what its lock says. Tokens decide where they can; where a type's shape decides, the compiler is
 //! left an assertion, with its words.
 
-use super::{COMMAND, Field, Form, Lock, Removed, Shape, spell};
+use super::{COMMAND, Field, Form, Lock, OF_A_TEST, Removed, Shape, spell};
 use crate::{
     diag::{Report, suggest},
     model::{self, Generation, Schema, Storage},
@@ -121,20 +121,32 @@ impl Comparison<'_> {
         }
     }
 
-    /// Two structs of one name look like one that lost everything.
-    fn is_another_struct(&mut self) -> bool {
+    /// Whether no field is what it was.
+    fn has_nothing_in_common(&self) -> bool {
         let (lock, schema) = (self.lock, self.schema);
         let known = |name: &str| lock.fields.contains_key(name) || lock.removed.contains_key(name);
-        let strange = !lock.fields.is_empty()
+        !lock.fields.is_empty()
             && !schema.fields.is_empty()
             && !schema.fields.iter().any(|field| known(stored_name(field)))
-            && !schema.removed.iter().any(|removed| known(stored(&removed.key)));
+            && !schema.removed.iter().any(|removed| known(stored(&removed.key)))
+    }
+
+    /// Two structs of one name look like one that lost everything, unless its fields were renamed.
+    fn is_another_struct(&mut self) -> bool {
+        let (lock, schema) = (self.lock, self.schema);
+        let new: Vec<&model::Field> = schema.fields.iter().collect();
+        let is_renamed = |(key, locked): (&String, &Field)| renamed(key, &locked.now, &new).is_some();
+        let strange = self.has_nothing_in_common() && !lock.fields.iter().any(is_renamed);
         if strange {
+            let stored = lock.fields.keys().next().map_or("", String::as_str);
             let report = Report::at(
                 schema.ident.span(),
                 format!("`{}` has no field in common with the `{}` that is recorded", schema.ident, schema.name),
             )
-            .help("for a struct of a test: `#[session(lock = off)]`")
+            .help(format!(
+                "if its fields were only renamed in Rust, let them keep their stored names: `#[session(key = \"{stored}\")]`"
+            ))
+            .help(OF_A_TEST)
             .help(format!("for another struct use another name, or another file: `#[session(lock = \"{}_2\")]`", schema.name))
             .help(format!("for one that starts anew: delete {} and run `{COMMAND}`", self.path));
             self.refuse(report);
@@ -164,8 +176,11 @@ impl Comparison<'_> {
                     self.refuse(report);
                 }
                 Some(_) => self.declared(format!("removes `{key}`")),
-                None => match renamed(key, &locked.now, &mut new) {
-                    Some(field) => self.rename(key, locked, field),
+                None => match renamed(key, &locked.now, &new) {
+                    Some(field) => {
+                        new.retain(|other| !std::ptr::eq(*other, field));
+                        self.rename(key, locked, field);
+                    }
                     None => self.gone(key, locked),
                 },
             }
@@ -180,21 +195,21 @@ impl Comparison<'_> {
 
     fn rename(&mut self, key: &str, locked: &Field, field: &model::Field) {
         let (name, next) = (&field.name, self.next());
-        self.refuse(
-            Report::new(&field.ident, format!("`{name}` is new and `{key}` is gone: did you rename `{key}`?"))
-                .help(format!("then keep its stored name: `#[session(key = \"{key}\")]`"))
-                .help(format!(
-                    "if `{name}` is another field, say so on the struct: `#[session(version = {next}, {})]`",
-                    removal(key, locked, next)
-                )),
-        );
+        let report = Report::new(&field.ident, format!("`{name}` is new and `{key}` is gone: did you rename `{key}`?"))
+            .help(format!("then keep its stored name: `#[session(key = \"{key}\")]`"))
+            .help(format!(
+                "if `{name}` is another field, say so on the struct: `#[session(version = {next}, {})]`",
+                removal(key, locked, next)
+            ));
+        self.refuse(if self.has_nothing_in_common() { report.help(OF_A_TEST) } else { report });
     }
 
     fn gone(&mut self, key: &str, locked: &Field) {
         let (version, next) = (self.schema.version, self.next());
         self.refuse(
             Report::new(&self.schema.ident, format!("`{key}` is gone, and version {version} does not say so"))
-                .help(format!("say so on the struct: `#[session(version = {next}, {})]`", removal(key, locked, next))),
+                .help(format!("say so on the struct: `#[session(version = {next}, {})]`", removal(key, locked, next)))
+                .help(OF_A_TEST),
         );
     }
 
@@ -236,6 +251,10 @@ impl Comparison<'_> {
             return self.added(field);
         }
         let otherwise = report(format!("`{name}` was a `{was}` before version {version} removed it, and is a `{ty}` now"));
+        // Where nobody knows the old shape, only the same words are believed.
+        if removed.shape == Shape::Unknown && *was != ty {
+            return self.refuse(otherwise);
+        }
         if removed.generation.is_some() || field.generations.len() > 1 {
             return self.refuse(report(format!("`{name}` was removed in version {version}, after its type had changed")));
         }
@@ -247,6 +266,7 @@ impl Comparison<'_> {
 
     fn field(&mut self, field: &model::Field, locked: &Field) {
         self.merge(field, locked);
+        self.from(field, locked);
         let forgotten = field.forget_before.unwrap_or(0);
         if let Some(before) = locked.forget_before.filter(|before| *before > forgotten) {
             return self.forgets_less(field, before);
@@ -314,6 +334,39 @@ impl Comparison<'_> {
             ));
             self.refuse(report);
         }
+    }
+
+    /// What a field was computed from is all that sessions hold of it which were not written since.
+    fn from(&mut self, field: &model::Field, locked: &Field) {
+        let (name, now, was) = (&field.name, sources(field), &locked.from);
+        if now == *was {
+            return;
+        }
+        let what = if now.is_empty() {
+            format!("no longer computes `{name}` from {}", listed(was))
+        } else {
+            format!("computes `{name}` from {}", listed(&now))
+        };
+        if self.is_bumped() {
+            return self.declared(what);
+        }
+        let (version, next) = (self.lock.version, self.next());
+        let lost: Vec<(&String, &Removed)> =
+            was.iter().filter(|key| !now.contains(key)).filter_map(|key| Some((key, self.lock.removed.get(key)?))).collect();
+        let Some(last) = lost.iter().map(|(_, removed)| removed.in_version).max() else {
+            let report = Report::new(
+                &field.ident,
+                format!("`{name}` is computed from {}, and version {version} does not say so", listed(&now)),
+            )
+            .help(format!("raise the version on the struct: `#[session(version = {next})]`"));
+            return self.refuse(report);
+        };
+        let attribute: Vec<String> = lost.iter().map(|(key, removed)| format!("{key}: {}", removed.ty)).collect();
+        self.refuse(
+            Report::new(&field.ident, format!("`{name}` is no longer computed from {}", listed(lost.iter().map(|(key, _)| *key))))
+                .help(format!("stored sessions may hold nothing else of it; put it back: `#[session(from({}, with = <fn>))]`", attribute.join(", ")))
+                .help(format!("or, once no version before {last} has run for as long as a session can live, raise the version on the struct: `version = {next}`")),
+        );
     }
 
     fn forgets_less(&mut self, field: &model::Field, before: u32) {
@@ -441,16 +494,38 @@ impl Comparison<'_> {
                 (None, Some(removed)) => (removed.shape, &removed.ty),
                 (None, None) => continue,
             };
-            let is = spell(&source.ty);
-            let otherwise = Report::new(
-                &source.ty,
-                format!("`{}` is computed from `{key}`, which is stored as `{was}`, not as `{is}`", field.name),
-            )
-            .help(format!("write `from({key}: {was}, ..)`"));
-            let otherwise = self.noted(otherwise);
+            let otherwise = self.misread(field, source, shape, was);
             let (ty, storage) = (source.ty.clone(), source.storage);
             self.same_type(ty, storage, shape, otherwise);
         }
+    }
+
+    /// A source that is not what is stored.
+    fn misread(&self, field: &model::Field, source: &model::Source, shape: Shape, was: &str) -> Report {
+        let (name, key, is) = (&field.name, stored(&source.key), spell(&source.ty));
+        let gone = self.schema.removed.iter().find(|removed| removed.key == source.key);
+        let version = gone.map_or_else(|| self.next(), |removed| removed.version);
+        let attribute = removed(key, was, shape, physical(&source.key), version);
+        let report = match (source.storage, shape) {
+            (Storage::Opaque(span), Shape::Hash(_)) => {
+                Report::at(span, format!("`{key}` was not `opaque`, and what is stored has the compact encoding"))
+                    .help(format!("write `{attribute}`"))
+            }
+            (Storage::Shaped, Shape::Opaque) => {
+                Report::new(&source.ty, format!("`{key}` was `opaque`, and what is stored is JSON"))
+                    .help(format!("say so on the struct: `{attribute}`"))
+            }
+            _ if was == is => Report::new(
+                &source.ty,
+                format!("`{is}` is not what `{key}` was when version {} was recorded: its shape changed", self.lock.version),
+            )
+            .help(format!("keep the old type as it was, and name it here and on the struct, e.g. `{key}: {}`", old(key, &is))),
+            _ => {
+                Report::new(&source.ty, format!("`{name}` is computed from `{key}`, which is stored as `{was}`, not as `{is}`"))
+                    .help(format!("write `from({key}: {was}, ..)`, and on the struct `{attribute}`"))
+            }
+        };
+        self.noted(report)
     }
 
     /// Names that are out of use stay out of use.
@@ -501,15 +576,26 @@ impl Comparison<'_> {
 }
 
 /// The new field that a missing one probably became: of the same type, and of the nearest name.
-fn renamed<'a>(gone: &str, was: &Form, new: &mut Vec<&'a model::Field>) -> Option<&'a model::Field> {
+fn renamed<'a>(gone: &str, was: &Form, new: &[&'a model::Field]) -> Option<&'a model::Field> {
     let alike: Vec<&str> = new.iter().filter(|field| spell(&field.ty) == was.ty).map(|field| field.name.as_str()).collect();
     let likely = match alike[..] {
         [] => suggest(gone, new.iter().map(|field| field.name.as_str())),
         [only] => Some(only),
         _ => suggest(gone, alike.iter().copied()).or(alike.first().copied()),
     };
-    let at = new.iter().position(|field| Some(field.name.as_str()) == likely)?;
-    Some(new.remove(at))
+    new.iter().copied().find(|field| Some(field.name.as_str()) == likely)
+}
+
+/// The removed fields that a field is computed from. In which order is its function's affair.
+pub(super) fn sources(field: &model::Field) -> Vec<String> {
+    let sources = field.from.iter().flat_map(|from| &from.sources);
+    let mut names: Vec<String> = sources.map(|source| stored(&source.key).to_owned()).collect();
+    names.sort_unstable();
+    names
+}
+
+fn listed<S: AsRef<str>>(names: impl IntoIterator<Item = S>) -> String {
+    names.into_iter().map(|name| format!("`{}`", name.as_ref())).collect::<Vec<_>>().join(", ")
 }
 
 /// The name a field is stored under, without what the physical key adds.

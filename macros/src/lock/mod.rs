@@ -19,6 +19,9 @@ use std::collections::BTreeMap;
 /// What a person types to record a change.
 pub(crate) const COMMAND: &str = "SESSION_SCHEMA=accept cargo test";
 
+/// What to type where one of two structs of one name is nobody's business.
+pub(crate) const OF_A_TEST: &str = "for a struct of a test: `#[session(lock = off)]`";
+
 /// One lock file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Lock {
@@ -33,6 +36,8 @@ pub(crate) struct Lock {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Field {
     pub(crate) merge: String,
+    /// The removed fields that it is computed from, by stored name, sorted.
+    pub(crate) from: Vec<String>,
     pub(crate) forget_before: Option<u32>,
     /// Oldest first; those that `forget_before` ends are not among them.
     pub(crate) past: Vec<Form>,

@@ -51,6 +51,7 @@ pub(crate) fn read(text: &str) -> Result<Lock, Unreadable> {
             Place::Field(key) => {
                 let field = Field {
                     merge: table.text("merge")?,
+                    from: table.optional_list("from")?,
                     forget_before: table.optional_version("forget_before")?,
                     past: Vec::new(),
                     now: table.form()?,
@@ -154,11 +155,19 @@ impl Table {
         if self.entries.contains_key(name) { self.version(name).map(Some) } else { Ok(None) }
     }
 
-    fn samples(&mut self) -> Result<Samples, Unreadable> {
-        match self.take("samples")? {
-            (_, Value::List(list)) => Ok(list.into()),
-            (line, _) => Err(Unreadable::at(line, "`samples` is a list in brackets")),
+    fn list(&mut self, name: &str) -> Result<Vec<String>, Unreadable> {
+        match self.take(name)? {
+            (_, Value::List(list)) => Ok(list),
+            (line, _) => Err(Unreadable::at(line, format!("`{name}` is a list in brackets"))),
         }
+    }
+
+    fn optional_list(&mut self, name: &str) -> Result<Vec<String>, Unreadable> {
+        if self.entries.contains_key(name) { self.list(name) } else { Ok(Vec::new()) }
+    }
+
+    fn samples(&mut self) -> Result<Samples, Unreadable> {
+        self.list("samples").map(Samples::from)
     }
 
     fn shape(&mut self) -> Result<Shape, Unreadable> {

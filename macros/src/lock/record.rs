@@ -2,7 +2,7 @@
 
 use super::{
     Field, Form, Lock, Removed, Samples, Shape,
-    compare::{keyed, physical, rule, stored, stored_name},
+    compare::{keyed, physical, rule, sources, stored, stored_name},
     spell,
 };
 use crate::model::{self, Generation, Schema, Storage};
@@ -47,7 +47,7 @@ pub(crate) fn record(old: Option<&Lock>, schema: &Schema) -> Record {
             now
         });
         let merge = rule(&field.merge).to_owned();
-        now.map(|now| (key.to_owned(), Field { merge, forget_before: field.forget_before, past, now }))
+        now.map(|now| (key.to_owned(), Field { merge, from: sources(field), forget_before: field.forget_before, past, now }))
     });
     let fields = fields.flatten().collect();
     let removed = schema.removed.iter().map(|removed| {
@@ -55,10 +55,16 @@ pub(crate) fn record(old: Option<&Lock>, schema: &Schema) -> Record {
         let generation = physical(&removed.key);
         let was = old.and_then(|old| old.fields.get(key));
         let recorded = old.and_then(|old| old.removed.get(key)).cloned();
-        let entry = recorded.or_else(|| was.map(|was| last(was, removed))).unwrap_or_else(|| Removed {
+        let is_read = schema.fields.iter().flat_map(sources).any(|source| source == key);
+        let known = recorded.or_else(|| was.map(|was| last(was, removed)));
+        let entry = known.filter(|entry| entry.shape != Shape::Unknown || !is_read).unwrap_or_else(|| Removed {
             in_version: removed.version,
             generation,
-            shape: shape(&removed.ty, removed.storage),
+            shape: match removed.storage {
+                // Its type need not be there any more.
+                Storage::Shaped if !is_read => Shape::Unknown,
+                storage => shape(&removed.ty, storage),
+            },
             ty: spell(&removed.ty),
             samples: Samples::default(),
         });

@@ -16,13 +16,9 @@ pub(crate) enum Piece {
     },
 }
 
-/// The first line of every lock, for whoever opens one.
-pub(super) const HEADER: &str =
-    "# How cloakroom stores this struct. Not edited by hand; a change is recorded by SESSION_SCHEMA=accept cargo test\n";
-
-/// The line before the sum. The sum is over everything but its own line.
-pub(super) fn head(lock: &Lock) -> String {
-    format!("{HEADER}name = {}\nversion = {}\n", quoted(&lock.name), lock.version)
+/// The lines before the sum. The sum is over everything but its own line and what is there for people.
+fn head(lock: &Lock) -> String {
+    format!("name = {}\nversion = {}\n", quoted(&lock.name), lock.version)
 }
 
 /// A lock's text: what comes before the sum, and what comes after it. Sorted, so that the order of fields in the struct is not in it.
@@ -33,6 +29,9 @@ pub(crate) fn write(lock: &Lock) -> (String, Vec<Piece>) {
         body.line(format_args!("[field.{key}]"));
         if let Some(version) = field.forget_before {
             body.line(format_args!("forget_before = {version}"));
+        }
+        if !field.from.is_empty() {
+            body.line(format_args!("from = {}", list(&field.from)));
         }
         body.line(format_args!("in = {}", field.now.since));
         body.line(format_args!("merge = {}", quoted(&field.merge)));
@@ -92,12 +91,16 @@ impl Body {
     }
 
     fn stored(&mut self, samples: &Samples, shape: Shape, ty: &str) {
-        self.text("samples = [");
+        self.text("samples = ");
         match samples.fresh {
-            Some(field) => self.pieces.push(Piece::Samples { kept: samples.kept.clone(), field }),
-            None => self.text(samples.kept.iter().map(|sample| quoted(sample)).collect::<Vec<_>>().join(", ")),
+            Some(field) => {
+                self.text("[");
+                self.pieces.push(Piece::Samples { kept: samples.kept.clone(), field });
+                self.text("]");
+            }
+            None => self.text(list(&samples.kept)),
         }
-        self.text("]\nshape = ");
+        self.text("\nshape = ");
         match shape {
             Shape::Opaque => self.text("\"opaque\""),
             Shape::Unknown => self.text("\"unknown\""),
@@ -106,6 +109,10 @@ impl Body {
         }
         self.text(format_args!("\ntype = {}\n", quoted(ty)));
     }
+}
+
+fn list(texts: &[String]) -> String {
+    format!("[{}]", texts.iter().map(|text| quoted(text)).collect::<Vec<_>>().join(", "))
 }
 
 fn quoted(text: &str) -> String {

@@ -20,10 +20,10 @@ pub use self::{
     field::{Base, Field, FieldChange, Kind},
     merge::{Counter, Merge, Ranked, Union},
     owner::{HasOwner, OwnerField, Unhashable, owner_hash},
-    past::{Compute, Downgrade, Older, Past, Sources, Upgrade},
+    past::{Compute, Downgrade, Older, Past, SourceDefault, Sources, Upgrade},
     untyped::{AnyField, Opener, Part, Placed, PlacedField, Rule},
     validate::Validator,
-    value::{NoEq, NoShape, Probe, SessionValue, ShapeBuilder},
+    value::{NoEq, Probe, SessionValue, ShapeBuilder},
 };
 pub(crate) use self::{def::Cause, owner::hash};
 

@@ -137,6 +137,24 @@ macro_rules! computes {
 }
 computes! { (A B) (A B C) (A B C D) (A B C D E) (A B C D E F) }
 
+/// What one of several removed fields was where only others of them are stored.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` has no default value, which one of several removed fields needs",
+    label = "what was this field where only the others are stored?",
+    note = "implement `Default` for `{Self}`"
+)]
+pub trait SourceDefault: Sized {
+    /// The value.
+    fn source_default() -> Self;
+}
+
+#[diagnostic::do_not_recommend]
+impl<A: Default> SourceDefault for A {
+    fn source_default() -> Self {
+        Self::default()
+    }
+}
+
 /// What removed fields have left.
 #[derive(Debug)]
 pub struct Sources<'a> {
@@ -161,8 +179,8 @@ impl<'a> Sources<'a> {
     ///
     /// # Errors
     /// If its cell cannot be read.
-    pub fn value<A: Default>(&self, at: usize, coding: &Coding<A>) -> Result<A, Cause> {
-        self.stored(at, coding).map(Option::unwrap_or_default)
+    pub fn value<A>(&self, at: usize, coding: &Coding<A>, default: fn() -> A) -> Result<A, Cause> {
+        self.stored(at, coding).map(|value| value.unwrap_or_else(default))
     }
 
     fn stored<A>(&self, at: usize, coding: &Coding<A>) -> Result<Option<A>, Cause> {

@@ -226,7 +226,7 @@ tuples! {
 
 /// Asks at compile time what a type can do, without asking for it.
 ///
-/// `Probe::<V>::EQ` is the inherent constant where `V: PartialEq`, and that of the trait [`NoEq`] elsewhere; so is `SHAPE`. It works for concrete
+/// `Probe::<V>::EQ` is the inherent constant where `V: PartialEq`, and that of the trait [`NoEq`] elsewhere. It works for concrete
 /// types only, which is what the derive has.
 #[derive(Debug)]
 pub struct Probe<V>(PhantomData<V>);
@@ -243,16 +243,3 @@ pub trait NoEq<V> {
 }
 
 impl<V> NoEq<V> for Probe<V> {}
-
-impl<V: SessionValue> Probe<V> {
-    /// The type's shape.
-    pub const SHAPE: Option<Shape> = Some(V::SHAPE);
-}
-
-/// The answer of [`Probe`] for types without a shape.
-pub trait NoShape<V> {
-    /// There is none.
-    const SHAPE: Option<Shape> = None;
-}
-
-impl<V> NoShape<V> for Probe<V> {}

@@ -229,17 +229,17 @@ impl Access {
         Ok(put(merged, kept))
     }
 
-    /// Whether the store holds a value of a field, readable or not, in whatever generation: only then a clear has something to
-    /// write. It hides the values of generations that only a newer version of the program knows, too.
+    /// Whether a clear has something to hide: a value under one of the field's keys, readable or not; or one that is not older than
+    /// its tombstones, of a generation that only another version of the program knows, or of a source.
     pub(super) fn is_stored(&self, def: &dyn AnyField) -> bool {
-        let today = def.keys()[0];
-        let name = today.split_once('@').map_or(today, |(name, _)| name);
-        let concerns = |key: &str| {
-            def.sources().contains(&key) || key.strip_prefix(name).is_some_and(|rest| rest.is_empty() || rest.starts_with('@'))
-        };
-        self.live().is_some_and(|live| {
-            live.record.cells.iter().any(|cell| cell.body.content.payload().is_some() && concerns(&cell.key))
-        })
+        let Some(live) = self.live() else { return false };
+        let cells = &live.record.cells;
+        let own = def.keys();
+        let tombstones = own.iter().filter_map(|key| cells.get(key)).filter(|cell| cell.body.content.payload().is_none());
+        let hidden = tombstones.map(|cell| cell.stamp).max().unwrap_or(0);
+        let concerns = |key: &str| def.sources().contains(&key) || without_generation(key) == without_generation(own[0]);
+        let mut values = cells.iter().filter(|cell| cell.body.content.payload().is_some());
+        values.any(|cell| own.contains(&&*cell.key) || (cell.stamp >= hidden && concerns(&cell.key)))
     }
 
     fn prepare_clear(&self, def: &'static dyn AnyField) -> Option<CheckIn> {
@@ -274,6 +274,16 @@ fn meet(def: &dyn AnyField, base: Option<&Payload>, mine: Payload, theirs: Optio
         Rule::Strict => Err(SessionError::Conflict { field: full_name(def) }),
         Rule::Merge => def.merged(base, Some(&mine), theirs).map_err(|error| refused_value(def, error)),
     }
+}
+
+/// The keys of all cells that a field's value may be in: its own, and those of removed fields that it is computed from.
+pub(super) fn origins(def: &'static dyn AnyField) -> impl Iterator<Item = &'static str> {
+    def.keys().iter().chain(def.sources()).copied()
+}
+
+/// The name in a physical key, which all generations share.
+fn without_generation(key: &str) -> &str {
+    key.split_once('@').map_or(key, |(name, _)| name)
 }
 
 /// The cells that hide whatever is stored of a field, from every version of the program that knows one of them.

@@ -2,7 +2,7 @@
 
 use super::{
     access::{Access, ClientCopy, Live, Session, Standing, Wishes, is_expired},
-    check_in::{Write, full_name, refused_value},
+    check_in::{Write, full_name, origins, refused_value},
     plan::{NewPatch, NewRecord},
     reply::Reply,
     slot::Head,
@@ -123,7 +123,7 @@ impl Access {
                 Some(schema) if is_unreadable(schema) => continue,
                 // Somebody has healed it in the meantime. Its handles began from the defaults.
                 Some(_) => None,
-                None if def.keys().iter().any(|key| changed.contains(key)) => self.stored_value(def, now),
+                None if origins(def).any(|key| changed.contains(&key)) => self.stored_value(def, now),
                 None => continue,
             };
             if def.rule() != Rule::Last {

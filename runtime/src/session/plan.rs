@@ -2,7 +2,7 @@
 
 use super::{
     access::{Access, Live, Seed, Session, StaleSince, Standing, Wishes, is_expired},
-    check_in::{Pending, Write, full_name, tombstones},
+    check_in::{Pending, Write, full_name, origins, tombstones},
     ownership::Passage,
     slot::Head,
 };
@@ -148,8 +148,7 @@ impl Access {
             }
             patch.wipe_except = Some(kept);
         }
-        self.fill_cells(&live.record.cells, vault, &passage, &mut patch)?;
-        self.fill_outdated(live, config, vault, &passage, &mut patch)?;
+        self.fill_cells(live, config, vault, &passage, &mut patch)?;
         patch.owner = passage.owner_change();
         patch.authenticated_at = passage.authenticated_at(now);
         let mut next = if passage.rotates() { Some(self.rotation(live, config, &mut patch)?) } else { None };
@@ -193,11 +192,14 @@ impl Access {
 
     fn fill_cells(
         &self,
-        cells: &Cells,
+        live: &Live,
+        config: &Config,
         vault: Option<&Vault<'_>>,
         passage: &Passage,
         patch: &mut Patch,
     ) -> Result<(), SessionError> {
+        let cells = &live.record.cells;
+        let mut guarded = Vec::new();
         for pending in self.pending.iter().filter(|pending| !passage.wipes() || Self::outlives_wipe(pending)) {
             for put in stored_puts(pending, vault, patch.now) {
                 patch.puts.push(put?);
@@ -207,44 +209,32 @@ impl Access {
                 && matches!(pending.write, Write::Value(_))
                 && !self.is_reset(pending.def.schema())
             {
-                patch.guards.extend(guards(pending.def, cells));
+                guarded.extend(origins(pending.def));
             }
         }
-        if passage.wipes() {
-            // Nothing is left to be healed.
-            return Ok(());
-        }
-        for schema in &self.reset {
-            // The first write after a reset heals the schema: what is not written now is unreadable or half of something. That
-            // holds for the cells this request has seen; somebody else may have healed them in the meantime.
-            if self.pending.iter().any(|pending| pending.def.schema() == schema.name) {
-                let rest = schema.fields.iter().filter(|def| self.find(**def).is_none());
-                // Removed fields stay as they are, so what is computed from them is hidden.
-                let stored =
-                    |def: &&&'static dyn AnyField| def.keys().iter().chain(def.sources()).any(|key| cells.get(key).is_some());
-                patch.puts.extend(rest.filter(stored).flat_map(|def| tombstones(*def)));
-                patch.guards.extend(schema.fields.iter().flat_map(|def| guards(*def, cells)));
-            }
-        }
-        Ok(())
-    }
-
-    fn fill_outdated(
-        &self,
-        live: &Live,
-        config: &Config,
-        vault: Option<&Vault<'_>>,
-        passage: &Passage,
-        patch: &mut Patch,
-    ) -> Result<(), SessionError> {
-        let cells = &live.record.cells;
         for pending in self.outdated(passage, cells, config, patch.now) {
             for put in stored_puts(&pending, vault, patch.now) {
                 patch.puts.push(put?);
             }
             // Nobody changed it here, so nothing newer may be replaced by it.
-            patch.guards.extend(guards(pending.def, cells));
+            guarded.extend(origins(pending.def));
         }
+        // Of what is wiped nothing is left to be healed.
+        for schema in self.reset.iter().filter(|_| !passage.wipes()) {
+            // The first write after a reset heals the schema: what is not written now is unreadable or half of something. That
+            // holds for the cells this request has seen; somebody else may have healed them in the meantime.
+            if self.pending.iter().any(|pending| pending.def.schema() == schema.name) {
+                let rest = schema.fields.iter().filter(|def| self.find(**def).is_none());
+                // Removed fields stay as they are, so what is computed from them is hidden.
+                let stored = |def: &&&'static dyn AnyField| origins(**def).any(|key| cells.get(key).is_some());
+                patch.puts.extend(rest.filter(stored).flat_map(|def| tombstones(*def)));
+                guarded.extend(schema.fields.iter().flat_map(|def| origins(*def)));
+            }
+        }
+        // Two fields may be computed from the same one.
+        guarded.sort_unstable();
+        guarded.dedup();
+        patch.guards.extend(guarded.into_iter().map(|key| Guard { key: CellKey::from_static(key), stamp: cells.stamp(key) }));
         Ok(())
     }
 
@@ -294,11 +284,6 @@ impl Access {
             patch.presented = Some(live.token.secret.hash());
         }
     }
-}
-
-/// What the cells of a field must still be for a commit to write.
-fn guards(def: &'static dyn AnyField, cells: &Cells) -> impl Iterator<Item = Guard> {
-    def.keys().iter().map(|key| Guard { key: CellKey::from_static(key), stamp: cells.stamp(key) })
 }
 
 /// The cells that a change writes, as the store shall see them.

@@ -73,7 +73,13 @@ mod old {
         pub(crate) first: String,
         pub(crate) last: u8,
         pub(crate) size: String,
+        #[session(validate = super::low)]
+        pub(crate) height: u16,
     }
+}
+
+fn low(height: &u16) -> bool {
+    *height < 100
 }
 
 fn short(pin: &str) -> bool {
@@ -108,11 +114,13 @@ mod new {
         pub(crate) whole: String,
         #[session(lossy, from(size: String, with = parse), default = 38)]
         pub(crate) size_2: u32,
+        #[session(changed(in = 2, from = u16, up = u32::from, down = super::to_u16))]
+        pub(crate) height: u32,
     }
 }
 
 fn to_u16(code: &u32) -> u16 {
-    *code as u16
+    u16::try_from(*code).unwrap_or(u16::MAX)
 }
 
 fn whole(first: String, last: u8) -> String {
@@ -212,6 +220,16 @@ async fn a_value_is_validated_after_its_upgrade<B: IntoBackend + Clone>(it: Visi
     assert_eq!(it.meets(|s: &mut New| ((*s.user).clone(), *s.pin)).await, (Some("ada".into()), 9999));
 }
 
+async fn what_a_way_down_gives_is_validated_by_older_versions<B: IntoBackend + Clone>(it: Visitor<B>) {
+    it.meets(|s: &mut New| *s.user = Some("ada".into())).await;
+    assert_eq!(it.meets(|s: &mut Old| (*s.user).clone()).await.as_deref(), Some("ada"));
+    it.meets(|s: &mut New| *s.height = 1_000).await;
+    assert_eq!(it.meets(|s: &mut Old| (*s.user).clone()).await, None, "its whole struct starts from the defaults");
+    assert_eq!(it.meets(|s: &mut New| (*s.user).clone()).await.as_deref(), Some("ada"));
+    it.meets(|s: &mut New| *s.height = 99).await;
+    assert_eq!(it.meets(|s: &mut Old| ((*s.user).clone(), *s.height)).await, (Some("ada".into()), 99));
+}
+
 async fn a_lossy_field_whose_upgrade_fails_is_lost_alone<B: IntoBackend + Clone>(it: Visitor<B>) {
     it.meets(|s: &mut Old| (*s.user, *s.age, *s.size) = (Some("ada".into()), "old".into(), "M".into())).await;
     assert_eq!(it.meets(|s: &mut New| ((*s.user).clone(), *s.age, *s.size_2)).await, (Some("ada".into()), 1, 38));
@@ -263,6 +281,7 @@ on_backends! {
     opaque_fields_have_a_past_too
     an_upgrade_that_fails_resets_its_schema_until_something_is_written
     a_value_is_validated_after_its_upgrade
+    what_a_way_down_gives_is_validated_by_older_versions
     a_lossy_field_whose_upgrade_fails_is_lost_alone
     what_is_computed_from_several_fields_takes_the_default_of_those_that_are_missing
     a_second_handle_of_a_request_sees_what_the_first_has_written

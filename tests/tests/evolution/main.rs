@@ -7,6 +7,7 @@ mod attributes;
 mod engines;
 mod interleaved;
 mod oracle;
+mod sources;
 mod versions;
 mod visitor;
 mod walk;

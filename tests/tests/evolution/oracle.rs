@@ -186,6 +186,7 @@ impl Key {
             (Self::Tags, Value::Set(base), Value::Set(mine), Value::Set(theirs)) => {
                 Ok(Value::Set(&(theirs | &(mine - base)) - &(base - mine)))
             }
+            (Self::First, _, Value::Text(mine), Value::Text(theirs)) => Ok(Value::Text(mine.max(theirs).clone())),
             (Self::Only, ..) => Err(()),
             _ => return None,
         })
@@ -231,10 +232,23 @@ impl Session {
         value.unwrap_or_else(|| key.default(version))
     }
 
-    /// Whether any cell of the field holds a value, so that a clear has something to hide.
-    fn is_stored(&self, key: Key) -> bool {
-        let own = |key| self.written(key).cells.values().any(|(_, value)| *value);
-        own(key) || (key == Key::First && own(Key::Name))
+    /// The stamp of what a field's value comes from.
+    fn stamp(&self, key: Key) -> u64 {
+        let own = self.written(key).stamp;
+        if key == Key::First { own.max(self.written(Key::Name).stamp) } else { own }
+    }
+
+    /// Whether a clear has something to hide: a value in a cell of the version, or one elsewhere that no tombstone is newer than.
+    fn is_stored(&self, version: u8, key: Key) -> bool {
+        let cells = |key| self.written(key).cells.into_iter();
+        let known = |generation: u8| key.generations(version).any(|known| known == generation);
+        let hidden = cells(key).filter(|(generation, (_, value))| known(*generation) && !value);
+        let hidden = hidden.map(|(_, (stamp, _))| stamp).max().unwrap_or(0);
+        let source = cells(Key::Name).filter(|_| key == Key::First).map(|(_, cell)| (None, cell));
+        cells(key)
+            .map(|(generation, cell)| (Some(generation), cell))
+            .chain(source)
+            .any(|(generation, (stamp, value))| value && (generation.is_some_and(known) || stamp >= hidden))
     }
 
     fn write(&mut self, version: u8, key: Key, value: Option<Value>) {
@@ -454,7 +468,7 @@ impl Oracle {
         for (key, value) in writes {
             let mut value = value;
             if let Some(mine) = &value
-                && known.written(key).stamp != current.written(key).stamp
+                && known.stamp(key) != current.stamp(key)
                 && let Some(merged) = key.merged(&known.read(version, key), mine, &current.read(version, key))
             {
                 let Ok(merged) = merged else { return (409, Effect::Nothing) };
@@ -489,7 +503,7 @@ impl Request {
     /// What a commit would write: changed values, and `None` where something is stored that was cleared.
     fn writes(&self) -> Vec<(Key, Option<Value>)> {
         let write = |key: Key, touch: Touch| match touch {
-            Touch::Cleared => self.live.as_ref().filter(|(_, known)| known.is_stored(key)).map(|_| None),
+            Touch::Cleared => self.live.as_ref().filter(|(_, known)| known.is_stored(self.version, key)).map(|_| None),
             Touch::Touched if self.held[&key] == self.base[&key] => None,
             Touch::Touched | Touch::Forced => Some(Some(self.held[&key].clone())),
         };

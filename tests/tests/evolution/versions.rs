@@ -168,7 +168,7 @@ pub(crate) mod v3 {
         pub(super) only: u32,
         #[session(since = 2, default = 7)]
         pub(super) theme: u8,
-        #[session(from(name: String, with = first_name))]
+        #[session(merge = "max", from(name: String, with = first_name))]
         pub(super) first: String,
     }
 }

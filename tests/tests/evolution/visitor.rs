@@ -70,6 +70,20 @@ impl<B: IntoBackend + Clone> Visitor<B> {
         (response.status().as_u16(), answer.lock().unwrap().take().unwrap())
     }
 
+    /// Another tab of the browser.
+    pub(crate) fn tab(&self) -> Self {
+        Self { backend: self.backend.clone(), clock: self.clock.clone(), cookie: self.cookie.clone() }
+    }
+
+    /// A whole request, while the handler of another one, which cannot wait, is running.
+    pub(crate) fn meanwhile<T: SessionData>(self, handler: impl FnOnce(&mut TypedSession<T>) + Send + 'static)
+    where
+        B: Send + 'static,
+    {
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        std::thread::spawn(move || runtime.block_on(self.meets(handler))).join().unwrap();
+    }
+
     pub(crate) fn token(&self) -> String {
         self.cookie.borrow().clone().unwrap()
     }
