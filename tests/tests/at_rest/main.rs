@@ -2,6 +2,9 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod silence;
+
+use self::silence::a_whole_life_is_silent_about_what_opens_it;
 use axum::{
     Router,
     routing::{get, post},
@@ -9,6 +12,13 @@ use axum::{
 use base64ct::{Base64UrlUnpadded, Encoding};
 use cloakroom::{SessionData, TypedSession};
 use cloakroom_tests::{engines::Running, on_engines, shop::Browser, site::COOKIE};
+
+on_engines! {
+    [in_memory: Memory, with_sqlite: Sqlite, with_redis: Redis, with_a_redis_cluster: RedisCluster, with_postgres: Postgres, with_mysql: MySql]
+    {
+        a_whole_life_is_silent_about_what_opens_it
+    }
+}
 
 on_engines! {
     [on_sqlite: Sqlite, on_redis: Redis, on_a_redis_cluster: RedisCluster, on_postgres: Postgres, on_mysql: MySql]
