@@ -108,6 +108,44 @@
 //! stored sessions or older programs cannot live with does not compile, and the error says what to type: see
 //! [The schema lock](derive@SessionData#the-schema-lock).
 //!
+//! # Signing in and out
+//!
+//! One field says who a session belongs to. Its changes replace the token in the same step, and take everything with them that is not the
+//! next one's to have:
+//!
+//! ```
+//! use cloakroom::{SessionData, SessionError, SignedIn, TypedSession};
+//!
+//! #[derive(SessionData)]
+//! struct Shop {
+//!     #[session(owner)]
+//!     user: Option<u64>,
+//!     #[session(privilege)]
+//!     is_admin: bool, // a change replaces the token, too
+//!     #[session(keep)]
+//!     theme: Option<String>, // stays at this browser
+//!     cart: Vec<u32>,
+//! }
+//!
+//! async fn sign_in(mut session: TypedSession<Shop>) {
+//!     *session.user = Some(42); // the cart stays
+//!     session.reauthenticated(); // for whoever was signed in already
+//! }
+//!
+//! async fn sign_out(mut session: TypedSession<Shop>) {
+//!     *session.user = None; // the theme stays, and nothing else
+//! }
+//!
+//! async fn change_password(session: SignedIn<Shop, 15>) -> Result<(), SessionError> {
+//!     // Runs only for whoever signed in within the last 15 minutes.
+//! #   drop(session);
+//!     Ok(())
+//! }
+//! ```
+//!
+//! [`Sessions`] lists and ends the sessions of an owner. [`TypedSession::csrf_token`] and [`SameOriginLayer`] keep other sites from using them.
+//! What is enforced where, and what stays with the application, is in `docs/security.md` in the repository.
+//!
 //! # Stores
 //!
 //! | Store | Feature | Choose it for |
