@@ -29,8 +29,11 @@ use std::{
     time::{Duration, SystemTime},
 };
 
+/// Takes any bytes, and panics if something does not hold.
+pub type Target = fn(&[u8]);
+
 /// Every target by its name, which is that of its corpus too.
-pub const TARGETS: [(&str, fn(&[u8])); 10] = [
+pub const TARGETS: [(&str, Target); 10] = [
     ("cell", cell),
     ("cookie_header", cookie_header),
     ("cookie_policy", cookie_policy),

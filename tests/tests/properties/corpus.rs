@@ -1,6 +1,6 @@
 //! The corpus of the fuzz targets, replayed: every input that was worth keeping, and mutations of each.
 
-use super::targets::TARGETS;
+use super::targets::{TARGETS, Target};
 use cloakroom_tests::shop::Dice;
 use std::{
     collections::BTreeSet,
@@ -36,7 +36,7 @@ impl Drop for Input<'_> {
     }
 }
 
-fn replay(target: fn(&[u8]), of: &Path, bytes: &[u8]) {
+fn replay(target: Target, of: &Path, bytes: &[u8]) {
     let _input = Input { of, bytes };
     target(bytes);
 }

@@ -278,7 +278,7 @@ struct Checked {
 }
 
 fn even(number: &u64) -> bool {
-    number % 2 == 0
+    number.is_multiple_of(2)
 }
 
 /// The same struct in a program that does not check.
