@@ -96,7 +96,7 @@ pub fn key_ring(bytes: &[u8]) {
     let keys = |text: &str| -> BTreeSet<String> {
         text.split([',', '\n', ':']).map(str::trim).filter(|word| is_token(word)).map(str::to_owned).collect()
     };
-    let written = |ring: &KeyRing| ring.to_secret_text().join(",");
+    let written = |ring: &KeyRing| ring.to_secret_text().to_string();
     within(4096 + 512 * bytes.len(), || {
         let shown = match text.parse::<KeyRing>() {
             Ok(ring) => {
