@@ -2,8 +2,14 @@
 //!
 //! Events take selectors, and hash them into handles only if somebody listens.
 
-use crate::{csrf::Origin, error::SessionError, record::Selector, schema::Undecodable, store::StoreError};
-use http::uri::Authority;
+use crate::{
+    csrf::{Origin, is_safe},
+    error::SessionError,
+    record::Selector,
+    schema::Undecodable,
+    store::StoreError,
+};
+use http::{Method, uri::Authority};
 use std::{error::Error, fmt::Display};
 use tracing::field;
 
@@ -51,12 +57,12 @@ pub(crate) fn refused(why: Refused, session: Option<&Selector>) {
     emit!(info, "session.refused", { why = why.name(), handle = session.map(|session| field::display(session.handle())) });
 }
 
-pub(crate) fn created(session: &Selector) {
-    emit!(debug, "session.created", { handle = field::display(session.handle()) });
+pub(crate) fn created(session: &Selector, method: &Method) {
+    emit!(debug, "session.created", { handle = field::display(session.handle()), safe = is_safe(method) });
 }
 
-pub(crate) fn committed(session: &Selector, cells: usize) {
-    emit!(debug, "session.committed", { handle = field::display(session.handle()), cells = cells });
+pub(crate) fn committed(session: &Selector, cells: usize, method: &Method) {
+    emit!(debug, "session.committed", { handle = field::display(session.handle()), cells = cells, safe = is_safe(method) });
 }
 
 /// After a change of privilege: the old token is dead.

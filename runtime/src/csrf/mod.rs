@@ -5,9 +5,9 @@ mod origin;
 mod source;
 mod token;
 
-pub(crate) use self::origin::Origin;
 pub use self::{
     layer::{SameOriginFuture, SameOriginLayer, SameOriginService},
     origin::OriginError,
     token::CsrfToken,
 };
+pub(crate) use self::{origin::Origin, source::is_safe};

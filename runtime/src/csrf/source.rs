@@ -47,7 +47,7 @@ fn judge_by_origin<B>(request: &Request<B>, trusted: &[Origin]) -> Result<(), Re
 }
 
 /// RFC 9110, section 9.2.1. Spelled out, so that no update of a dependency lets more methods pass.
-fn is_safe(method: &Method) -> bool {
+pub(crate) fn is_safe(method: &Method) -> bool {
     [Method::GET, Method::HEAD, Method::OPTIONS, Method::TRACE].contains(method)
 }
 

@@ -45,7 +45,7 @@ impl Access {
 
     pub(super) fn created(&mut self, new: NewRecord, head: Head) {
         let NewRecord { token, record } = new;
-        events::created(&token.selector);
+        events::created(&token.selector, &self.method);
         self.view += 1;
         if self.planned_for != self.incarnation || head == Head::Sent {
             // Destroyed while it was being created, or too late for its cookie: nobody could ever use it.
@@ -66,7 +66,7 @@ impl Access {
         self.view += 1;
         Arc::make_mut(&mut live.record).follow(patch, revision, rotated);
         if patch.carries_cells() || passage.rotates() {
-            events::committed(&live.token.selector, patch.puts.len());
+            events::committed(&live.token.selector, patch.puts.len(), &self.method);
         }
         if rotated && let Some(next) = next {
             live.token = next;

@@ -250,3 +250,22 @@ async fn an_error_of_the_store_is_told_with_its_operation_and_whether_the_outcom
     browser.post("/add").await;
     assert!(events.take().iter().any(|line| line.contains("session.store_error\" operation=\"create\"")));
 }
+
+#[tokio::test]
+async fn a_write_by_a_request_that_promised_none_is_told_apart() {
+    let events = Events::capture();
+    let count = async |mut s: TypedSession<Visitor>| *s.visits += 1;
+    let browser = House::new().browser(Router::new().route("/", get(count).post(count)));
+    let told = |event: &str| -> Vec<bool> {
+        let lines = events.take();
+        lines.iter().filter(|line| line.contains(event)).map(|line| line.contains("safe=true")).collect()
+    };
+    browser.get("/").await;
+    assert_eq!(told("session.created"), [true]);
+    browser.get("/").await;
+    browser.post("/").await;
+    assert_eq!(told("session.committed"), [true, false]);
+    browser.clear_cookies();
+    browser.post("/").await;
+    assert_eq!(told("session.created"), [false]);
+}
