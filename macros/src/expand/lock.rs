@@ -4,7 +4,7 @@ use super::{past, place};
 use crate::{
     diag::{Errors, Report},
     lock::{self, Assertion, COMMAND, Lock, Piece, Record},
-    model::{self, Field, Schema, Storage},
+    model::{self, Field, Key, Schema, Storage},
     surroundings::{FOLDER, Mode, Surroundings},
 };
 use proc_macro2::{Ident, Span, TokenStream};
@@ -210,7 +210,7 @@ impl Locked<'_> {
         let private = self.private();
         let shown = &self.shown;
         let of_field = self.schema.fields.iter().flat_map(|field| {
-            let forms = recorded.fields.get(lock::stored_name(field)).into_iter().flat_map(lock::Field::forms);
+            let forms = recorded.fields.get(field.stored()).into_iter().flat_map(lock::Field::forms);
             forms.zip(field.in_use()).map(|(form, generation)| {
                 let what = format!("`{}` as version {} stored it, a `{}`", field.name, form.since, form.ty);
                 self.recorded(&field.name, &generation.key, &what, form.shape, &form.samples.kept)
@@ -218,7 +218,7 @@ impl Locked<'_> {
         });
         let of_sources = self.schema.fields.iter().flat_map(|field| {
             field.from.iter().flat_map(|from| &from.sources).filter_map(|source| {
-                let name = lock::stored(&source.key);
+                let name = &source.key.stored;
                 let removed = recorded.removed.get(name)?;
                 let what = format!("`{}` from `{name}`, a `{}`", field.name, removed.ty);
                 Some(self.recorded(&field.name, &source.key, &what, removed.shape, &removed.samples.kept))
@@ -230,7 +230,7 @@ impl Locked<'_> {
         })
     }
 
-    fn recorded(&self, field: &str, key: &str, what: &str, shape: lock::Shape, samples: &[String]) -> TokenStream {
+    fn recorded(&self, field: &str, key: &Key, what: &str, shape: lock::Shape, samples: &[String]) -> TokenStream {
         let private = self.private();
         let shape = match shape {
             lock::Shape::Hash(shape) => shape,
