@@ -5,7 +5,7 @@ use crate::{
     diag::{Errors, Report},
     lock::{self, Assertion, COMMAND, Lock, Piece, Record},
     model::{self, Field, Key, Schema, Storage},
-    surroundings::{FOLDER, Mode, Surroundings},
+    surroundings::{self, FOLDER, Mode, Surroundings},
 };
 use proc_macro2::{Ident, Span, TokenStream};
 use quote::{format_ident, quote, quote_spanned};
@@ -39,7 +39,7 @@ fn lock(schema: &Schema, surroundings: &Surroundings, errors: &mut Errors) -> To
     let Some(path) = surroundings.lock(&file, named) else { return TokenStream::new() };
     let shown = format!("{FOLDER}/{file}");
     let locked = Locked { schema, shown };
-    let text = match surroundings.read(&path) {
+    let text = match surroundings::read(&path) {
         Ok(text) => text,
         Err(error) => {
             errors.push(Report::at(schema.ident.span(), format!("{} cannot be read: {error}", locked.shown)));
@@ -57,7 +57,7 @@ fn lock(schema: &Schema, surroundings: &Surroundings, errors: &mut Errors) -> To
             return TokenStream::new();
         }
     };
-    if accept && !surroundings.claim(&path) {
+    if accept && !surroundings::claim(&path) {
         errors.push(
             Report::new(&schema.ident, format!("another struct of this crate is recorded in {}", locked.shown))
                 .help(lock::OF_A_TEST)

@@ -52,10 +52,8 @@ impl Pending {
     pub(super) fn puts(&self, now: Timestamp) -> impl Iterator<Item = Result<Put, SessionError>> {
         let def = self.def;
         def.keys().iter().enumerate().map(move |(generation, key)| {
-            let body = match &self.write {
-                Write::Value(payload) => def.body(generation, payload, now).map_err(|error| refused_value(def, error))?,
-                Write::Clear => CellBody::new(Content::Tombstone),
-            };
+            let Write::Value(payload) = &self.write else { return Ok(tombstone(key)) };
+            let body = def.body(generation, payload, now).map_err(|error| refused_value(def, error))?;
             Ok(Put::new(CellKey::from_static(key), body))
         })
     }
@@ -283,7 +281,11 @@ fn without_generation(key: &str) -> &str {
 
 /// The cells that hide whatever is stored of a field, from every version of the program that knows one of them.
 pub(super) fn tombstones(def: &'static dyn AnyField) -> impl Iterator<Item = Put> {
-    def.keys().iter().map(|key| Put::new(CellKey::from_static(key), CellBody::new(Content::Tombstone)))
+    def.keys().iter().map(|key| tombstone(key))
+}
+
+fn tombstone(key: &'static str) -> Put {
+    Put::new(CellKey::from_static(key), CellBody::new(Content::Tombstone))
 }
 
 pub(super) fn full_name(def: &dyn AnyField) -> String {
