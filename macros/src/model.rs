@@ -1,7 +1,8 @@
 //! What the derives know once everything is checked: no attributes, no syntax, only decisions.
 
 use proc_macro2::{Ident, Span, TokenStream};
-use std::time::Duration;
+use quote::ToTokens;
+use std::{fmt, time::Duration};
 use syn::LitStr;
 
 /// A struct that derives `SessionData`.
@@ -61,8 +62,36 @@ impl Field {
     }
 
     /// The physical key of today.
-    pub(crate) fn key(&self) -> &str {
-        self.generations.last().map_or("", |generation| &generation.key)
+    pub(crate) fn key(&self) -> String {
+        self.generations.last().map_or_else(String::new, |generation| generation.key.to_string())
+    }
+
+    /// The name it is stored under, in every generation.
+    pub(crate) fn stored(&self) -> &str {
+        self.generations.last().map_or("", |generation| &generation.key.stored)
+    }
+}
+
+/// A physical key.
+#[derive(Clone, PartialEq, Eq)]
+pub(crate) struct Key {
+    pub(crate) schema: String,
+    pub(crate) stored: String,
+    /// The version in which the type under this key began, if there was another one before.
+    pub(crate) generation: Option<u32>,
+}
+
+impl fmt::Display for Key {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { schema, stored, generation } = self;
+        write!(f, "{schema}/{stored}")?;
+        generation.map_or(Ok(()), |generation| write!(f, "@{generation}"))
+    }
+}
+
+impl ToTokens for Key {
+    fn to_tokens(&self, tokens: &mut TokenStream) {
+        self.to_string().to_tokens(tokens);
     }
 }
 
@@ -88,8 +117,7 @@ pub(crate) enum Stay {
 pub(crate) struct Generation {
     /// The schema version in which it began.
     pub(crate) since: u32,
-    /// The physical key.
-    pub(crate) key: String,
+    pub(crate) key: Key,
     pub(crate) ty: TokenStream,
     pub(crate) storage: Storage,
     /// From the generation before into this one; the first has none.
@@ -119,7 +147,7 @@ pub(crate) struct Computed {
 
 /// A removed field that another one is computed from.
 pub(crate) struct Source {
-    pub(crate) key: String,
+    pub(crate) key: Key,
     pub(crate) ty: TokenStream,
     pub(crate) storage: Storage,
 }
@@ -127,8 +155,8 @@ pub(crate) struct Source {
 /// A field of an earlier version: its name stays taken.
 pub(crate) struct Removed {
     pub(crate) ident: Ident,
-    /// The last physical key.
-    pub(crate) key: String,
+    /// The last one.
+    pub(crate) key: Key,
     pub(crate) ty: TokenStream,
     pub(crate) storage: Storage,
     /// The version that it is missing from.

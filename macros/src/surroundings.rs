@@ -70,25 +70,25 @@ impl Surroundings {
         }
         Some(self.folder.as_ref()?.join(FOLDER).join(name))
     }
+}
 
-    /// The text of a file, if it exists. It is small and read once per compilation, so nothing is kept that could grow stale in
-    /// the long-lived process of an editor.
-    pub(crate) fn read(&self, path: &Path) -> io::Result<Option<String>> {
-        match std::fs::read_to_string(path) {
-            Ok(text) => Ok(Some(text)),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-            Err(error) => Err(error),
-        }
+/// The text of a file, if it exists. It is small and read once per compilation, so nothing is kept that could grow stale in the
+/// long-lived process of an editor.
+pub(crate) fn read(path: &Path) -> io::Result<Option<String>> {
+    match std::fs::read_to_string(path) {
+        Ok(text) => Ok(Some(text)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error),
     }
+}
 
-    /// Whether this is the first struct of the crate that records itself in that file.
-    pub(crate) fn claim(&self, path: &Path) -> bool {
-        // A compiler is one process per crate and target; an editor's, which is not, never records anything.
-        static CLAIMED: Mutex<Option<HashSet<PathBuf>>> = Mutex::new(None);
-        match CLAIMED.lock() {
-            Ok(mut claimed) => claimed.get_or_insert_default().insert(path.to_owned()),
-            Err(_) => true,
-        }
+/// Whether this is the first struct of the crate that records itself in that file.
+pub(crate) fn claim(path: &Path) -> bool {
+    // A compiler is one process per crate and target; an editor's, which is not, never records anything.
+    static CLAIMED: Mutex<Option<HashSet<PathBuf>>> = Mutex::new(None);
+    match CLAIMED.lock() {
+        Ok(mut claimed) => claimed.get_or_insert_default().insert(path.to_owned()),
+        Err(_) => true,
     }
 }
 

@@ -3,7 +3,7 @@
 use super::{check_name, check_type, text};
 use crate::{
     diag::{Errors, Report},
-    model::{Computed, Down, Generation, Lock, Removed, Source, Step, Storage},
+    model::{Computed, Down, Generation, Key, Lock, Removed, Source, Step, Storage},
     syntax::{Attrs, Number, RawChanged, RawFrom, RawLock, RawRemoved},
 };
 use proc_macro2::Ident;
@@ -17,12 +17,12 @@ pub(super) struct Name<'a> {
 }
 
 impl Name<'_> {
-    fn first(&self) -> String {
-        format!("{}/{}", self.schema, self.stored)
+    fn first(&self) -> Key {
+        Key { schema: self.schema.to_owned(), stored: self.stored.to_owned(), generation: None }
     }
 
-    fn since(&self, version: u32) -> String {
-        format!("{}@{version}", self.first())
+    fn since(&self, version: u32) -> Key {
+        Key { generation: Some(version), ..self.first() }
     }
 }
 
@@ -88,7 +88,7 @@ pub(super) fn removed(raw: Vec<RawRemoved>, schema: &str, version: u32, errors: 
             version: gone.value,
             ident,
         };
-        match removed.iter().find(|other| without_generation(&other.key) == without_generation(&new.key)) {
+        match removed.iter().find(|other| other.key.stored == new.key.stored) {
             Some(other) => errors.push(
                 Report::new(&new.ident, format!("`{}` is removed twice", other.ident))
                     .help("keep one of the two `removed(..)`"),
@@ -97,10 +97,6 @@ pub(super) fn removed(raw: Vec<RawRemoved>, schema: &str, version: u32, errors: 
         }
     }
     removed
-}
-
-fn without_generation(key: &str) -> &str {
-    key.split('@').next().unwrap_or(key)
 }
 
 /// A field in the place of one that is gone would read what that has left.
@@ -112,7 +108,7 @@ pub(super) fn check_reuse(
     removed: &[Removed],
     errors: &mut Errors,
 ) {
-    let Some(gone) = removed.iter().find(|gone| without_generation(&gone.key) == name.first()) else { return };
+    let Some(gone) = removed.iter().find(|gone| gone.key.stored == name.stored) else { return };
     let (was, is) = (text(&gone.ty), text(ty));
     let stored = name.stored;
     let report =

@@ -4,8 +4,8 @@ use super::{past, place};
 use crate::{
     diag::{Errors, Report},
     lock::{self, Assertion, COMMAND, Lock, Piece, Record},
-    model::{self, Field, Schema, Storage},
-    surroundings::{FOLDER, Mode, Surroundings},
+    model::{self, Field, Key, Schema, Storage},
+    surroundings::{self, FOLDER, Mode, Surroundings},
 };
 use proc_macro2::{Ident, Span, TokenStream};
 use quote::{format_ident, quote, quote_spanned};
@@ -39,7 +39,7 @@ fn lock(schema: &Schema, surroundings: &Surroundings, errors: &mut Errors) -> To
     let Some(path) = surroundings.lock(&file, named) else { return TokenStream::new() };
     let shown = format!("{FOLDER}/{file}");
     let locked = Locked { schema, shown };
-    let text = match surroundings.read(&path) {
+    let text = match surroundings::read(&path) {
         Ok(text) => text,
         Err(error) => {
             errors.push(Report::at(schema.ident.span(), format!("{} cannot be read: {error}", locked.shown)));
@@ -57,7 +57,7 @@ fn lock(schema: &Schema, surroundings: &Surroundings, errors: &mut Errors) -> To
             return TokenStream::new();
         }
     };
-    if accept && !surroundings.claim(&path) {
+    if accept && !surroundings::claim(&path) {
         errors.push(
             Report::new(&schema.ident, format!("another struct of this crate is recorded in {}", locked.shown))
                 .help(lock::OF_A_TEST)
@@ -210,7 +210,7 @@ impl Locked<'_> {
         let private = self.private();
         let shown = &self.shown;
         let of_field = self.schema.fields.iter().flat_map(|field| {
-            let forms = recorded.fields.get(lock::stored_name(field)).into_iter().flat_map(lock::Field::forms);
+            let forms = recorded.fields.get(field.stored()).into_iter().flat_map(lock::Field::forms);
             forms.zip(field.in_use()).map(|(form, generation)| {
                 let what = format!("`{}` as version {} stored it, a `{}`", field.name, form.since, form.ty);
                 self.recorded(&field.name, &generation.key, &what, form.shape, &form.samples.kept)
@@ -218,7 +218,7 @@ impl Locked<'_> {
         });
         let of_sources = self.schema.fields.iter().flat_map(|field| {
             field.from.iter().flat_map(|from| &from.sources).filter_map(|source| {
-                let name = lock::stored(&source.key);
+                let name = &source.key.stored;
                 let removed = recorded.removed.get(name)?;
                 let what = format!("`{}` from `{name}`, a `{}`", field.name, removed.ty);
                 Some(self.recorded(&field.name, &source.key, &what, removed.shape, &removed.samples.kept))
@@ -230,7 +230,7 @@ impl Locked<'_> {
         })
     }
 
-    fn recorded(&self, field: &str, key: &str, what: &str, shape: lock::Shape, samples: &[String]) -> TokenStream {
+    fn recorded(&self, field: &str, key: &Key, what: &str, shape: lock::Shape, samples: &[String]) -> TokenStream {
         let private = self.private();
         let shape = match shape {
             lock::Shape::Hash(shape) => shape,

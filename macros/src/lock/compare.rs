@@ -1,7 +1,12 @@
 //! What a struct stores today against what its lock says. Tokens decide where they can; where a type's shape decides, the compiler is
 //! left an assertion, with its words.
 
-use super::{COMMAND, Field, Form, Lock, OF_A_TEST, Removed, Shape, spell};
+use super::{
+    COMMAND, Field, Form, Lock, OF_A_TEST, Removed, Shape,
+    record::{rule, sources},
+    say::{change, listed, old, removal, removed},
+    spell,
+};
 use crate::{
     diag::{Report, suggest},
     model::{self, Generation, Schema, Storage},
@@ -72,7 +77,7 @@ impl Comparison<'_> {
         }
         self.gone_and_new();
         for field in &schema.fields {
-            if let Some(locked) = lock.fields.get(stored_name(field)) {
+            if let Some(locked) = lock.fields.get(field.stored()) {
                 self.field(field, locked);
             }
             self.sources(field);
@@ -127,8 +132,8 @@ impl Comparison<'_> {
         let known = |name: &str| lock.fields.contains_key(name) || lock.removed.contains_key(name);
         !lock.fields.is_empty()
             && !schema.fields.is_empty()
-            && !schema.fields.iter().any(|field| known(stored_name(field)))
-            && !schema.removed.iter().any(|removed| known(stored(&removed.key)))
+            && !schema.fields.iter().any(|field| known(field.stored()))
+            && !schema.removed.iter().any(|removed| known(&removed.key.stored))
     }
 
     /// Two structs of one name look like one that lost everything, unless its fields were renamed.
@@ -158,10 +163,10 @@ impl Comparison<'_> {
     fn gone_and_new(&mut self) {
         let (lock, schema) = (self.lock, self.schema);
         let mut new: Vec<&model::Field> =
-            schema.fields.iter().filter(|field| !lock.fields.contains_key(stored_name(field))).collect();
-        let has = |key: &str| schema.fields.iter().any(|field| stored_name(field) == key);
+            schema.fields.iter().filter(|field| !lock.fields.contains_key(field.stored())).collect();
+        let has = |key: &str| schema.fields.iter().any(|field| field.stored() == key);
         for (key, locked) in lock.fields.iter().filter(|(key, _)| !has(key)) {
-            match schema.removed.iter().find(|removed| stored(&removed.key) == key) {
+            match schema.removed.iter().find(|removed| removed.key.stored == *key) {
                 Some(removed) if removed.version <= lock.version => {
                     let next = self.next();
                     let report = Report::new(&removed.ident, format!("`{key}` was still there in version {}", lock.version))
@@ -169,7 +174,7 @@ impl Comparison<'_> {
                     let report = self.raised(report);
                     self.refuse(report);
                 }
-                Some(removed) if physical(&removed.key) != keyed(locked) => {
+                Some(removed) if removed.key.generation != locked.generation() => {
                     let report =
                         Report::new(&removed.ident, format!("the stored name of `{key}` has its last generation in it"))
                             .help(format!("write `{}`", removal(key, locked, removed.version)));
@@ -186,7 +191,7 @@ impl Comparison<'_> {
             }
         }
         for field in new {
-            match lock.removed.get(stored_name(field)) {
+            match lock.removed.get(field.stored()) {
                 Some(removed) => self.revived(field, removed),
                 None => self.added(field),
             }
@@ -235,7 +240,7 @@ impl Comparison<'_> {
 
     /// A removed name in use again: what is still stored under it must be readable.
     fn revived(&mut self, field: &model::Field, removed: &Removed) {
-        let (name, key, was, version) = (&field.name, stored_name(field), &removed.ty, removed.in_version);
+        let (name, key, was, version) = (&field.name, field.stored(), &removed.ty, removed.in_version);
         let ty = spell(&field.ty);
         let report = |what: String| {
             Report::new(&field.ty, what)
@@ -279,7 +284,7 @@ impl Comparison<'_> {
         let declared = field.in_use();
         // With the first of its generations a number is in the physical key as soon as those before it are forgotten.
         let numbered = locked.forget_before.is_some() || recorded.len() <= locked.past.len();
-        let oldest = declared.first().and_then(|oldest| physical(&oldest.key));
+        let oldest = declared.first().and_then(|oldest| oldest.key.generation);
         if !numbered && oldest.is_some() {
             return self.nothing_to_forget(field);
         }
@@ -454,7 +459,7 @@ impl Comparison<'_> {
 
     /// `opaque` came or went.
     fn stored_otherwise(&self, field: &model::Field, generation: &Generation, form: &Form) -> Report {
-        let (name, key, was, is, next) = (&field.name, stored_name(field), &form.ty, spell(&field.ty), self.next());
+        let (name, key, was, is, next) = (&field.name, field.stored(), &form.ty, spell(&field.ty), self.next());
         let report = match generation.storage {
             Storage::Opaque(span) => Report::at(span, format!("`{name}` was not `opaque`, and what is stored has the compact encoding"))
                 .help(format!(
@@ -488,7 +493,7 @@ impl Comparison<'_> {
     fn sources(&mut self, field: &model::Field) {
         let Some(from) = &field.from else { return };
         for source in &from.sources {
-            let key = stored(&source.key);
+            let key = &source.key.stored;
             let (shape, was) = match (self.lock.fields.get(key), self.lock.removed.get(key)) {
                 (Some(field), _) => (field.now.shape, &field.now.ty),
                 (None, Some(removed)) => (removed.shape, &removed.ty),
@@ -502,10 +507,10 @@ impl Comparison<'_> {
 
     /// A source that is not what is stored.
     fn misread(&self, field: &model::Field, source: &model::Source, shape: Shape, was: &str) -> Report {
-        let (name, key, is) = (&field.name, stored(&source.key), spell(&source.ty));
+        let (name, key, is) = (&field.name, &source.key.stored, spell(&source.ty));
         let gone = self.schema.removed.iter().find(|removed| removed.key == source.key);
         let version = gone.map_or_else(|| self.next(), |removed| removed.version);
-        let attribute = removed(key, was, shape, physical(&source.key), version);
+        let attribute = removed(key, was, shape, source.key.generation, version);
         let report = match (source.storage, shape) {
             (Storage::Opaque(span), Shape::Hash(_)) => {
                 Report::at(span, format!("`{key}` was not `opaque`, and what is stored has the compact encoding"))
@@ -534,13 +539,13 @@ impl Comparison<'_> {
         for (key, locked) in &lock.removed {
             let version = locked.in_version;
             let attribute = removed(key, &locked.ty, locked.shape, locked.generation, version);
-            match schema.removed.iter().find(|removed| stored(&removed.key) == key) {
-                Some(removed) if removed.version == version && physical(&removed.key) == locked.generation => {}
+            match schema.removed.iter().find(|removed| removed.key.stored == *key) {
+                Some(removed) if removed.version == version && removed.key.generation == locked.generation => {}
                 Some(removed) => self.refuse(
                     Report::new(&removed.ident, format!("`{key}` was removed otherwise, in version {version}"))
                         .help(format!("write `{attribute}`")),
                 ),
-                None if schema.fields.iter().any(|field| stored_name(field) == key) => {}
+                None if schema.fields.iter().any(|field| field.stored() == key) => {}
                 None => self.refuse(
                     Report::new(
                         &schema.ident,
@@ -551,7 +556,7 @@ impl Comparison<'_> {
             }
         }
         for removed in &schema.removed {
-            let key = stored(&removed.key);
+            let key = &removed.key.stored;
             if !lock.removed.contains_key(key) && !lock.fields.contains_key(key) {
                 self.declared(format!("keeps the name `{key}` from being used"));
             }
@@ -584,84 +589,4 @@ fn renamed<'a>(gone: &str, was: &Form, new: &[&'a model::Field]) -> Option<&'a m
         _ => suggest(gone, alike.iter().copied()).or(alike.first().copied()),
     };
     new.iter().copied().find(|field| Some(field.name.as_str()) == likely)
-}
-
-/// The removed fields that a field is computed from. In which order is its function's affair.
-pub(super) fn sources(field: &model::Field) -> Vec<String> {
-    let sources = field.from.iter().flat_map(|from| &from.sources);
-    let mut names: Vec<String> = sources.map(|source| stored(&source.key).to_owned()).collect();
-    names.sort_unstable();
-    names
-}
-
-fn listed<S: AsRef<str>>(names: impl IntoIterator<Item = S>) -> String {
-    names.into_iter().map(|name| format!("`{}`", name.as_ref())).collect::<Vec<_>>().join(", ")
-}
-
-/// The name a field is stored under, without what the physical key adds.
-pub(crate) fn stored_name(field: &model::Field) -> &str {
-    stored(field.key())
-}
-
-/// The part of a physical key that is the stored name.
-pub(crate) fn stored(key: &str) -> &str {
-    let name = key.rsplit_once('/').map_or(key, |(_, name)| name);
-    name.split_once('@').map_or(name, |(name, _)| name)
-}
-
-/// The generation in a physical key.
-pub(super) fn physical(key: &str) -> Option<u32> {
-    key.rsplit_once('@').and_then(|(_, generation)| generation.parse().ok())
-}
-
-/// How a lock calls a merge rule. What a function is called is no part of it.
-pub(super) fn rule(merge: &model::Merge) -> &'static str {
-    use crate::model::{Merge, Rule};
-    match merge {
-        Merge::Last => "last",
-        Merge::Strict => "strict",
-        Merge::Rule(Rule::Add, _) => "add",
-        Merge::Rule(Rule::Max, _) => "max",
-        Merge::Rule(Rule::Min, _) => "min",
-        Merge::Rule(Rule::Union, _) => "union",
-        Merge::Function(_) => "function",
-    }
-}
-
-/// The attribute that declares a change of type, ready to paste.
-fn change(version: u32, from: &str, to: &str) -> String {
-    format!("changed(in = {version}, from = {from}, up = <fn({from}) -> {to}>, down = <fn(&{to}) -> {from}>)")
-}
-
-/// What an old version of a field's type could be called.
-fn old(field: &str, ty: &str) -> String {
-    if ty.chars().all(|char| char.is_alphanumeric() || char == '_') {
-        return format!("Old{ty}");
-    }
-    let words = field.split('_').map(|word| {
-        let mut chars = word.chars();
-        chars.next().map_or_else(String::new, |first| first.to_uppercase().chain(chars).collect())
-    });
-    format!("Old{}", words.collect::<String>())
-}
-
-/// The attribute that declares a field gone, ready to paste.
-fn removal(key: &str, was: &Field, version: u32) -> String {
-    removed(key, &was.now.ty, was.now.shape, keyed(was), version)
-}
-
-fn removed(key: &str, ty: &str, shape: Shape, generation: Option<u32>, version: u32) -> String {
-    let since = generation.map_or_else(String::new, |since| format!(", since = {since}"));
-    let opaque = if shape == Shape::Opaque { ", opaque" } else { "" };
-    // A stored name need not be one in Rust.
-    if syn::parse_str::<syn::Ident>(key).is_ok() {
-        return format!("removed({key}: {ty}, in = {version}{since}{opaque})");
-    }
-    let name: String = key.chars().map(|char| if char.is_ascii_alphanumeric() { char } else { '_' }).collect();
-    format!("removed({name}_: {ty}, in = {version}, key = {key:?}{since}{opaque})")
-}
-
-/// The generation in the physical key of a recorded field.
-pub(super) fn keyed(field: &Field) -> Option<u32> {
-    (field.forget_before.is_some() || !field.past.is_empty()).then_some(field.now.since)
 }

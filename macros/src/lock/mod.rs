@@ -4,11 +4,12 @@
 mod compare;
 mod read;
 mod record;
+mod say;
 mod spell;
 mod write;
 
 pub(crate) use self::{
-    compare::{Assertion, compare, stored, stored_name},
+    compare::{Assertion, compare},
     read::read,
     record::{Record, record},
     spell::spell,
@@ -48,6 +49,11 @@ impl Field {
     /// Every generation, oldest first.
     pub(crate) fn forms(&self) -> impl Iterator<Item = &Form> {
         self.past.iter().chain([&self.now])
+    }
+
+    /// The one in its physical key.
+    pub(crate) fn generation(&self) -> Option<u32> {
+        (self.forget_before.is_some() || !self.past.is_empty()).then_some(self.now.since)
     }
 }
 

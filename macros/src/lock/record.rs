@@ -1,10 +1,6 @@
 //! What a lock shall say of a struct: what it said before, and what changed since.
 
-use super::{
-    Field, Form, Lock, Removed, Samples, Shape,
-    compare::{keyed, physical, rule, sources, stored, stored_name},
-    spell,
-};
+use super::{Field, Form, Lock, Removed, Samples, Shape, spell};
 use crate::model::{self, Generation, Schema, Storage};
 use proc_macro2::TokenStream;
 
@@ -27,7 +23,7 @@ pub(crate) fn record(old: Option<&Lock>, schema: &Schema) -> Record {
     // What nobody has said is known from when it was first recorded; of what was there before any lock, nothing is known.
     let first = if old.is_some() { schema.version } else { 1 };
     let fields = schema.fields.iter().enumerate().map(|(index, field)| {
-        let key = stored_name(field);
+        let key = field.stored();
         let was = old.and_then(|old| old.fields.get(key));
         let again = old.and_then(|old| old.removed.get(key)).filter(|_| was.is_none());
         let recorded: Vec<&Form> = was.map_or_else(Vec::new, |was| kept(was, field));
@@ -51,15 +47,14 @@ pub(crate) fn record(old: Option<&Lock>, schema: &Schema) -> Record {
     });
     let fields = fields.flatten().collect();
     let removed = schema.removed.iter().map(|removed| {
-        let key = stored(&removed.key);
-        let generation = physical(&removed.key);
+        let key = &removed.key.stored;
         let was = old.and_then(|old| old.fields.get(key));
         let recorded = old.and_then(|old| old.removed.get(key)).cloned();
-        let is_read = schema.fields.iter().flat_map(sources).any(|source| source == key);
+        let is_read = schema.fields.iter().flat_map(sources).any(|source| source == *key);
         let known = recorded.or_else(|| was.map(|was| last(was, removed)));
         let entry = known.filter(|entry| entry.shape != Shape::Unknown || !is_read).unwrap_or_else(|| Removed {
             in_version: removed.version,
-            generation,
+            generation: removed.key.generation,
             shape: match removed.storage {
                 // Its type need not be there any more.
                 Storage::Shaped if !is_read => Shape::Unknown,
@@ -92,9 +87,31 @@ fn since(generation: &Generation, recorded: Option<&&Form>, first: u32) -> u32 {
 fn last(was: &Field, removed: &model::Removed) -> Removed {
     Removed {
         in_version: removed.version,
-        generation: keyed(was),
+        generation: was.generation(),
         shape: was.now.shape,
         ty: was.now.ty.clone(),
         samples: was.now.samples.clone(),
+    }
+}
+
+/// The removed fields that a field is computed from. In which order is its function's affair.
+pub(super) fn sources(field: &model::Field) -> Vec<String> {
+    let sources = field.from.iter().flat_map(|from| &from.sources);
+    let mut names: Vec<String> = sources.map(|source| source.key.stored.clone()).collect();
+    names.sort_unstable();
+    names
+}
+
+/// How a lock calls a merge rule. What a function is called is no part of it.
+pub(super) fn rule(merge: &model::Merge) -> &'static str {
+    use crate::model::{Merge, Rule};
+    match merge {
+        Merge::Last => "last",
+        Merge::Strict => "strict",
+        Merge::Rule(Rule::Add, _) => "add",
+        Merge::Rule(Rule::Max, _) => "max",
+        Merge::Rule(Rule::Min, _) => "min",
+        Merge::Rule(Rule::Union, _) => "union",
+        Merge::Function(_) => "function",
     }
 }

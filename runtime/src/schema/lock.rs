@@ -5,6 +5,7 @@ use super::{
     coding::Coding,
     def::Schema,
     untyped::Opener,
+    value::{EMPTY, fnv},
 };
 use crate::record::{Cell, CellBody, CellKey, Cells, CodecId, Content, Payload, Shape, Timestamp};
 use std::{fmt, io::Write, path::Path};
@@ -210,12 +211,8 @@ fn text(head: &str, body: &[Part]) -> String {
             Part::Samples(samples) => samples.iter().map(|sample| format!("\"{sample}\"")).collect::<Vec<_>>().join(", "),
         })
         .collect();
-    let sum = fnv(head.bytes().chain(body.bytes()));
+    let sum = head.bytes().chain(body.bytes()).fold(EMPTY, fnv);
     format!("{HEADER}{head}sum = \"{sum:016x}\"\n{body}")
-}
-
-fn fnv(bytes: impl Iterator<Item = u8>) -> u64 {
-    bytes.fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3))
 }
 
 /// Bytes as a lock writes them: hexadecimal, after the codec's name unless that is the default.
@@ -327,7 +324,7 @@ mod tests {
     #[test]
     fn the_sum_is_over_what_a_lock_says_to_the_compiler() {
         let text = text("name = \"shop\"\n", &[Part::Text("[field.a]\n")]);
-        let sum = fnv("name = \"shop\"\n[field.a]\n".bytes());
+        let sum = "name = \"shop\"\n[field.a]\n".bytes().fold(EMPTY, fnv);
         assert_eq!(text, format!("{HEADER}name = \"shop\"\nsum = \"{sum:016x}\"\n[field.a]\n"));
     }
 

@@ -49,8 +49,7 @@ pub struct ShapeBuilder(u64);
 impl ShapeBuilder {
     /// Begins the shape of a kind, such as `"struct"`.
     pub const fn new(kind: &str) -> Self {
-        // FNV-1a, 64 bits: simple enough to be const and to be written down, and nobody attacks a shape.
-        Self(0xcbf2_9ce4_8422_2325).text(kind)
+        Self(EMPTY).text(kind)
     }
 
     /// Adds a name.
@@ -92,8 +91,16 @@ impl ShapeBuilder {
     }
 
     const fn byte(self, byte: u8) -> Self {
-        Self((self.0 ^ byte as u64).wrapping_mul(0x0000_0100_0000_01b3))
+        Self(fnv(self.0, byte))
     }
+}
+
+/// The hash of nothing, to begin [`fnv`] with.
+pub(super) const EMPTY: u64 = 0xcbf2_9ce4_8422_2325;
+
+/// One more byte into an FNV-1a of 64 bits: simple enough to be const and to be written down, and nobody attacks a shape or a lock.
+pub(super) const fn fnv(hash: u64, byte: u8) -> u64 {
+    (hash ^ byte as u64).wrapping_mul(0x0000_0100_0000_01b3)
 }
 
 const fn leaf(kind: &str) -> Shape {
