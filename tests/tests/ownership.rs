@@ -219,7 +219,8 @@ async fn the_sessions_of_an_owner_are_listed_as_what_they_are_by_one_look_at_the
     let second = signed_in(&house, "ann").await;
     let other = signed_in(&house, "bob").await;
     guest(&house, house.layer()).await;
-    let (of_first, of_second) = (handle(&first).await, handle(&second).await);
+    let [of_first, of_second] = [&first, &second].map(|it| selector(&it.cookie(COOKIE).unwrap()).handle().to_string());
+    assert_eq!(of_second, handle(&second).await);
 
     house.log();
     let shown = second.get("/list/ann").await.text();
