@@ -13,7 +13,7 @@ use cloakroom::{
     Field, SessionData, SessionError, SessionLayer, Sessions, TypedSession,
     record::{CellBody, CodecId, Content, Payload, Shape},
     store::CookieStore,
-    testing::{Operation, TestClient},
+    testing::{Fault, Operation, TestClient},
 };
 use cloakroom_tests::{
     events::Events,
@@ -514,6 +514,27 @@ async fn the_same_person_once_more_is_no_change_and_forced_it_is_a_proof() {
         assert_eq!((header.epoch, header.authenticated_at), (2, Some(house.now())));
         assert_eq!(browser.get("/").await.text(), r#"Some(7) false "dark" [1, 2] 10"#, "nothing of theirs is lost");
         assert_dead(&old).await;
+    }
+}
+
+/// F3.
+#[tokio::test]
+async fn a_sign_in_of_unknown_outcome_hands_out_no_token_and_nobody_is_locked_out() {
+    for house in houses().await {
+        for fault in [Fault::Unavailable, Fault::UnknownApplied, Fault::UnknownNotApplied] {
+            for operation in [Operation::Commit, Operation::Create] {
+                let browser =
+                    if operation == Operation::Commit { guest(&house, nothing_more()).await } else { house.browser(routes()) };
+                house.log();
+                house.faults().next(operation, fault.clone());
+                let response = browser.post("/in/7").await;
+                assert_eq!((response.status().as_u16(), effect(&response)), (503, Effect::Nothing), "{fault:?}");
+                assert_eq!(house.store.count(operation), 1, "{fault:?}: nothing is tried again blindly");
+                let response = browser.post("/in/7").await;
+                assert!(matches!(effect(&response), Effect::Set(_)), "{fault:?} of {operation}");
+                assert!(browser.get("/").await.text().starts_with("Some(7) "), "{fault:?} of {operation}");
+            }
+        }
     }
 }
 
