@@ -24,6 +24,7 @@ const _: () = {
             ::cloakroom::__private::core::module_path!(), "::Cart"
         ),
         fields: &[&__CLOAKROOM_FIELD_0],
+        owner: ::cloakroom::__private::core::option::Option::None,
     };
     #[automatically_derived]
     impl ::cloakroom::SessionData for Cart {

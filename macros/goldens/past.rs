@@ -260,6 +260,7 @@ const _: () = {
             &__CLOAKROOM_FIELD_4,
             &__CLOAKROOM_FIELD_5,
         ],
+        owner: ::cloakroom::__private::core::option::Option::None,
     };
     #[automatically_derived]
     impl ::cloakroom::SessionData for Past {

@@ -85,6 +85,7 @@ const _: () = {
             &__CLOAKROOM_FIELD_2,
             &__CLOAKROOM_FIELD_3,
         ],
+        owner: ::cloakroom::__private::core::option::Option::None,
     };
     #[automatically_derived]
     impl ::cloakroom::SessionData for Shop {

@@ -39,6 +39,7 @@ const _: () = {
             ::cloakroom::__private::core::module_path!(), "::Vault"
         ),
         fields: &[&__CLOAKROOM_FIELD_0, &__CLOAKROOM_FIELD_1],
+        owner: ::cloakroom::__private::core::option::Option::None,
     };
     #[automatically_derived]
     impl ::cloakroom::SessionData for Vault {

@@ -127,7 +127,7 @@ fn an_option_of_an_option_is_refused_wherever_it_is() {
 fn an_unknown_key_gets_the_nearest_known_one() {
     field("mrege = \"add\"", "mrege", &["unknown attribute `mrege`", "did you mean `merge`?"]);
     field("vaildate = f", "vaildate", &["did you mean `validate`?"]);
-    field("colour", "colour", &["known here: `default`, `key`"]);
+    field("colour", "colour", &["known here: `owner`, `privilege`, `keep`, `default`, `key`"]);
     one(data("#[session(nmae = \"x\")] struct Shop {}"), "nmae", &["did you mean `name`?"]);
 }
 
@@ -141,13 +141,6 @@ fn a_key_of_another_place_is_sent_there() {
         &["it belongs on a field of the struct that derives `SessionData`"],
     );
     one(values("enum E { #[session(shape = \"a\")] A }"), "shape", &["it belongs on the type that derives `SessionValue`"]);
-}
-
-#[test]
-fn attributes_of_later_versions_say_so() {
-    for key in ["owner", "privilege", "keep"] {
-        field(key, key, &["is not available yet", key]);
-    }
 }
 
 #[test]
@@ -526,4 +519,64 @@ fn a_lock_is_a_file_or_off() {
     one(lock("on"), "on", &["a file in quotes, or `off`, found `on`", "`lock = off`"]);
     one(lock("\"off\""), "\"off\"", &["without quotes"]);
     one(lock("\"a/b\""), "\"a/b\"", &["a lock's name cannot contain `/`"]);
+}
+
+#[test]
+fn who_is_signed_in_is_said_once_and_what_they_may_do_as_often_as_it_takes() {
+    let source = "#[session(authenticated = a::is_through::<u8>)] struct Shop { #[session(owner, key = \"u\", since = 1, secret, opaque)] \
+        user: Option<UserId>, #[session(privilege, ttl = \"10m\", lossy)] sudo: bool, #[session(privilege, default = 1)] level: u8, \
+        #[session(keep, merge = \"max\", secret)] theme: u8 }";
+    assert_eq!(data(source), []);
+    one(
+        data("struct Shop { #[session(owner)] user: Option<u64>, #[session(owner)] staff: Option<u64> }"),
+        "owner",
+        &["`user` is it already", "`#[session(privilege)]`"],
+    );
+    let said = data(
+        "struct Shop { #[session(owner)] a: Option<u8>, #[session(owner)] b: Option<u8>, #[session(owner)] c: Option<u8> }",
+    );
+    assert_eq!(said.len(), 2, "{said:#?}");
+}
+
+#[test]
+fn the_owner_is_the_same_at_any_time_and_in_every_version() {
+    field("owner, ttl = \"10m\"", "\"10m\"", &["the owner cannot have `ttl`", "`Lifetime`", "remove `ttl` from `views`"]);
+    field("owner, lossy", "lossy", &["the owner cannot have `lossy`", "remove `lossy`"]);
+    field("owner, default = Some(1)", "Some(1)", &["the owner cannot have `default`", "nobody is signed in"]);
+    for rule in ["\"add\"", "\"strict\"", "\"last\"", "my::merge"] {
+        field(&format!("owner, merge = {rule}"), rule, &["the owner cannot have `merge`", "remove `merge`"]);
+    }
+    for change in ["changed(in = 3, from = u32, up = f, down = g)", "changed(in = 3, from = u32, up = f, forget)"] {
+        past(&format!("owner, {change}"), change, &["the owner cannot have `changed`", "would belong to somebody else"]);
+    }
+    past("owner, from(coupon: String, with = f)", "f", &["the owner cannot have `from`", "remove `from` from `total`"]);
+}
+
+#[test]
+fn a_field_has_one_part_in_who_is_signed_in() {
+    field("owner, privilege", "privilege", &["rotates the token already", "remove `privilege`"]);
+    field("owner, keep", "keep", &["what survives a change of owner", "remove `keep`"]);
+    field("privilege, keep", "keep", &["cannot be kept for the next one", "remove `keep`, or `privilege`"]);
+    for word in ["owner", "privilege", "keep"] {
+        field(&format!("{word} = true"), word, &[&format!("`{word}` takes no value")]);
+        field(&format!("{word}, {word}"), word, &["is given twice"]);
+        one(data(&format!("#[session({word})] struct Shop {{ a: u8 }}")), word, &[word]);
+        one(values(&format!("struct Item {{ #[session({word})] a: u8 }}")), word, &[word]);
+    }
+}
+
+#[test]
+fn nobody_is_authenticated_without_an_owner() {
+    let shop = |value: &str, role: &str| {
+        data(&format!("#[session(authenticated = {value})] struct Shop {{ #[session({role})] a: Option<u8> }}"))
+    };
+    one(shop("f", "privilege"), "f", &["no field says who it is", "`#[session(owner)] user: Option<UserId>`"]);
+    one(shop("\"f\"", "owner"), "\"f\"", &["without quotes"]);
+    one(shop("|s| true", "owner"), "|s| true", &["the path of a function"]);
+    one(
+        data("#[session(authenticated)] struct Shop { #[session(owner)] a: Option<u8> }"),
+        "authenticated",
+        &["authenticated = "],
+    );
+    one(data("struct Shop { #[session(owner, authenticated = f)] a: Option<u8> }"), "authenticated", &["struct"]);
 }

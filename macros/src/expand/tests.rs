@@ -48,6 +48,17 @@ const VAULT: &str = r#"
         pin: u16,
     }"#;
 
+const MEMBER: &str = r#"
+    #[session(authenticated = is_through)]
+    struct Member {
+        #[session(owner)]
+        user: Option<UserId>,
+        #[session(privilege, ttl = "10m")]
+        admin: bool,
+        #[session(keep)]
+        theme: String,
+    }"#;
+
 const ITEM: &str = r#"
     struct Item<T: Clone, const N: usize> where T: Default {
         article: u32,
@@ -107,6 +118,11 @@ fn a_field_with_a_past_expands_to_a_table_of_its_generations() {
 #[test]
 fn a_secret_struct_expands_to_secret_fields() {
     golden(VAULT, session_data, expect_file!["../../goldens/vault.rs"]);
+}
+
+#[test]
+fn a_struct_with_an_owner_says_who_it_is_and_whether_they_are_through() {
+    golden(MEMBER, session_data, expect_file!["../../goldens/member.rs"]);
 }
 
 #[test]
@@ -206,6 +222,12 @@ fn strangers(source: &str, expansion: &TokenStream) -> Vec<String> {
                 self.strangers.push(quote::quote!(#path).to_string());
             }
             syn::visit::visit_path(self, path);
+        }
+        fn visit_type_path(&mut self, ty: &'ast syn::TypePath) {
+            // A type of the trait that is being implemented: a struct has none of its own.
+            if ty.qself.is_some() || ty.path.segments[0].ident != "Self" {
+                syn::visit::visit_type_path(self, ty);
+            }
         }
         fn visit_item_use(&mut self, item: &'ast syn::ItemUse) {
             if item.leading_colon.is_none() {

@@ -39,10 +39,10 @@ fn visitors() -> Router {
 }
 
 /// A body of one chunk, made by a future while it is read: what a stream of a real application does.
-struct Late(Pin<Box<dyn Future<Output = String> + Send>>, bool);
+pub(crate) struct Late(Pin<Box<dyn Future<Output = String> + Send>>, bool);
 
 impl Late {
-    fn body(work: impl Future<Output = String> + Send + 'static) -> Body {
+    pub(crate) fn body(work: impl Future<Output = String> + Send + 'static) -> Body {
         Body::new(Self(Box::pin(work), false))
     }
 }

@@ -109,6 +109,19 @@ struct Vault {
     pin: u16,
 }
 
+struct Member {
+    user: Option<UserId>,
+    admin: bool,
+    theme: String,
+}
+
+#[derive(serde::Serialize, serde::Deserialize, cloakroom::SessionValue)]
+struct UserId(u64);
+
+fn is_through(session: &MemberFields) -> bool {
+    *session.admin
+}
+
 enum Theme {
     Light,
     Night { since: u8 },
@@ -119,6 +132,7 @@ enum Theme {
 include!("../../../macros/goldens/shop.rs");
 include!("../../../macros/goldens/past.rs");
 include!("../../../macros/goldens/vault.rs");
+include!("../../../macros/goldens/member.rs");
 include!("../../../macros/goldens/item.rs");
 include!("../../../macros/goldens/theme.rs");
 

@@ -1,6 +1,7 @@
 //! What only a cluster can get wrong: owners on other nodes, slots that move, primaries that die.
 
 use super::{assert_all_expire, fixture::*};
+use base64ct::{Base64UrlUnpadded, Encoding};
 use cloakroom::{
     Lifetime,
     record::*,
@@ -104,6 +105,57 @@ async fn a_sign_in_that_is_interrupted_leaves_an_entry_that_nobody_sees() {
     store.create(&key(1), record(&[])).await.unwrap();
     committed(store.commit(&key(1), &sign_in(1)).await.unwrap());
     assert_eq!(store.by_owner(&owner(1).hash).await.unwrap().len(), 1);
+}
+
+/// Signing in is two writes there, on two nodes. Whichever of them or of their answers is lost, nobody is signed in and unlisted.
+#[tokio::test]
+async fn whatever_of_a_sign_in_is_lost_no_live_session_is_unlisted() {
+    let cluster = needs!(RedisCluster::start().await);
+    let here = open(&cluster).await;
+    let record_node = cluster.owner_of(FIRST).await.address();
+    let index = |n: u8| format!("cloakroom:owner:{}", Base64UrlUnpadded::encode_string(&[n; 32]));
+    let mut n = 1;
+    while cluster.owner_of(&index(n)).await.address() == record_node {
+        n += 1;
+    }
+    let index_node = cluster.owner_of(&index(n)).await.address();
+    let mut new = record(&[]);
+    new.header.owner = Some(owner(n));
+
+    for (node, key_of_it) in [(index_node, index(n)), (record_node, FIRST.to_owned())] {
+        let proxy = Proxy::before(node).await;
+        let at = |address: std::net::SocketAddr| NodeAddress::new(address.ip().to_string(), address.port());
+        let by_proxy = [(at(node), at(proxy.address()))].into();
+        let client = ClusterClientBuilder::new(cluster.urls()).retries(0).node_address_map(by_proxy).build().unwrap();
+        let store = RedisStore::from_cluster_connection(client.get_async_connection().await.unwrap()).await.unwrap();
+        let losses: [(&str, fn(&Proxy, &str)); 2] = [
+            ("request", |proxy, bytes| proxy.drop_next_request_with(bytes)),
+            ("reply", |proxy, bytes| proxy.drop_reply_of_next_request_with(bytes)),
+        ];
+        for ((lost, lose), verb) in losses.into_iter().flat_map(|loss| ["create", "commit"].map(|verb| (loss, verb))) {
+            // Both nodes know the scripts, and the connections are back.
+            for _ in 0..2 {
+                eventually(async || store.create(&key(1), record(&[])).await.ok()).await;
+                eventually(async || store.commit(&key(1), &sign_in(n)).await.ok()).await;
+                eventually(async || store.delete(&key(1)).await.ok()).await;
+            }
+            if verb == "commit" {
+                here.create(&key(1), record(&[])).await.unwrap();
+            }
+            lose(&proxy, &key_of_it);
+            let failed = match verb {
+                "create" => store.create(&key(1), new.clone()).await.is_err(),
+                _ => store.commit(&key(1), &sign_in(n)).await.is_err(),
+            };
+            assert!(failed && proxy.has_struck(), "{verb}: the {lost} at {key_of_it} was lost");
+            let there = here.load(&key(1), &presented(), &Want::default()).await.unwrap();
+            let signed_in = there.is_some_and(|record| record.header.owner.is_some());
+            let listed = here.by_owner(&owner(n).hash).await.unwrap().len();
+            assert_eq!(listed, usize::from(signed_in), "{verb}, {lost} at {key_of_it}: alive and unlisted");
+            assert_eq!(signed_in, key_of_it == FIRST && lost == "reply", "{verb}, {lost} at {key_of_it}");
+            here.delete(&key(1)).await.unwrap();
+        }
+    }
 }
 
 #[tokio::test]

@@ -1,0 +1,766 @@
+//! Who is signed in: what a change of the owner takes along, what it leaves behind, and that nobody can forget to rotate.
+
+use crate::members::{
+    Library, Members, MembersFields, NOBODY, assert_dead, assert_rotated, deadlines_from, guest, houses, keys, member, routes,
+    show,
+};
+use axum::{
+    Router,
+    response::Redirect,
+    routing::{MethodRouter, any, get, post},
+};
+use cloakroom::{
+    Field, SessionData, SessionError, SessionLayer, Sessions, TypedSession,
+    record::{CellBody, CodecId, Content, Payload, Shape},
+    store::CookieStore,
+    testing::{Fault, Operation, TestClient},
+};
+use cloakroom_tests::{
+    events::Events,
+    shop::{Browser, House},
+    site::{COOKIE, Effect, effect, keys as cookie_keys, selector},
+};
+use http::StatusCode;
+use std::time::Duration;
+
+const HOUR: Duration = Duration::from_secs(3600);
+
+fn nothing_more() -> Router {
+    Router::new()
+}
+
+fn at(path: &str, handler: MethodRouter) -> Router {
+    Router::new().route(path, handler)
+}
+
+/// A cell that no program of these tests wrote or can read.
+fn foreign(keep: bool) -> CellBody {
+    let payload = Payload::from(&b"of another program"[..]);
+    let mut body =
+        CellBody::new(Content::Value { codec: CodecId::from_u8(99), shape: Shape::from_u64(99), sealed: false, payload });
+    body.keep = keep;
+    body
+}
+
+async fn library(browser: &Browser) -> String {
+    browser.get("/library").await.text()
+}
+
+#[tokio::test]
+async fn signing_in_keeps_everything_under_another_token_in_one_atomic_step() {
+    let events = Events::capture();
+    for house in houses().await {
+        let browser = guest(&house, nothing_more()).await;
+        let (old, before) = (browser.fork(), house.record(&browser).await.unwrap());
+        house.clock.advance(HOUR);
+        let response = browser.post("/in/7").await;
+        assert_eq!(
+            house.log(),
+            ["load -> found r1", "commit puts [members/user] resets the deadlines sets the owner rotates -> committed r2"]
+        );
+        assert_rotated(&old, effect(&response));
+        let header = house.record(&browser).await.unwrap().header;
+        assert_eq!((header.epoch, header.authenticated_at, header.last_seen), (1, Some(house.now()), house.now()));
+        assert_eq!((header.idle_until, header.absolute_until), deadlines_from(house.now()));
+        assert_eq!(header.created, before.header.created, "it is the same session");
+        let owner = header.owner.unwrap();
+        assert_eq!(&*owner.schema, "members");
+        let listed = house.faults().inner().by_owner(&owner.hash).await.unwrap();
+        assert_eq!(listed.len(), 1, "one record under one key");
+        assert_eq!(listed[0].0, selector(&old.cookie(COOKIE).unwrap()));
+        assert_eq!(browser.get("/").await.text(), r#"Some(7) false "dark" [1, 2] 10"#);
+        assert_eq!(library(&browser).await, r#""de" "Dear""#);
+        events.take();
+        assert_dead(&old).await;
+        assert!(events.take().iter().any(|line| line.contains(r#"why="stale""#)));
+        let response = old.post("/cart/3").await;
+        assert_eq!((response.status(), effect(&response)), (StatusCode::CONFLICT, Effect::Nothing), "nor does it write");
+        assert_eq!(browser.get("/").await.text(), r#"Some(7) false "dark" [1, 2] 10"#);
+    }
+}
+
+#[tokio::test]
+async fn signing_in_without_a_session_is_one_create() {
+    for house in houses().await {
+        let browser = house.browser(routes());
+        let response = browser.post("/in/7").await;
+        assert!(matches!(effect(&response), Effect::Set(_)));
+        assert_eq!(house.log(), ["create cells [members/user] -> created"]);
+        let header = house.record(&browser).await.unwrap().header;
+        assert_eq!((header.epoch, header.authenticated_at), (0, Some(house.now())));
+        assert_eq!(house.faults().inner().by_owner(&header.owner.unwrap().hash).await.unwrap().len(), 1);
+        assert_eq!(browser.get("/").await.text(), r#"Some(7) false "" [] 0"#);
+    }
+}
+
+/// Every way in which a handler can set a field. None of them rotates by hand.
+fn login_paths() -> Vec<(&'static str, MethodRouter)> {
+    fn from_the_struct() -> MembersFields {
+        Members { user: Some(7), admin: false, theme: String::new(), cart: vec![], views: 0 }.into()
+    }
+    vec![
+        ("assigned", any(async |mut s: TypedSession<Members>| *s.user = Some(7))),
+        ("replaced", any(async |mut s: TypedSession<Members>| assert_eq!(s.user.replace(7), None))),
+        ("inserted", any(async |mut s: TypedSession<Members>| *s.user.get_or_insert(0) += 7)),
+        ("swapped", any(async |mut s: TypedSession<Members>| std::mem::swap(&mut *s.user, &mut Some(7)))),
+        ("a field of a struct", any(async |mut s: TypedSession<Members>| s.user = from_the_struct().user)),
+        ("a whole struct", any(async |mut s: TypedSession<Members>| *s = from_the_struct())),
+        (
+            "forced",
+            any(async |mut s: TypedSession<Members>| {
+                *s.user = Some(7);
+                Field::force(&mut s.user);
+            }),
+        ),
+        (
+            "cleared first",
+            any(async |mut s: TypedSession<Members>| {
+                s.clear();
+                *s.user = Some(7);
+            }),
+        ),
+        (
+            "another handle writes, too",
+            any(async |mut one: TypedSession<Members>, mut two: TypedSession<Members>| {
+                *one.user = Some(7);
+                two.cart.push(3);
+            }),
+        ),
+        (
+            "two handles",
+            any(async |mut one: TypedSession<Members>, mut two: TypedSession<Members>| {
+                *one.user = Some(6);
+                drop(one);
+                *two.user = Some(7);
+            }),
+        ),
+        (
+            "saved",
+            any(async |mut s: TypedSession<Members>| {
+                *s.user = Some(7);
+                s.save().await.unwrap();
+            }),
+        ),
+        (
+            "saved before",
+            any(async |mut s: TypedSession<Members>| {
+                s.cart.push(3);
+                s.save().await.unwrap();
+                *s.user = Some(7);
+            }),
+        ),
+        (
+            "saved before and after",
+            any(async |mut s: TypedSession<Members>| {
+                s.cart.push(3);
+                s.save().await.unwrap();
+                *s.user = Some(7);
+                s.save().await.unwrap();
+                s.cart.push(4);
+            }),
+        ),
+        (
+            "refreshed",
+            any(async |mut s: TypedSession<Members>| {
+                *s.user = Some(7);
+                s.refresh().unwrap();
+            }),
+        ),
+        (
+            "reloaded",
+            any(async |mut s: TypedSession<Members>| {
+                *s.user = Some(7);
+                s.reload().await.unwrap();
+            }),
+        ),
+        ("an option", any(async |s: Option<TypedSession<Members>>| *s.unwrap().user = Some(7))),
+        ("a result", any(async |s: Result<TypedSession<Members>, cloakroom::SessionRejection>| *s.unwrap().user = Some(7))),
+        (
+            "answered with a redirect",
+            any(async |mut s: TypedSession<Members>| {
+                *s.user = Some(7);
+                Redirect::to("/")
+            }),
+        ),
+        (
+            "answered with a refusal",
+            any(async |mut s: TypedSession<Members>| {
+                *s.user = Some(7);
+                StatusCode::FORBIDDEN
+            }),
+        ),
+    ]
+}
+
+/// CVE-2018-11385, CVE-2023-46733, CVE-2015-8124, CVE-2024-28197: a path that signs in and keeps the token.
+#[tokio::test]
+async fn every_way_to_sign_in_rotates() {
+    for house in houses().await {
+        for (path, handler) in login_paths() {
+            let browser = guest(&house, at("/path", handler)).await;
+            let (old, key) = (browser.fork(), selector(&browser.cookie(COOKIE).unwrap()));
+            let response = browser.post("/path").await;
+            assert!(!response.status().is_server_error(), "{path}");
+            assert_rotated(&old, effect(&response));
+            let header = house.record_of(&key).await.unwrap().header;
+            assert_eq!((header.epoch, header.owner.is_some()), (1, true), "{path}");
+            assert!(browser.get("/").await.text().starts_with("Some(7) "), "{path}");
+            assert_dead(&old).await;
+            assert_eq!(house.store.count(Operation::Create), 0, "{path}: one record under one key");
+            house.log();
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_get_signs_in_like_any_other_method() {
+    for house in houses().await {
+        let browser = guest(&house, at("/link", get(async |mut s: TypedSession<Members>| *s.user = Some(7)))).await;
+        let old = browser.fork();
+        assert_rotated(&old, effect(&browser.get("/link").await));
+        assert_dead(&old).await;
+    }
+}
+
+#[tokio::test]
+async fn signing_out_leaves_what_is_marked_keep_and_what_the_request_wrote_of_every_schema() {
+    let out = async |mut s: TypedSession<Members>, mut library: TypedSession<Library>| {
+        *s.user = None;
+        *s.cart = vec![9];
+        *library.draft = "Bye".into();
+    };
+    for house in houses().await {
+        let browser = member(&house, 7, at("/leave", post(out))).await;
+        let (old, before) = (browser.fork(), house.record(&browser).await.unwrap().header);
+        // Of a newer version of this program, and of another program: this one has never heard of them.
+        let planted =
+            [("members/palette", true), ("members/history", false), ("other/lang", true), ("other/secret_santa", false)];
+        house.plant(&browser, planted.map(|(key, keep)| (key, foreign(keep)))).await;
+        house.clock.advance(HOUR);
+        let response = browser.post("/leave").await;
+        assert_rotated(&old, effect(&response));
+        assert_eq!(
+            keys(&house, &browser).await,
+            ["library/draft", "library/locale", "members/cart", "members/palette", "members/theme", "other/lang"]
+        );
+        let after = house.record(&browser).await.unwrap();
+        assert_eq!(after.cells.get("other/lang").unwrap().body, foreign(true), "byte for byte");
+        assert_eq!((after.header.owner, after.header.authenticated_at), (None, None));
+        assert_eq!((after.header.epoch, after.header.created), (before.epoch + 1, house.now()));
+        assert_eq!((after.header.idle_until, after.header.absolute_until), deadlines_from(house.now()));
+        assert_eq!(browser.get("/").await.text(), r#"None false "dark" [9] 0"#);
+        assert_eq!(library(&browser).await, r#""de" "Bye""#);
+        assert_dead(&old).await;
+        let commits: Vec<String> = house.log().into_iter().filter(|line| line.starts_with("commit")).collect();
+        assert_eq!(commits.len(), 1, "{commits:?}");
+        assert!(commits[0].ends_with("resets the deadlines clears the owner rotates -> committed r4"), "{commits:?}");
+        assert!(house.faults().inner().by_owner(&before.owner.unwrap().hash).await.unwrap().is_empty());
+    }
+}
+
+#[tokio::test]
+async fn what_a_struct_keeps_stays_also_where_this_process_has_not_met_the_struct() {
+    for house in houses().await {
+        let browser = member(&house, 7, nothing_more()).await;
+        // Another process: it serves the sign-out alone.
+        let elsewhere = house.browser(at("/out", post(async |mut s: TypedSession<Members>| *s.user = None)));
+        elsewhere.set_cookie(COOKIE, browser.cookie(COOKIE).unwrap());
+        let Effect::Set(token) = effect(&elsewhere.post("/out").await) else { panic!("something stays") };
+        browser.set_cookie(COOKIE, token);
+        assert_eq!(keys(&house, &browser).await, ["library/locale", "members/theme"]);
+        assert_eq!(library(&browser).await, r#""de" """#);
+    }
+}
+
+#[tokio::test]
+async fn another_person_who_signs_in_finds_nothing_of_the_one_before() {
+    let arrive = async |mut s: TypedSession<Members>| {
+        *s.user = Some(8);
+        s.cart.push(3);
+    };
+    for house in houses().await {
+        let browser = member(&house, 7, at("/arrive", post(arrive))).await;
+        browser.post("/admin/true").await;
+        let (old, before) = (browser.fork(), house.record(&browser).await.unwrap().header);
+        house.plant(&browser, [("other/lang", foreign(true)), ("other/diary", foreign(false))]).await;
+        house.clock.advance(HOUR);
+        let response = browser.post("/in/8").await;
+        assert_rotated(&old, effect(&response));
+        assert_eq!(keys(&house, &browser).await, ["library/locale", "members/theme", "members/user", "other/lang"]);
+        assert_eq!(browser.get("/").await.text(), r#"Some(8) false "dark" [] 0"#);
+        assert_eq!(library(&browser).await, r#""de" """#);
+        let after = house.record(&browser).await.unwrap().header;
+        assert_eq!((after.epoch, after.created), (before.epoch + 1, house.now()));
+        assert_eq!((after.idle_until, after.absolute_until), deadlines_from(house.now()));
+        assert_eq!(after.authenticated_at, Some(house.now()));
+        let count = async |owner: Option<cloakroom::record::Owner>| {
+            house.faults().inner().by_owner(&owner.unwrap().hash).await.unwrap().len()
+        };
+        assert_eq!((count(before.owner).await, count(after.owner).await), (0, 1));
+        assert_dead(&old).await;
+    }
+}
+
+/// `theirs` happens to be what the one before had. It is the newcomer's all the same.
+#[tokio::test]
+async fn what_a_newcomer_writes_is_there_also_where_the_one_before_had_the_same() {
+    let arrive = async |mut s: TypedSession<Members>| {
+        *s.user = Some(8);
+        *s.cart = vec![1, 2];
+    };
+    for house in houses().await {
+        let browser = member(&house, 7, at("/arrive", post(arrive))).await;
+        browser.post("/arrive").await;
+        assert_eq!(browser.get("/").await.text(), r#"Some(8) false "dark" [1, 2] 0"#);
+    }
+}
+
+#[tokio::test]
+async fn label_and_persistence_were_the_other_ones() {
+    let enter = async |mut s: TypedSession<Members>| {
+        *s.user = Some(7);
+        s.set_label("Firefox of Ann");
+        s.set_persistent(true);
+    };
+    let enter_as_another = async |mut s: TypedSession<Members>| {
+        *s.user = Some(8);
+        s.set_label("Firefox of Bob");
+    };
+    for house in houses().await {
+        let more = || at("/enter", post(enter)).merge(at("/other", post(enter_as_another)));
+        for (path, label) in [("/out", None), ("/in/8", None), ("/other", Some("Firefox of Bob"))] {
+            let browser = guest(&house, more()).await;
+            let response = browser.post("/enter").await;
+            assert!(response.set_cookies()[0].contains("Max-Age="));
+            let header = house.record(&browser).await.unwrap().header;
+            assert_eq!((header.label.as_deref(), header.persistent), (Some("Firefox of Ann"), true));
+            let response = browser.post(path).await;
+            assert!(!response.set_cookies()[0].contains("Max-Age="), "{path}");
+            let header = house.record(&browser).await.unwrap().header;
+            assert_eq!((header.label.as_deref(), header.persistent), (label, false), "{path}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn where_nothing_stays_the_session_is_deleted_and_its_cookie_cleared() {
+    for house in houses().await {
+        let browser = house.browser(routes());
+        browser.post("/in/7").await;
+        browser.post("/cart/3").await;
+        let (old, key) = (browser.fork(), selector(&browser.cookie(COOKIE).unwrap()));
+        house.log();
+        let response = browser.post("/out").await;
+        assert_eq!((response.status().as_u16(), effect(&response)), (200, Effect::Clear));
+        assert_eq!(house.log(), ["load -> found r2", "delete -> done"]);
+        assert!(house.record_of(&key).await.is_none());
+        let response = old.get("/").await;
+        assert_eq!((response.text().as_str(), effect(&response)), (NOBODY, Effect::Clear), "the old cookie names nothing");
+    }
+}
+
+#[tokio::test]
+async fn a_field_that_is_set_to_its_default_at_the_sign_out_is_nothing_that_stays() {
+    let out = async |mut s: TypedSession<Members>| {
+        *s.user = None;
+        s.cart.clear();
+        *s.admin = false;
+    };
+    for house in houses().await {
+        let browser = house.browser(routes().route("/leave", post(out)));
+        browser.post("/in/7").await;
+        browser.post("/cart/3").await;
+        let key = selector(&browser.cookie(COOKIE).unwrap());
+        assert_eq!(effect(&browser.post("/leave").await), Effect::Clear);
+        assert!(house.record_of(&key).await.is_none());
+    }
+}
+
+#[tokio::test]
+async fn a_notice_at_the_sign_out_just_works() {
+    let out = async |mut s: TypedSession<Members>| {
+        *s.user = None;
+        *s.theme = "You are signed out.".into();
+    };
+    for house in houses().await {
+        let browser = house.browser(routes().route("/leave", post(out)));
+        browser.post("/in/7").await;
+        let old = browser.fork();
+        assert_rotated(&old, effect(&browser.post("/leave").await));
+        assert_eq!(browser.get("/").await.text(), r#"None false "You are signed out." [] 0"#);
+    }
+}
+
+#[tokio::test]
+async fn what_a_merge_rule_adds_to_is_written_with_the_change_of_owner_and_nothing_else_is() {
+    let count = |user: Option<u64>| {
+        post(async move |mut s: TypedSession<Members>| {
+            *s.user = user;
+            *s.views += 1;
+        })
+    };
+    for house in houses().await {
+        for (user, shown) in [(None, r#"None false "dark" [] 11"#), (Some(8), r#"Some(8) false "dark" [] 11"#)] {
+            let browser = member(&house, 7, at("/count", count(user))).await;
+            assert_eq!(browser.post("/count").await.status(), 200);
+            assert_eq!(browser.get("/").await.text(), shown);
+        }
+        // A sign-in keeps what is there, so it adds up.
+        let browser = guest(&house, at("/count", count(Some(7)))).await;
+        browser.post("/count").await;
+        assert_eq!(browser.get("/").await.text(), r#"Some(7) false "dark" [1, 2] 11"#);
+    }
+}
+
+#[tokio::test]
+async fn after_a_save_the_handle_holds_nothing_of_the_one_before() {
+    let out = async |mut s: TypedSession<Members>| {
+        *s.user = None;
+        s.save().await.unwrap();
+        let saved = show(&s);
+        s.cart.push(5);
+        saved
+    };
+    let arrive = async |mut s: TypedSession<Members>| {
+        *s.user = Some(8);
+        s.save().await.unwrap();
+        let saved = show(&s);
+        s.cart.push(5);
+        *s.views += 1;
+        s.save().await.unwrap();
+        saved
+    };
+    for house in houses().await {
+        for (handler, saved, later) in [
+            (post(out), r#"None false "dark" [] 0"#, r#"None false "dark" [5] 0"#),
+            (post(arrive), r#"Some(8) false "dark" [] 0"#, r#"Some(8) false "dark" [5] 1"#),
+        ] {
+            let browser = member(&house, 7, at("/change", handler)).await;
+            let old = browser.fork();
+            let response = browser.post("/change").await;
+            assert_eq!(response.text(), saved);
+            assert_rotated(&old, effect(&response));
+            assert_eq!(browser.get("/").await.text(), later);
+            assert_eq!(house.record(&browser).await.unwrap().header.epoch, 2);
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_struct_that_is_cleared_signs_its_owner_out() {
+    for house in houses().await {
+        let browser = member(&house, 7, at("/clear", post(async |mut s: TypedSession<Members>| s.clear()))).await;
+        let old = browser.fork();
+        assert_rotated(&old, effect(&browser.post("/clear").await));
+        assert_eq!(browser.get("/").await.text(), NOBODY);
+        assert_eq!(keys(&house, &browser).await, ["library/locale"]);
+        assert_dead(&old).await;
+    }
+}
+
+#[tokio::test]
+async fn unsaved_changes_of_another_handle_were_the_former_owners_and_are_not_stored() {
+    let change = |user: Option<u64>| {
+        post(async move |mut one: TypedSession<Members>, mut two: TypedSession<Members>| {
+            two.cart.push(99);
+            *one.user = user;
+            one.save().await.unwrap();
+            drop(one);
+            drop(two);
+        })
+    };
+    let events = Events::capture();
+    for house in houses().await {
+        for (user, shown) in [(None, r#"None false "dark" [] 0"#), (Some(8), r#"Some(8) false "dark" [] 0"#)] {
+            let browser = member(&house, 7, at("/change", change(user))).await;
+            events.take();
+            assert_eq!(browser.post("/change").await.status(), 200);
+            assert_eq!(events.count("session.changes_lost"), 1);
+            assert_eq!(browser.get("/").await.text(), shown);
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_handle_of_the_former_owner_hears_that_its_session_is_gone_when_it_saves() {
+    let change = async |mut one: TypedSession<Members>, mut two: TypedSession<Members>| {
+        two.cart.push(99);
+        *one.user = Some(8);
+        one.save().await.unwrap();
+        let said = two.save().await.unwrap_err();
+        assert!(matches!(said, SessionError::Gone), "{said}");
+        show(&two)
+    };
+    for house in houses().await {
+        let browser = member(&house, 7, at("/change", post(change))).await;
+        assert_eq!(browser.post("/change").await.text(), r#"Some(8) false "dark" [] 0"#, "it begins from the new one");
+    }
+}
+
+#[tokio::test]
+async fn the_same_person_once_more_is_no_change_and_forced_it_is_a_proof() {
+    let forced = async |mut s: TypedSession<Members>| {
+        *s.user = Some(7);
+        Field::force(&mut s.user);
+    };
+    for house in houses().await {
+        let browser = member(&house, 7, at("/forced", post(forced))).await;
+        let old = browser.fork();
+        assert_eq!(effect(&browser.post("/in/7").await), Effect::Nothing);
+        assert_eq!(house.log(), ["load -> found r2"]);
+        house.clock.advance(HOUR);
+        assert_rotated(&old, effect(&browser.post("/forced").await));
+        let header = house.record(&browser).await.unwrap().header;
+        assert_eq!((header.epoch, header.authenticated_at), (2, Some(house.now())));
+        assert_eq!(browser.get("/").await.text(), r#"Some(7) false "dark" [1, 2] 10"#, "nothing of theirs is lost");
+        assert_dead(&old).await;
+    }
+}
+
+/// F3.
+#[tokio::test]
+async fn a_sign_in_of_unknown_outcome_hands_out_no_token_and_nobody_is_locked_out() {
+    for house in houses().await {
+        for fault in [Fault::Unavailable, Fault::UnknownApplied, Fault::UnknownNotApplied] {
+            for operation in [Operation::Commit, Operation::Create] {
+                let browser =
+                    if operation == Operation::Commit { guest(&house, nothing_more()).await } else { house.browser(routes()) };
+                house.log();
+                house.faults().next(operation, fault.clone());
+                let response = browser.post("/in/7").await;
+                assert_eq!((response.status().as_u16(), effect(&response)), (503, Effect::Nothing), "{fault:?}");
+                assert_eq!(house.store.count(operation), 1, "{fault:?}: nothing is tried again blindly");
+                let response = browser.post("/in/7").await;
+                assert!(matches!(effect(&response), Effect::Set(_)), "{fault:?} of {operation}");
+                assert!(browser.get("/").await.text().starts_with("Some(7) "), "{fault:?} of {operation}");
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn after_a_server_error_nobody_was_signed_in_or_out() {
+    let change = |user: Option<u64>| {
+        post(async move |mut s: TypedSession<Members>| {
+            *s.user = user;
+            StatusCode::INTERNAL_SERVER_ERROR
+        })
+    };
+    for house in houses().await {
+        let browser = guest(&house, at("/change", change(Some(7)))).await;
+        let response = browser.post("/change").await;
+        assert_eq!((response.status().as_u16(), effect(&response)), (500, Effect::Nothing));
+        assert_eq!(house.log(), ["load -> found r1"]);
+        assert_eq!(browser.get("/").await.text(), r#"None false "dark" [1, 2] 10"#);
+        for user in [None, Some(8)] {
+            let browser = member(&house, 7, at("/change", change(user))).await;
+            let response = browser.post("/change").await;
+            assert_eq!((response.status().as_u16(), effect(&response)), (500, Effect::Nothing));
+            assert_eq!(house.log(), ["load -> found r2"]);
+            assert_eq!(browser.get("/").await.text(), r#"Some(7) false "dark" [1, 2] 10"#);
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_schema_that_cannot_be_read_signs_nobody_in_and_its_first_write_follows_the_owner_rule() {
+    let events = Events::capture();
+    for house in houses().await {
+        for (write, shown) in [
+            ("/cart/5", r#"None false "" [5] 0"#),
+            ("/in/8", r#"Some(8) false "" [] 0"#),
+            ("/admin/true", r#"None true "" [] 0"#),
+        ] {
+            let browser = member(&house, 7, nothing_more()).await;
+            house.plant(&browser, [("members/views", foreign(false))]).await;
+            let (old, before) = (browser.fork(), house.record(&browser).await.unwrap());
+            events.take();
+            assert_eq!(browser.get("/").await.text(), NOBODY, "half a record signs nobody in");
+            assert_eq!(events.count("session.undecodable"), 1);
+            assert_eq!(library(&browser).await, r#""de" "Dear""#, "other schemas are read as ever");
+            assert_eq!(house.record(&browser).await.unwrap().cells, before.cells, "a mere read leaves every byte in place");
+            house.log();
+            let response = browser.post(write).await;
+            assert_rotated(&old, effect(&response));
+            assert_eq!(browser.get("/").await.text(), shown, "{write}");
+            assert_eq!(library(&browser).await, r#""de" """#, "{write}: nothing of the one before stays, but what is kept");
+            let header = house.record(&browser).await.unwrap().header;
+            assert_eq!(header.epoch, before.header.epoch + 1);
+            assert_ne!(header.owner, before.header.owner);
+            assert!(house.faults().inner().by_owner(&before.header.owner.unwrap().hash).await.unwrap().is_empty());
+            assert_dead(&old).await;
+        }
+    }
+}
+
+/// CVE-2024-51996: the name in one place is not compared with the name in the other.
+#[tokio::test]
+async fn where_header_and_field_name_different_owners_nobody_is_signed_in() {
+    let events = Events::capture();
+    for house in houses().await {
+        let (ann, bob) = (member(&house, 7, nothing_more()).await, member(&house, 8, nothing_more()).await);
+        let of_bob = house.record(&bob).await.unwrap().cells.get("members/user").unwrap().body.clone();
+        house.plant(&ann, [("members/user", of_bob)]).await;
+        events.take();
+        assert_eq!(ann.get("/").await.text(), NOBODY);
+        assert_eq!(events.count("session.undecodable"), 1);
+    }
+}
+
+#[tokio::test]
+async fn a_field_that_becomes_the_owner_keeps_its_sessions_signed_in_and_lists_them_at_their_first_use() {
+    #[derive(SessionData)]
+    #[session(name = "members")]
+    struct Before {
+        user: Option<u64>,
+        cart: Vec<u32>,
+    }
+    let begin = async |mut s: TypedSession<Before>| {
+        *s.user = Some(7);
+        s.cart.push(1);
+    };
+    for house in houses().await {
+        for (method, path) in [("GET", "/"), ("POST", "/cart/2")] {
+            let before = house.browser(at("/in", post(begin)));
+            before.post("/in").await;
+            let list = async |sessions: Sessions, s: TypedSession<Members>| {
+                let found = sessions.list::<Members>(&7).await.unwrap();
+                format!("{:?} {}", *s.user, found.iter().filter(|it| it.is_current).count())
+            };
+            let after = house.browser(routes().merge(at("/list", get(list))));
+            after.set_cookie(COOKIE, before.cookie(COOKIE).unwrap());
+            assert_eq!(house.record(&after).await.unwrap().header.owner, None);
+            house.log();
+            let request = http::Request::builder().method(method).uri(path).body(axum::body::Body::empty()).unwrap();
+            let response = after.send(request).await;
+            assert_eq!((response.status().as_u16(), effect(&response)), (200, Effect::Nothing), "nothing changes for them");
+            let commits: Vec<String> = house.log().into_iter().filter(|line| line.starts_with("commit")).collect();
+            assert_eq!(commits.len(), 1, "{commits:?}");
+            assert!(commits[0].contains("sets the owner"), "{commits:?}");
+            assert_eq!(after.get("/list").await.text(), "Some(7) 1", "{method}");
+            let header = house.record(&after).await.unwrap().header;
+            assert_eq!((header.epoch, header.authenticated_at), (0, None), "nobody has proved anything");
+            house.log();
+            after.get("/").await;
+            assert!(!house.log().iter().any(|line| line.starts_with("commit")), "once is enough");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_session_of_before_the_owner_was_one_is_signed_out_and_handed_over_like_any_other() {
+    #[derive(SessionData)]
+    #[session(name = "members")]
+    struct Before {
+        user: Option<u64>,
+        cart: Vec<u32>,
+    }
+    let begin = async |mut s: TypedSession<Before>| {
+        *s.user = Some(7);
+        s.cart.push(1);
+    };
+    for house in houses().await {
+        let before = house.browser(at("/in", post(begin)));
+        before.post("/in").await;
+        let after = house.browser(routes());
+        after.set_cookie(COOKIE, before.cookie(COOKIE).unwrap());
+        let old = after.fork();
+        // The very first request of the new program signs somebody else in.
+        assert_rotated(&old, effect(&after.post("/in/8").await));
+        assert_eq!(after.get("/").await.text(), r#"Some(8) false "" [] 0"#, "what was 7's is not 8's");
+        assert_dead(&old).await;
+
+        before.clear_cookies();
+        before.post("/in").await;
+        after.set_cookie(COOKIE, before.cookie(COOKIE).unwrap());
+        assert_eq!(effect(&after.post("/out").await), Effect::Clear, "what was 7's does not stay");
+    }
+}
+
+#[tokio::test]
+async fn the_first_use_lists_a_session_also_where_it_rotates() {
+    #[derive(SessionData)]
+    #[session(name = "members")]
+    struct Before {
+        user: Option<u64>,
+    }
+    for house in houses().await {
+        for path in ["/admin/true", "/again"] {
+            let before = house.browser(at("/in", post(async |mut s: TypedSession<Before>| *s.user = Some(7))));
+            before.post("/in").await;
+            let after = house.browser(routes());
+            after.set_cookie(COOKIE, before.cookie(COOKIE).unwrap());
+            assert!(matches!(effect(&after.post(path).await), Effect::Set(_)));
+            assert!(house.record(&after).await.unwrap().header.owner.is_some(), "{path}");
+        }
+    }
+}
+
+#[derive(SessionData)]
+#[session(name = "staff")]
+struct Staff {
+    #[session(owner)]
+    clerk: Option<String>,
+}
+
+#[tokio::test]
+async fn two_structs_that_say_who_is_signed_in_are_an_error_that_names_both() {
+    for house in houses().await {
+        let both = at("/staff", post(async |mut s: TypedSession<Staff>| *s.clerk = Some("ann".into())));
+        let browser = member(&house, 7, both).await;
+        let response = browser.post("/staff").await;
+        assert_eq!((response.status().as_u16(), effect(&response)), (500, Effect::Nothing));
+        for name in ["members", "staff", "#[session(owner)]"] {
+            assert!(response.text().contains(name), "{}", response.text());
+        }
+        assert_eq!(browser.get("/").await.text(), r#"Some(7) false "dark" [1, 2] 10"#);
+    }
+}
+
+#[tokio::test]
+async fn a_session_that_another_program_signed_somebody_in_to_is_not_taken_over() {
+    for house in houses().await {
+        let browser = member(&house, 7, nothing_more()).await;
+        let staff = house.browser(at("/staff", post(async |mut s: TypedSession<Staff>| *s.clerk = Some("ann".into()))));
+        staff.set_cookie(COOKIE, browser.cookie(COOKIE).unwrap());
+        let response = staff.post("/staff").await;
+        assert_eq!((response.status().as_u16(), effect(&response)), (500, Effect::Nothing));
+        for name in ["members", "staff"] {
+            assert!(response.text().contains(name), "{}", response.text());
+        }
+        assert_eq!(browser.get("/").await.text(), r#"Some(7) false "dark" [1, 2] 10"#);
+    }
+}
+
+#[tokio::test]
+async fn an_owner_in_a_sealed_cookie_comes_and_goes_by_the_same_rules() {
+    let house = House::new();
+    let layer = || SessionLayer::new(CookieStore::new(cookie_keys())).clock(house.clock.clone());
+    let browser: Browser = TestClient::new(routes().layer(layer())).clock(house.clock.clone());
+    browser.post("/fill").await;
+    for (path, shown, of_the_library) in [
+        ("/in/7", r#"Some(7) false "dark" [1, 2] 10"#, r#""de" "Dear""#),
+        ("/in/8", r#"Some(8) false "dark" [] 0"#, r#""de" """#),
+        ("/cart/3", r#"Some(8) false "dark" [3] 0"#, r#""de" """#),
+        ("/out", r#"None false "dark" [] 0"#, r#""de" """#),
+    ] {
+        assert!(matches!(effect(&browser.post(path).await), Effect::Set(_)), "{path}");
+        assert_eq!(browser.get("/").await.text(), shown, "{path}");
+        assert_eq!(library(&browser).await, of_the_library, "{path}");
+    }
+    browser.clear_cookies();
+    browser.post("/in/7").await;
+    assert_eq!(effect(&browser.post("/out").await), Effect::Clear);
+    assert_eq!(browser.get("/").await.text(), NOBODY);
+}
+
+#[tokio::test]
+async fn a_response_of_somebody_who_is_signed_in_is_not_for_caches() {
+    for house in houses().await {
+        let browser = member(&house, 7, nothing_more()).await;
+        let response = browser.get("/").await;
+        assert_eq!(response.headers()["cache-control"], "private, no-store");
+        let response = guest(&house, nothing_more()).await.get("/").await;
+        assert!(!response.headers().contains_key("cache-control"));
+    }
+}
