@@ -44,7 +44,7 @@ pub(crate) struct Access {
     pub(super) failure: Option<SessionError>,
     /// Somebody was signed in when the session was read.
     pub(super) owned: bool,
-    /// Whom the fields name, where the header does not know it yet.
+    /// Whom the fields name, where the header does not know it yet: an earlier version of the program did not call that field the owner.
     pub(super) unlisted: Option<Owner>,
     /// The token and the key that the next record begins with, where something was derived from them already.
     pub(super) seed: Option<Seed>,

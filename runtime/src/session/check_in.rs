@@ -5,7 +5,7 @@ use crate::{
     error::{SessionError, TooLarge},
     events, limits,
     record::{Cell, CellKey, Cells, Payload, Put, Timestamp},
-    schema::{AnyField, Base, Cause, FieldChange, Kind, Opener, PlacedField, Rule, Schema, SessionData, Undecodable},
+    schema::{AnyField, Base, Cause, FieldChange, Kind, Opener, Part, PlacedField, Rule, Schema, SessionData, Undecodable},
 };
 
 /// A checked-in change.
@@ -22,6 +22,13 @@ pub(super) struct Pending {
 pub(super) enum Kept {
     IfItChanges,
     Always,
+}
+
+/// Whether another owner begins with a handle's changes. Then what it assigns is theirs, even where the one before had the same.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum TakenOver {
+    Yes,
+    No,
 }
 
 /// What a handle's field does to the request's changes.
@@ -135,9 +142,10 @@ impl Access {
     ) -> Result<(), SessionError> {
         let mut prepared = Vec::new();
         let mut refused = None;
+        let taken_over = self.is_taken_over::<T>(fields, now);
         T::__visit(fields, &mut |field| {
             if refused.is_none() {
-                match self.prepare(field, opened, now) {
+                match self.prepare(field, opened, taken_over, now) {
                     Ok(change) => prepared.extend(change),
                     Err(error) => refused = Some(error),
                 }
@@ -157,11 +165,27 @@ impl Access {
         Ok(())
     }
 
+    /// Whether a handle makes somebody else the owner of what somebody owned.
+    pub(super) fn is_taken_over<T: SessionData>(&self, fields: &mut T::Fields, now: Timestamp) -> TakenOver {
+        let Some(owner) = T::__schema().owner else { return TakenOver::No };
+        let Ok(Some(before)) = owner.owner(self.stored_value(owner, now).as_ref()) else { return TakenOver::No };
+        let mut taken_over = TakenOver::No;
+        T::__visit(fields, &mut |field| {
+            let is_new =
+                || field.encode().is_ok_and(|value| owner.owner(Some(&value)).is_ok_and(|after| after != Some(before)));
+            if field.def().part() == Part::Owner && field.change().is_some() && is_new() {
+                taken_over = TakenOver::Yes;
+            }
+        });
+        taken_over
+    }
+
     /// What one field of a handle changes, if anything.
     pub(super) fn prepare(
         &self,
         field: &dyn PlacedField,
         opened: Opened,
+        taken_over: TakenOver,
         now: Timestamp,
     ) -> Result<Option<CheckIn>, SessionError> {
         let def = field.def();
@@ -184,7 +208,8 @@ impl Access {
             // A value made outside of the session is compared with what the session holds.
             Base::Unbound => self.working_value(def, now),
         };
-        let kept = if *kind == Kind::Forced || def.expires() { Kept::Always } else { Kept::IfItChanges };
+        let always = *kind == Kind::Forced || def.expires() || taken_over == TakenOver::Yes;
+        let kept = if always { Kept::Always } else { Kept::IfItChanges };
         if kept == Kept::IfItChanges && field.equals(&mine, base.as_ref()) {
             return Ok(None);
         }

@@ -87,6 +87,8 @@ impl Access {
         self.pending.retain(|pending| pending.standing != Standing::UnderWay);
         if passage.rotates() {
             self.seed = None;
+        }
+        if patch.owner.is_some() {
             self.unlisted = None;
         }
         if passage.wipes() {

@@ -17,8 +17,6 @@ use crate::{
 pub(super) enum Passage {
     /// Nothing.
     None,
-    /// The header learns whom the fields name already: an earlier version of the program did not call that field the owner.
-    Listing(Owner),
     /// What they may do changed, or a handler asked: another token, and everything stays.
     Rotation,
     /// Somebody signs in where nobody was.
@@ -32,7 +30,7 @@ pub(super) enum Passage {
 impl Passage {
     /// Whether the token of before is dead.
     pub(super) fn rotates(&self) -> bool {
-        !matches!(self, Self::None | Self::Listing(_))
+        *self != Self::None
     }
 
     /// Whether the session begins anew, as far as its deadlines go.
@@ -48,14 +46,14 @@ impl Passage {
     pub(super) fn newcomer(&self) -> Option<&Owner> {
         match self {
             Self::SignIn(owner) | Self::Handover(Some(owner)) => Some(owner),
-            Self::None | Self::Listing(_) | Self::Rotation | Self::Renewed | Self::Handover(None) => None,
+            Self::None | Self::Rotation | Self::Renewed | Self::Handover(None) => None,
         }
     }
 
     pub(super) fn owner_change(&self) -> Option<OwnerChange> {
         match self {
             Self::None | Self::Rotation | Self::Renewed => None,
-            Self::Listing(owner) | Self::SignIn(owner) | Self::Handover(Some(owner)) => Some(OwnerChange::Set(owner.clone())),
+            Self::SignIn(owner) | Self::Handover(Some(owner)) => Some(OwnerChange::Set(owner.clone())),
             Self::Handover(None) => Some(OwnerChange::Clear),
         }
     }
@@ -63,7 +61,7 @@ impl Passage {
     /// When the owner last proved who they are, where that changes.
     pub(super) fn authenticated_at(&self, now: Timestamp) -> Option<Option<Timestamp>> {
         match self {
-            Self::None | Self::Rotation | Self::Listing(_) => None,
+            Self::None | Self::Rotation => None,
             Self::SignIn(_) | Self::Renewed | Self::Handover(Some(_)) => Some(Some(now)),
             Self::Handover(None) => Some(None),
         }
@@ -73,7 +71,7 @@ impl Passage {
 impl Access {
     /// What the request's changes come to, on top of a record with that header or of none.
     pub(super) fn passage(&self, header: Option<&Header>, now: Timestamp) -> Result<Passage, SessionError> {
-        let current = header.and_then(|header| header.owner.as_ref());
+        let current = header.and_then(|header| header.owner.as_ref().or(self.unlisted.as_ref()));
         match self.claim()? {
             Some((schema, Some(_))) if current.is_some_and(|owner| *owner.schema != *schema) => {
                 return Err(SessionError::OwnerTaken {
@@ -94,15 +92,12 @@ impl Access {
             }
             Some((_, None)) | None => {}
         }
-        Ok(if self.wishes.reauthenticated {
+        Ok(if self.wishes.reauthenticated && current.is_some() {
             Passage::Renewed
-        } else if self.wishes.rotate || self.changes_privilege(now) {
+        } else if self.wishes.rotate || self.wishes.reauthenticated || self.changes_privilege(now) {
             Passage::Rotation
         } else {
-            match &self.unlisted {
-                Some(owner) if current.is_none() => Passage::Listing(owner.clone()),
-                _ => Passage::None,
-            }
+            Passage::None
         })
     }
 

@@ -11,8 +11,8 @@ use crate::{
     error::{SessionError, TooLarge},
     limits,
     record::{
-        Accepted, Cell, CellBody, CellKey, Cells, Deadlines, Guard, Header, Patch, PreviousState, Put, Record, Rotation,
-        Selector, Timestamp,
+        Accepted, Cell, CellBody, CellKey, Cells, Deadlines, Guard, Header, OwnerChange, Patch, PreviousState, Put, Record,
+        Rotation, Selector, Timestamp,
     },
     schema::{AnyField, Rule},
     store::IdleTouch,
@@ -149,7 +149,9 @@ impl Access {
             patch.wipe_except = Some(kept);
         }
         self.fill_cells(live, config, vault, &passage, &mut patch)?;
-        patch.owner = passage.owner_change();
+        // An earlier version of the program did not call that field the owner, so the header has yet to learn whom it names.
+        let unlisted = || self.unlisted.clone().filter(|_| header.owner.is_none()).map(OwnerChange::Set);
+        patch.owner = passage.owner_change().or_else(unlisted);
         patch.authenticated_at = passage.authenticated_at(now);
         let mut next = if passage.rotates() { Some(self.rotation(live, config, &mut patch)?) } else { None };
         let wished = &self.wishes;
@@ -162,7 +164,7 @@ impl Access {
         patch.label = label.filter(|label| *label != header.label);
         patch.persistent = persistent.filter(|persistent| *persistent != header.persistent);
         let weight = match &passage {
-            Passage::None | Passage::Listing(_) if !patch.changes_session() => Weight::Upkeep,
+            Passage::None if !patch.changes_session() => Weight::Upkeep,
             _ => Weight::Change,
         };
         self.fill_deadlines(header, config, &passage, &mut patch);

@@ -223,6 +223,8 @@ impl<T: SessionData> TypedSession<T> {
     /// with the next commit, both deadlines start anew (NIST SP 800-63B-4, 5.2), and [`authenticated_at`](TypedSession::authenticated_at)
     /// is now; everything in the session stays.
     ///
+    /// Where nobody is signed in, only the token changes.
+    ///
     /// Setting the `owner` field does all that by itself where it changes. Who signs in once more is the same owner, so a handler that
     /// checks passwords calls this in any case.
     ///
@@ -414,8 +416,9 @@ impl<T: SessionData> TypedSession<T> {
         let now = request.config.now();
         let Some(access) = request.access.as_deref() else { return changes };
         let opened = self.link.opened;
+        let taken_over = access.is_taken_over::<T>(&mut self.fields, now);
         T::__visit(&mut self.fields, &mut |field| {
-            if let Ok(Some(CheckIn::Put(change))) = access.prepare(field, opened, now) {
+            if let Ok(Some(CheckIn::Put(change))) = access.prepare(field, opened, taken_over, now) {
                 let seal = if change.def.is_secret() && request.config.backend.seals_cells() { seal::OVERHEAD } else { 0 };
                 let size = |put: Put| put.body.content.payload().map(|payload| payload.len() + seal);
                 let cells = change.def.keys().iter().zip(change.puts(now));
