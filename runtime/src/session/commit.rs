@@ -85,9 +85,9 @@ async fn ask_store(flight: &mut Flight<'_>, config: &Config, store: &ServerStore
             match flight.ask(create).await.map_err(|error| unapplied(slot, error))? {
                 CreateOutcome::Created => {
                     let head = slot.head();
-                    let (selector, owner) = (new.token.selector, new.record.header.owner.clone());
+                    let owner = new.record.header.owner.clone();
                     slot.change(|access| access.created(*new, head));
-                    make_room(store, config, owner.as_ref(), &selector).await;
+                    make_room(store, config, owner.as_ref()).await;
                     // Without its cookie it has to go again, and the next plan says why.
                     return Ok(if head == Head::Open { Step::Done } else { Step::More });
                 }
@@ -112,9 +112,9 @@ async fn ask_store(flight: &mut Flight<'_>, config: &Config, store: &ServerStore
             let ask = store.commit(&commit.selector, &commit.patch);
             match flight.ask(ask).await.map_err(|error| unapplied(slot, error))? {
                 CommitOutcome::Committed { revision, rotated } => {
-                    let (selector, owner) = (commit.selector, commit.passage.newcomer().cloned());
+                    let owner = commit.passage.newcomer().cloned();
                     slot.change(|access| access.committed(*commit, revision, rotated));
-                    make_room(store, config, owner.as_ref(), &selector).await;
+                    make_room(store, config, owner.as_ref()).await;
                 }
                 CommitOutcome::Conflict { cells } => {
                     events::merged(&commit.selector);
@@ -142,15 +142,16 @@ async fn ask_store(flight: &mut Flight<'_>, config: &Config, store: &ServerStore
 
 /// Ends the oldest sessions of whoever has just signed in, where they are more than the application allows. They are signed in whether
 /// that succeeds or not, and the next sign-in does it again.
-async fn make_room(store: &ServerStore, config: &Config, owner: Option<&Owner>, own: &Selector) {
+async fn make_room(store: &ServerStore, config: &Config, owner: Option<&Owner>) {
     let (Some(most), Some(owner)) = (config.most_sessions, owner) else { return };
     let make_room = async {
         let now = config.now();
-        let mut others = store.by_owner(&owner.hash).await?;
-        others.retain(|(selector, header)| selector != own && !is_expired(header, config, now));
-        others.sort_by_key(|(selector, header)| Reverse((header.began(), *selector)));
+        let mut sessions = store.by_owner(&owner.hash).await?;
+        sessions.retain(|(_, header)| !is_expired(header, config, now));
+        // One order for all who sign in at the same moment, or two of them could end each other.
+        sessions.sort_by_key(|(selector, header)| Reverse((header.began(), *selector)));
         let mut ended = 0;
-        for (selector, _) in others.iter().skip(most - 1) {
+        for (selector, _) in sessions.iter().skip(most) {
             store.delete(selector).await?;
             ended += 1;
         }
