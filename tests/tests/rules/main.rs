@@ -22,3 +22,4 @@ mod rotation;
 mod round_trips;
 mod saves;
 mod secrets;
+mod sessions;
