@@ -45,6 +45,8 @@ on_engines! {
         r11_a_renewal_paused_across_a_revoke_revives_nothing
         r12_a_sign_in_that_races_a_revoke_is_listed_if_it_is_alive
         r12_a_sign_in_committed_before_the_revoke_is_dead_and_its_late_write_gone
+        a_sign_out_takes_along_what_another_request_stored_meanwhile
+        a_change_of_owner_merges_and_rotates_once
         a_sign_in_whose_session_is_gone_begins_one_of_its_own
         a_sign_in_with_a_token_of_before_begins_a_session_of_its_own
     }
@@ -61,6 +63,8 @@ struct Shop {
     theme: String,
     cart: Vec<u32>,
     x: u32,
+    #[session(merge = "add")]
+    views: u64,
 }
 
 /// What a session shows in which nothing is.
@@ -85,6 +89,15 @@ fn routes() -> Router {
                 *s.user = Some(user);
                 s.set_label(&*label);
                 s.set_persistent(true);
+            }),
+        )
+        .route("/views", get(async |s: TypedSession<Shop>| s.views.to_string()))
+        .route("/views/{by}", post(async |Path(by): Path<u64>, mut s: TypedSession<Shop>| *s.views += by))
+        .route(
+            "/in/{user}/views/{by}",
+            post(async |Path((user, by)): Path<(String, u64)>, mut s: TypedSession<Shop>| {
+                *s.user = Some(user);
+                *s.views += by;
             }),
         )
         .route("/out", post(async |mut s: TypedSession<Shop>| *s.user = None))
@@ -610,8 +623,53 @@ async fn r12_a_sign_in_committed_before_the_revoke_is_dead_and_its_late_write_go
     assert_eq!(handles(&house, "ann").await, [handle(&browser).await].into());
 }
 
+/// It is wiped by the store, which knows what is there, and not by the request, which knows what was.
+async fn a_sign_out_takes_along_what_another_request_stored_meanwhile(running: Running) {
+    let house = running.house();
+    for (uri, shown) in [("/out", r#"None "dark" [] 0"#), ("/in/bob", r#"Some("bob") "dark" [] 0"#)] {
+        let browser = signed_in(&house, "ann").await;
+        browser.post("/fill").await;
+        let (gate, out) = held(&house, Operation::Commit, Method::POST, &browser, uri).await;
+        assert_eq!(browser.post("/x/7").await.status(), 200, "a cell that was not there when the other one looked");
+        gate.open();
+        let Effect::Set(token) = effect(&out.await.unwrap()) else { panic!("{uri}: something is kept") };
+        browser.set_cookie(COOKIE, token);
+        assert_eq!(browser.get("/").await.text(), shown);
+        house.layer().sessions().revoke_all::<Shop>(&"bob".to_owned()).await.unwrap();
+    }
+}
+
+async fn a_change_of_owner_merges_and_rotates_once(running: Running) {
+    let house = running.house();
+    for before in [None, Some("/in/bob")] {
+        let browser = guest(&house, house.layer()).await;
+        browser.post("/views/10").await;
+        if let Some(uri) = before {
+            browser.post(uri).await;
+        }
+        let epoch = house.record(&browser).await.unwrap().header.epoch;
+        let (gate, sign_in) = held(&house, Operation::Commit, Method::POST, &browser, "/in/ann/views/1").await;
+        assert_eq!(browser.post("/views/5").await.status(), 200);
+        gate.open();
+        let Effect::Set(token) = effect(&sign_in.await.unwrap()) else { panic!("they are signed in") };
+        browser.set_cookie(COOKIE, token);
+        assert_eq!((user(&browser).await, browser.get("/views").await.text()), (r#"Some("ann")"#.into(), "16".into()));
+        assert_eq!(house.record(&browser).await.unwrap().header.epoch, epoch + 1);
+    }
+}
+
 async fn a_sign_in_whose_session_is_gone_begins_one_of_its_own(running: Running) {
     let house = running.house();
+    // R13: it expires between load and commit.
+    let (browser, gate) = (guest(&house, house.layer()).await, Gate::new());
+    house.faults().next(Operation::Load, Fault::HoldAfter(gate.clone()));
+    let late = spawn(Method::POST, &browser, "/in/carol");
+    gate.reached().await;
+    house.clock.advance(Lifetime::default().absolute());
+    gate.open();
+    let Effect::Set(token) = effect(&late.await.unwrap()) else { panic!("signing in never fails on a race") };
+    browser.set_cookie(COOKIE, token);
+    assert_eq!(browser.get("/").await.text(), r#"Some("carol") "" [] 0"#);
     for meanwhile in ["/end", "/rotate", "/in/bob"] {
         let browser = guest(&house, house.layer()).await;
         let key = selector(&browser.cookie(COOKIE).unwrap());

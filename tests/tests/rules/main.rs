@@ -29,4 +29,5 @@ mod rotation;
 mod round_trips;
 mod saves;
 mod secrets;
+mod sessions;
 mod transport;

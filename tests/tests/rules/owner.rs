@@ -604,6 +604,190 @@ async fn where_header_and_field_name_different_owners_nobody_is_signed_in() {
         events.take();
         assert_eq!(ann.get("/").await.text(), NOBODY);
         assert_eq!(events.count("session.undecodable"), 1);
+        let (old, before) = (ann.fork(), house.record(&ann).await.unwrap().header);
+        assert_rotated(&old, effect(&ann.post("/cart/5").await));
+        assert_eq!(ann.get("/").await.text(), r#"None false "" [5] 0"#, "the first write follows the owner rule");
+        assert_eq!(library(&ann).await, r#""de" """#);
+        let after = house.record(&ann).await.unwrap().header;
+        assert_eq!((after.owner, after.epoch), (None, before.epoch + 1));
+        assert_eq!(bob.get("/").await.text(), r#"Some(8) false "dark" [1, 2] 10"#);
+    }
+}
+
+#[tokio::test]
+async fn what_is_kept_is_what_the_program_says_today() {
+    #[derive(SessionData)]
+    #[session(name = "members")]
+    struct Before {
+        #[session(owner)]
+        user: Option<u64>,
+        theme: String,
+        #[session(keep)]
+        cart: Vec<u32>,
+    }
+    let begin = async |mut s: TypedSession<Before>| {
+        *s.user = Some(7);
+        *s.theme = "dark".into();
+        s.cart.push(1);
+    };
+    for house in houses().await {
+        for (path, shown) in [("/out", r#"None false "dark" [] 0"#), ("/in/8", r#"Some(8) false "dark" [] 0"#)] {
+            let before = house.browser(at("/in", post(begin)));
+            before.post("/in").await;
+            let after = house.browser(routes());
+            after.set_cookie(COOKIE, before.cookie(COOKIE).unwrap());
+            after.post(path).await;
+            assert_eq!(after.get("/").await.text(), shown, "not what it said when the cell was written");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_secret_that_is_kept_opens_for_the_next_one_and_an_owner_may_be_a_secret() {
+    #[derive(SessionData)]
+    #[session(name = "vault")]
+    struct Vault {
+        #[session(owner, secret)]
+        user: Option<u64>,
+        #[session(keep, secret)]
+        hint: String,
+        #[session(secret)]
+        pin: u32,
+    }
+    let set = |user: Option<u64>| post(async move |mut s: TypedSession<Vault>| *s.user = user);
+    let routes = || {
+        Router::new()
+            .route("/", get(async |s: TypedSession<Vault>| format!("{:?} {:?} {}", *s.user, *s.hint, *s.pin)))
+            .route(
+                "/fill",
+                post(async |mut s: TypedSession<Vault>| {
+                    *s.hint = "a dog".into();
+                    *s.pin = 4711;
+                }),
+            )
+            .route("/in/7", set(Some(7)))
+            .route("/in/8", set(Some(8)))
+            .route("/out", set(None))
+            .route("/list", get(async |it: Sessions| it.list::<Vault>(&7).await.unwrap().len().to_string()))
+    };
+    for house in houses().await {
+        let browser = house.browser(routes());
+        browser.post("/fill").await;
+        for (path, shown, listed) in [
+            ("/in/7", r#"Some(7) "a dog" 4711"#, "1"),
+            ("/in/8", r#"Some(8) "a dog" 0"#, "0"),
+            ("/in/7", r#"Some(7) "a dog" 0"#, "1"),
+            ("/out", r#"None "a dog" 0"#, "0"),
+        ] {
+            let old = browser.fork();
+            assert_rotated(&old, effect(&browser.post(path).await));
+            assert_eq!(browser.get("/").await.text(), shown, "{path}");
+            assert_eq!(browser.get("/list").await.text(), listed, "{path}");
+            assert_eq!(old.get("/").await.text(), r#"None "" 0"#, "{path}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_sign_out_that_leaves_nothing_is_saved_as_well_and_what_comes_after_it_begins_another_session() {
+    let out = async |mut s: TypedSession<Members>| {
+        *s.user = None;
+        s.save().await.unwrap();
+        assert!(s.is_new() && show(&s) == NOBODY);
+    };
+    let out_and_on = async |mut s: TypedSession<Members>| {
+        *s.user = None;
+        s.save().await.unwrap();
+        s.cart.push(5);
+    };
+    for house in houses().await {
+        let browser = house.browser(routes().merge(at("/leave", post(out))).merge(at("/leave-on", post(out_and_on))));
+        for (path, shown) in [("/leave", NOBODY), ("/leave-on", r#"None false "" [5] 0"#)] {
+            browser.post("/in/7").await;
+            let (old, key) = (browser.fork(), selector(&browser.cookie(COOKIE).unwrap()));
+            let response = browser.post(path).await;
+            assert_eq!(response.status(), 200);
+            assert!(house.record_of(&key).await.is_none(), "{path}");
+            match effect(&response) {
+                Effect::Clear => assert_eq!(path, "/leave"),
+                Effect::Set(token) => assert_ne!(selector(&token), key, "{path}: an id is never used again"),
+                Effect::Nothing => panic!("{path}: the cookie names nothing"),
+            }
+            assert_eq!(browser.get("/").await.text(), shown, "{path}");
+            assert_eq!(effect(&old.get("/").await), Effect::Clear);
+            browser.clear_cookies();
+        }
+    }
+}
+
+/// No session outlives the lifetime after which an old type is forgotten, unless it is stored as of today when its time begins anew.
+#[tokio::test]
+async fn what_gets_another_lifetime_is_stored_as_of_today() {
+    #[derive(SessionData)]
+    #[session(name = "old", lock = off)]
+    struct First {
+        #[session(owner)]
+        user: Option<u64>,
+        #[session(keep)]
+        size: u16,
+        count: u16,
+    }
+    #[derive(SessionData)]
+    #[session(name = "old", version = 2, lock = off)]
+    struct Second {
+        #[session(owner)]
+        user: Option<u64>,
+        #[session(keep, changed(in = 2, from = u16, up = u32::from, down = narrow))]
+        size: u32,
+        #[session(changed(in = 2, from = u16, up = u32::from, down = narrow))]
+        count: u32,
+    }
+    #[derive(SessionData)]
+    #[session(name = "old", version = 3, lock = off)]
+    struct Third {
+        #[session(owner)]
+        user: Option<u64>,
+        #[session(keep, forget_before = 2)]
+        size: u32,
+        #[session(forget_before = 2)]
+        count: u32,
+    }
+    fn narrow(size: &u32) -> u16 {
+        u16::try_from(*size).unwrap_or(u16::MAX)
+    }
+    let begin = async |mut s: TypedSession<First>| {
+        *s.size = 3;
+        *s.count = 4;
+    };
+    let second = || {
+        Router::new()
+            .route("/in", post(async |mut s: TypedSession<Second>| *s.user = Some(7)))
+            .route("/out", post(async |mut s: TypedSession<Second>| *s.user = None))
+            .route("/again", post(async |mut s: TypedSession<Second>| s.reauthenticated()))
+    };
+    let third = get(async |s: TypedSession<Third>| format!("{:?} {} {}", *s.user, s.size, s.count));
+    for house in houses().await {
+        let in_first = async |mut s: TypedSession<First>| *s.user = Some(7);
+        for (paths, shown) in
+            [(&["/in"][..], "Some(7) 3 4"), (&["/in-first", "/again"], "Some(7) 3 4"), (&["/in-first", "/out"], "None 3 0")]
+        {
+            let [first, second, third] = [
+                Router::new().route("/begin", post(begin)).route("/in-first", post(in_first)),
+                second(),
+                at("/", third.clone()),
+            ]
+            .map(|routes| house.browser(routes));
+            first.post("/begin").await;
+            let mut token = first.cookie(COOKIE).unwrap();
+            for path in paths {
+                let program = if *path == "/in-first" { &first } else { &second };
+                program.set_cookie(COOKIE, token);
+                assert_eq!(program.post(path).await.status(), 200);
+                token = program.cookie(COOKIE).unwrap();
+            }
+            third.set_cookie(COOKIE, token);
+            assert_eq!(third.get("/").await.text(), shown, "{paths:?}");
+        }
     }
 }
 

@@ -16,7 +16,7 @@ use cloakroom::{
 use cloakroom_tests::{
     events::Events,
     shop::{Browser, House},
-    site::{COOKIE, Effect, effect, keys, selector},
+    site::{COOKIE, Effect, effect, keys, max_age, selector},
 };
 use http::StatusCode;
 use std::time::Duration;
@@ -356,6 +356,23 @@ async fn a_save_in_the_handler_renews_once_and_the_response_brings_the_token() {
             ["commit puts [visitor/visits] renews -> committed r2", "commit puts [visitor/visits] -> committed r3"]
         );
         assert_eq!(browser.get("/").await.text(), "3");
+    }
+}
+
+#[tokio::test]
+async fn a_cookie_that_outlives_the_browser_is_renewed_for_what_is_left_of_its_time() {
+    for house in houses().await {
+        let remember = post(async |mut s: TypedSession<Visitor>| {
+            s.set_persistent(true);
+            *s.visits += 1;
+        });
+        let day = 24 * 60 * MINUTE;
+        let layer = layer(&house).remember(Lifetime::new(30 * day, 90 * day).unwrap());
+        let browser = begun_with(&house, layer, Router::new().route("/remember", remember)).await;
+        browser.post("/remember").await;
+        house.clock.advance(day);
+        let response = browser.get("/").await;
+        assert_eq!(max_age(&response), Some((89 * day).as_secs()));
     }
 }
 
