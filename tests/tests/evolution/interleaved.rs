@@ -17,7 +17,10 @@ use http::{Request, Response, header};
 use proptest::{prelude::*, test_runner::TestCaseResult};
 use std::{
     collections::{BTreeMap, BTreeSet},
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
     time::{Duration, SystemTime},
 };
 use tokio::{
@@ -95,7 +98,10 @@ struct Street<S> {
 
 impl<S: SessionStore + Clone> Street<S> {
     fn new(store: S) -> Self {
-        let clock = ManualClock::new(SystemTime::UNIX_EPOCH + Duration::from_secs(1_800_000_000));
+        // Where cases share a store its sweeps go on from one case into the next: no case may begin before the one before has ended.
+        static BEGIN: AtomicU64 = AtomicU64::new(1_800_000_000);
+        let begin = BEGIN.fetch_add(1_000_000, Ordering::Relaxed);
+        let clock = ManualClock::new(SystemTime::UNIX_EPOCH + Duration::from_secs(begin));
         let store = SpyStore::new(store);
         let lifetime = Lifetime::new(Duration::from_secs(LIFETIME), Duration::from_secs(LIFETIME)).unwrap();
         let layer = || SessionLayer::new(store.clone()).clock(clock.clone()).lifetime(lifetime);

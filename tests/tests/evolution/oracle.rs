@@ -160,6 +160,8 @@ impl Key {
     fn convert(self, value: &Value, writer: u8, reader: u8) -> Option<Value> {
         match (self, value) {
             (Self::Level, _) if writer == 3 && reader < 3 => None,
+            // Two that clear and add meanwhile leave less than nothing, for which version 1 has no number.
+            (Self::Views, Value::Number(n)) if reader == 1 => Some(Value::Number(*n.max(&0))),
             (Self::Total, Value::Number(n)) => Some(match (writer, reader) {
                 (1, 2) => Value::Number(n * 100),
                 (1, 3) => Value::Price(n * 1000, 0),
@@ -177,10 +179,11 @@ impl Key {
     }
 
     /// The rule for a field that somebody else has written meanwhile: `None` if it has none, `Err` if that is a conflict.
-    fn merged(self, base: &Value, mine: &Value, theirs: &Value) -> Option<Result<Value, ()>> {
+    fn merged(self, version: u8, base: &Value, mine: &Value, theirs: &Value) -> Option<Result<Value, ()>> {
         Some(match (self, base, mine, theirs) {
             (Self::Views, Value::Number(base), Value::Number(mine), Value::Number(theirs)) => {
-                Ok(Value::Number(theirs + (mine - base)))
+                let least = if version == 1 { 0 } else { i64::MIN };
+                Ok(Value::Number((theirs + (mine - base)).max(least)))
             }
             (Self::Top, _, Value::Number(mine), Value::Number(theirs)) => Ok(Value::Number(*mine.max(theirs))),
             (Self::Tags, Value::Set(base), Value::Set(mine), Value::Set(theirs)) => {
@@ -469,7 +472,7 @@ impl Oracle {
             let mut value = value;
             if let Some(mine) = &value
                 && known.stamp(key) != current.stamp(key)
-                && let Some(merged) = key.merged(&known.read(version, key), mine, &current.read(version, key))
+                && let Some(merged) = key.merged(version, &known.read(version, key), mine, &current.read(version, key))
             {
                 let Ok(merged) = merged else { return (409, Effect::Nothing) };
                 value = Some(merged);
