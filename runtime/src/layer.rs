@@ -427,7 +427,7 @@ fn finish(response: &mut Response<Body>, answer: Answer, config: &Config) {
         if !says_no_store(headers) {
             headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("private, no-store"));
         }
-    } else if answer.owned && !headers.contains_key(header::CACHE_CONTROL) {
+    } else if answer.personal && !headers.contains_key(header::CACHE_CONTROL) {
         headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("private, no-store"));
     }
 }

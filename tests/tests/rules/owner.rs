@@ -400,7 +400,7 @@ async fn what_a_merge_rule_adds_to_is_written_with_the_change_of_owner_and_nothi
         })
     };
     for house in houses().await {
-        for (user, shown) in [(None, r#"None false "dark" [] 11"#), (Some(8), r#"Some(8) false "dark" [] 11"#)] {
+        for (user, shown) in [(None, r#"None false "dark" [] 1"#), (Some(8), r#"Some(8) false "dark" [] 1"#)] {
             let browser = member(&house, 7, at("/count", count(user))).await;
             assert_eq!(browser.post("/count").await.status(), 200);
             assert_eq!(browser.get("/").await.text(), shown);
