@@ -128,7 +128,8 @@ async fn whatever_of_a_sign_in_is_lost_no_live_session_is_unlisted() {
         let by_proxy = [(at(node), at(proxy.address()))].into();
         let client = ClusterClientBuilder::new(cluster.urls()).retries(0).node_address_map(by_proxy).build().unwrap();
         let store = RedisStore::from_cluster_connection(client.get_async_connection().await.unwrap()).await.unwrap();
-        let losses: [(&str, fn(&Proxy, &str)); 2] = [
+        type Lose = fn(&Proxy, &str);
+        let losses: [(&str, Lose); 2] = [
             ("request", |proxy, bytes| proxy.drop_next_request_with(bytes)),
             ("reply", |proxy, bytes| proxy.drop_reply_of_next_request_with(bytes)),
         ];
