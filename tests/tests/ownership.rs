@@ -181,6 +181,12 @@ fn spawn(method: Method, browser: &Browser, uri: &str) -> JoinHandle<TestRespons
     tokio::spawn(async move { browser.send(request).await })
 }
 
+/// Waits until so many requests stand before a gate.
+async fn reached(gate: &Gate, requests: usize) {
+    let all = tokio::time::timeout(Duration::from_secs(60), gate.reached_by(requests)).await;
+    all.unwrap_or_else(|_| panic!("fewer than {requests} requests came so far"));
+}
+
 /// Starts a request that stops in front of that operation.
 async fn held(
     house: &AnyHouse,
@@ -192,21 +198,14 @@ async fn held(
     let gate = Gate::new();
     house.faults().next(operation, Fault::HoldBefore(gate.clone()));
     let request = spawn(method, browser, uri);
-    gate.reached().await;
+    reached(&gate, 1).await;
     (gate, request)
-}
-
-/// Opens a gate once so many requests stand before it.
-async fn opens_for(requests: usize, gate: &Gate) {
-    let all = tokio::time::timeout(Duration::from_secs(60), gate.reached_by(requests)).await;
-    all.unwrap_or_else(|_| panic!("fewer than {requests} requests came so far"));
-    gate.open();
 }
 
 /// Opens the barrier once all of the requests stand before it, and hears what each is answered.
 async fn together(house: &AnyHouse, requests: Vec<JoinHandle<TestResponse>>, gate: &Gate) -> Vec<TestResponse> {
-    let count = requests.len();
-    opens_for(count, gate).await;
+    reached(gate, requests.len()).await;
+    gate.open();
     let mut responses = Vec::new();
     for request in requests {
         responses.push(request.await.unwrap());
@@ -606,7 +605,7 @@ async fn r12_a_sign_in_committed_before_the_revoke_is_dead_and_its_late_write_go
     let (browser, gate) = (guest(&house, house.layer()).await, Gate::new());
     house.faults().next(Operation::Commit, Fault::HoldAfter(gate.clone()));
     let early = spawn(Method::POST, &browser, "/in/ann");
-    gate.reached().await;
+    reached(&gate, 1).await;
     assert_eq!(house.layer().sessions().revoke_all::<Shop>(&"ann".to_owned()).await.unwrap(), 1);
     gate.open();
     let Effect::Set(token) = effect(&early.await.unwrap()) else { panic!("the store had accepted it when it answered") };
@@ -665,7 +664,7 @@ async fn a_sign_in_whose_session_is_gone_begins_one_of_its_own(running: Running)
     let (browser, gate) = (guest(&house, house.layer()).await, Gate::new());
     house.faults().next(Operation::Load, Fault::HoldAfter(gate.clone()));
     let late = spawn(Method::POST, &browser, "/in/carol");
-    gate.reached().await;
+    reached(&gate, 1).await;
     house.clock.advance(Lifetime::default().absolute());
     gate.open();
     let Effect::Set(token) = effect(&late.await.unwrap()) else { panic!("signing in never fails on a race") };

@@ -227,7 +227,7 @@ async fn a_renewal_that_is_gone_leaves_the_response_as_it_is() {
         house.faults().next(Operation::Commit, Fault::HoldBefore(gate.clone()));
         let reader = browser.fork();
         let slow = tokio::spawn(async move { reader.get("/").await });
-        gate.reached().await;
+        tokio::time::timeout(MINUTE, gate.reached()).await.expect("it comes to its commit");
         house.faults().inner().delete(&key).await.unwrap();
         gate.open();
         let response = slow.await.unwrap();
@@ -311,7 +311,7 @@ async fn after_the_head_no_token_is_replaced() {
         house.faults().next(Operation::Commit, Fault::HoldBefore(gate.clone()));
         let reader = browser.fork();
         let slow = tokio::spawn(async move { reader.send(request).await });
-        gate.reached().await;
+        tokio::time::timeout(MINUTE, gate.reached()).await.expect("it comes to its commit");
         gate.open();
         let response = slow.await.unwrap();
         assert_eq!((response.text().as_str(), effect(&response)), ("2", Effect::Nothing));
