@@ -102,9 +102,6 @@ fn login_paths() -> Vec<(&'static str, MethodRouter)> {
         ("assigned", any(async |mut s: TypedSession<Members>| *s.user = Some(7))),
         ("replaced", any(async |mut s: TypedSession<Members>| assert_eq!(s.user.replace(7), None))),
         ("inserted", any(async |mut s: TypedSession<Members>| *s.user.get_or_insert(0) += 7)),
-<<<<<<< HEAD
-        ("swapped", any(async |mut s: TypedSession<Members>| drop(std::mem::replace(&mut *s.user, Some(7))))),
-=======
         (
             "swapped",
             any(async |mut s: TypedSession<Members>| {
@@ -113,7 +110,6 @@ fn login_paths() -> Vec<(&'static str, MethodRouter)> {
                 assert_eq!(user, None);
             }),
         ),
->>>>>>> lifetests
         ("a field of a struct", any(async |mut s: TypedSession<Members>| s.user = from_the_struct().user)),
         ("a whole struct", any(async |mut s: TypedSession<Members>| *s = from_the_struct())),
         (
