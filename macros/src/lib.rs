@@ -214,7 +214,7 @@ use proc_macro::TokenStream;
 /// - Of the owner a hash goes into the record, by which `Sessions` lists and ends somebody's sessions: of the struct's `name` and the value as
 ///   serde sees it, whatever the codec. Numbers of any width, text, bytes, and structs and enums of them are hashed; maps and floating-point numbers are
 ///   refused.
-/// - The owner takes no `changed`, `from`, `ttl`, `lossy`, `merge` or `default`.
+/// - The owner takes no `changed`, `from`, `ttl`, `lossy`, `merge` or `default`, and its type is as visible as the struct.
 /// - `authenticated` is what the guard `SignedIn` asks besides. So somebody who has given the password and not the second factor can be
 ///   the owner, and pass no guard.
 ///
