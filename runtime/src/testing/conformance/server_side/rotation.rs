@@ -61,8 +61,10 @@ pub(super) async fn a_renewal_keeps_the_epoch_and_the_old_secret<S: SessionStore
     // A write that loaded before the renewal lands.
     let late = puts(6, &[put("shop/views", b"2")]);
     assert!(matches!(commit_both(&store, &key(1), &mut model, &late).await, CommitOutcome::Committed { .. }));
-    // The next renewal keeps the secret before it, and that one only.
-    commit_both(&store, &key(1), &mut model, &renewal(7, 2, 3)).await;
+    // Once it has been presented, the next renewal keeps the secret before it, and that one only.
+    let mut next = renewal(7, 2, 3);
+    next.presented = Some(secret(2));
+    commit_both(&store, &key(1), &mut model, &next).await;
     assert!(model.header.previous.is_some_and(|previous| previous.secret_hash.matches(&secret(2))));
 }
 
