@@ -88,10 +88,16 @@ CREATE FUNCTION cloakroom_commit_1(
 DECLARE
     carries_cells bool := p_put_keys IS NOT NULL OR p_wipe_except IS NOT NULL;
     secret bytea;
+    -- Whether a renewal finds that nobody has presented the current secret: what the client holds is the one before.
+    unseen bool := false;
 BEGIN
     rotated := p_rotate_to IS NOT NULL;
     IF p_guard_keys IS NOT NULL OR p_rotate_from IS NOT NULL THEN
-        SELECT r.secret_hash INTO secret FROM cloakroom_record AS r
+        SELECT
+            r.secret_hash,
+            p_rotate_from IS NOT NULL AND r.previous_state IS NOT DISTINCT FROM 0 AND r.secret_hash IS DISTINCT FROM p_presented
+            INTO secret, unseen
+            FROM cloakroom_record AS r
             WHERE r.selector = p_selector AND r.epoch = p_epoch AND least(r.idle_until, r.absolute_until) > p_now
             FOR UPDATE;
         IF NOT FOUND THEN
@@ -120,10 +126,10 @@ BEGIN
         persistent = coalesce(p_persistent, r.persistent),
         secret_hash = CASE WHEN rotated THEN p_rotate_to ELSE r.secret_hash END,
         wrapped_key = CASE WHEN rotated THEN p_rotate_key ELSE r.wrapped_key END,
-        previous_hash = CASE WHEN rotated THEN r.secret_hash ELSE r.previous_hash END,
+        previous_hash = CASE WHEN rotated AND NOT unseen THEN r.secret_hash ELSE r.previous_hash END,
         previous_key = CASE
             WHEN rotated AND p_rotate_from IS NULL THEN decode(repeat('00', 32), 'hex')
-            WHEN rotated THEN r.wrapped_key
+            WHEN rotated AND NOT unseen THEN r.wrapped_key
             ELSE r.previous_key END,
         previous_state = CASE
             WHEN rotated AND p_rotate_from IS NULL THEN 2

@@ -102,6 +102,10 @@ impl<Side> SessionLayer<Side> {
     /// the new one has been presented once, so a response that is lost on its way locks nobody out, and for `grace` after that,
     /// for the requests that were under way. Some seconds are enough; a minute suits slow networks.
     ///
+    /// As long as nobody has presented the new one, a request with the one before gets another one every so often, at most once a
+    /// minute, and the one that nobody presented is dead from then on. So renewals go on whatever becomes of a response, and a client
+    /// has to use the newest token that it has received.
+    ///
     /// It costs a write every so often. With a `CookieStore` it does nothing, since old copies work until their deadline there
     /// whatever comes after them; an event says so.
     ///

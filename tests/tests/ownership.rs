@@ -39,6 +39,8 @@ on_engines! {
         r7_a_write_of_before_a_renewal_lands
         r8_of_two_sign_ins_in_one_session_each_ends_up_in_one_of_its_own
         r8_of_two_renewals_one_replaces_the_token_and_both_write
+        r8_of_two_renewals_of_a_lost_one_one_replaces_it_and_both_write
+        r8_a_renewal_of_a_lost_one_that_is_presented_meanwhile_kills_neither
         r8_a_renewal_after_a_new_privilege_is_gone
         r8_a_new_privilege_after_a_renewal_kills_both_tokens
         r9_three_concurrent_sign_ins_are_three_listed_sessions
@@ -475,9 +477,44 @@ async fn r8_of_two_renewals_one_replaces_the_token_and_both_write(running: Runni
     let house = running.house();
     let browser = signed_in_under(&house, renewing(&house), "ann").await;
     house.clock.advance(EVERY);
-    let gate = barrier(&house, Operation::Commit);
-    let requests = ["/x/7", "/fill"].map(|uri| spawn(Method::POST, &browser, uri)).into();
-    let responses = together(&house, requests, &gate).await;
+    one_of_two_renewals_wins(&house, &browser).await;
+}
+
+/// A renewal, and who has received its token; the browser has not.
+async fn lost_renewal(house: &AnyHouse, browser: &Browser) -> Browser {
+    house.clock.advance(EVERY);
+    let received = browser.fork();
+    let Effect::Set(_) = effect(&received.get("/").await) else { panic!("a renewal was due") };
+    received
+}
+
+async fn r8_of_two_renewals_of_a_lost_one_one_replaces_it_and_both_write(running: Running) {
+    let house = running.house();
+    let browser = signed_in_under(&house, renewing(&house), "ann").await;
+    let unseen = lost_renewal(&house, &browser).await;
+    house.clock.advance(EVERY);
+    one_of_two_renewals_wins(&house, &browser).await;
+    assert_eq!(unseen.get("/").await.text(), NOTHING);
+}
+
+async fn r8_a_renewal_of_a_lost_one_that_is_presented_meanwhile_kills_neither(running: Running) {
+    let house = running.house();
+    let browser = signed_in_under(&house, renewing(&house), "ann").await;
+    let late = lost_renewal(&house, &browser).await;
+    house.clock.advance(EVERY);
+    let (gate, slow) = held(&house, Operation::Commit, Method::GET, &browser, "/").await;
+    late.post("/x/7").await;
+    gate.open();
+    let Effect::Set(token) = effect(&slow.await.unwrap()) else { panic!("nobody has renewed the one that was presented") };
+    browser.set_cookie(COOKIE, token);
+    assert_eq!(late.get("/").await.text(), r#"Some("ann") "" [] 7"#);
+    assert_eq!(browser.get("/").await.text(), r#"Some("ann") "" [] 7"#);
+}
+
+async fn one_of_two_renewals_wins(house: &AnyHouse, browser: &Browser) {
+    let gate = barrier(house, Operation::Commit);
+    let requests = ["/x/7", "/fill"].map(|uri| spawn(Method::POST, browser, uri)).into();
+    let responses = together(house, requests, &gate).await;
     assert!(responses.iter().all(|response| response.status() == 200));
     let tokens: Vec<String> = responses
         .iter()
@@ -488,7 +525,7 @@ async fn r8_of_two_renewals_one_replaces_the_token_and_both_write(running: Runni
         })
         .collect();
     assert_eq!(tokens.len(), 1, "the other one's renewal is nothing");
-    assert_eq!(user(&browser).await, r#"Some("ann")"#, "the old token waits for the new one");
+    assert_eq!(user(browser).await, r#"Some("ann")"#, "the old token waits for the new one");
     browser.set_cookie(COOKIE, tokens[0].clone());
     assert_eq!(browser.get("/").await.text(), r#"Some("ann") "dark" [1] 7"#);
 }

@@ -75,7 +75,8 @@ pub struct Previous {
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PreviousState {
-    /// The new secret has not been presented: its response may be lost, so the old one stays valid.
+    /// The new secret has not been presented: its response may be lost, so the old one stays valid, and a further renewal replaces
+    /// the new one.
     Pending,
     /// The new secret has been presented: the old one is valid for the grace, counted from then.
     Superseded,
@@ -335,12 +336,11 @@ impl Header {
             Some(Rotation::Renewal { from, to, wrapped_key }) => {
                 let first = self.secret_hash.matches(from);
                 if first {
-                    self.previous = Some(Previous {
-                        secret_hash: self.secret_hash,
-                        wrapped_key: self.wrapped_key,
-                        state: PreviousState::Pending,
-                        since: patch.now,
-                    });
+                    // A secret that nobody has presented may be one that nobody received: what the client holds is the one before.
+                    let held = self.previous.filter(|previous| previous.state == PreviousState::Pending);
+                    let (secret_hash, state, since) = (self.secret_hash, PreviousState::Pending, patch.now);
+                    let replaced = Previous { secret_hash, wrapped_key: self.wrapped_key, state, since };
+                    self.previous = Some(held.map_or(replaced, |held| Previous { since, ..held }));
                     self.secret_hash = *to;
                     self.wrapped_key = *wrapped_key;
                 }

@@ -136,6 +136,9 @@ pub enum Rotation {
     /// A routine renewal: the epoch stays, and the old secret is kept as [`Header::previous`](super::Header::previous).
     /// It happens only if `from` is still the current secret; otherwise the rest of the patch is applied and the answer
     /// says `rotated: false`.
+    ///
+    /// While the previous secret is [`Pending`](super::PreviousState::Pending), nobody has presented the current one: that one goes
+    /// without a trace, and the previous one stays, pending anew since `now`. What the patch presents is noted before.
     Renewal {
         /// Hash of the secret to replace.
         from: SecretHash,

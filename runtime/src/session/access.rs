@@ -92,8 +92,10 @@ pub(super) struct Live {
     pub(super) token: Token,
     /// What the store holds, as far as this request knows.
     pub(super) record: Arc<Record>,
-    /// Whether the client's own secret is the record's current one. It is not for a moment after a renewal.
+    /// Which of the record's secrets the token holds.
     pub(super) secret: Accepted,
+    /// What the client presented, while the token is one that it has yet to receive.
+    pub(super) held: Option<SecretHash>,
 }
 
 /// What the browser's cookie is worth.
@@ -210,7 +212,7 @@ impl Access {
             Arc::make_mut(&mut record).header.touch(presented);
         }
         events::loaded(&token.selector);
-        (Session::Live(Live { token, record, secret: accepted }), ClientCopy::Current)
+        (Session::Live(Live { token, record, secret: accepted, held: None }), ClientCopy::Current)
     }
 
     /// Whether there is a session, or will be.
@@ -381,6 +383,11 @@ impl Access {
 const WISHES: &str = "(the session itself)";
 
 impl Live {
+    /// The secret to speak for the client with: a renewal of this request's own is not presented before the client does.
+    pub(super) fn presented(&self) -> SecretHash {
+        self.held.unwrap_or_else(|| self.token.secret.hash())
+    }
+
     pub(super) fn session_key(&self) -> SessionKey {
         self.wrapped_key().unwrap_with(&self.token.selector, &self.token.secret)
     }

@@ -11,7 +11,7 @@ use crate::{
     config::Config,
     error::SessionError,
     events,
-    record::{Accepted, Cell, CellKey, Cells, Guard, Header, Record, Timestamp},
+    record::{Accepted, Cell, CellKey, Cells, Guard, Header, PreviousState, Record, Timestamp},
     schema::{Opener, Rule, Schema},
     store::{IdleTouch, StoreError},
 };
@@ -56,7 +56,7 @@ impl Access {
         self.wishes.settle(&record.header, Rotated::Yes);
         self.seed = None;
         self.reply = Reply::Token;
-        self.session = Session::Live(Live { token, record: Arc::new(record), secret: Accepted::Current });
+        self.session = Session::Live(Live { token, record: Arc::new(record), secret: Accepted::Current, held: None });
     }
 
     pub(super) fn committed(&mut self, commit: NewPatch, revision: u64, rotated: bool) {
@@ -69,6 +69,7 @@ impl Access {
             events::committed(&live.token.selector, patch.puts.len(), &self.method);
         }
         if rotated && let Some(next) = next {
+            live.held = (!passage.rotates()).then(|| live.presented());
             live.token = next;
             live.secret = Accepted::Current;
             self.reply = Reply::Token;
@@ -163,9 +164,9 @@ impl Access {
         now: Timestamp,
     ) -> Result<(), SessionError> {
         let Session::Live(live) = &self.session else { return Ok(()) };
-        let presented = config.present(live.token.secret.hash(), now);
+        let presented = config.present(live.presented(), now);
         let opened = record.and_then(|record| {
-            let accepted = record.header.accepts(&presented.secret_hash, now, presented.grace)?;
+            let accepted = record.header.accepts(&live.token.secret.hash(), now, presented.grace)?;
             let open = record.header.epoch == live.record.header.epoch && !is_expired(&record.header, config, now);
             open.then_some((record, accepted))
         });
@@ -185,6 +186,8 @@ impl Access {
             if config.backend.idle_touch() == IdleTouch::AtLoad {
                 Arc::make_mut(&mut record).header.touch(&presented);
             }
+            let awaited = record.header.previous.is_some_and(|previous| previous.state == PreviousState::Pending);
+            live.held = live.held.filter(|_| awaited);
             live.record = record;
             live.secret = secret;
         }

@@ -5,7 +5,7 @@ use super::{
     check_in::{Pending, Write, refused_value},
 };
 use crate::{
-    config::Config,
+    config::{Config, PARALLEL_TABS},
     error::SessionError,
     record::{Accepted, CellKey, Cells, Header, Owner, OwnerChange, OwnerHash, PreviousState, Timestamp},
     schema::{AnyField, Cause, Part, Rule, Schema, Undecodable},
@@ -233,8 +233,13 @@ impl Access {
     pub(super) fn renewal_is_due(&self, live: &Live, config: &Config, now: Timestamp) -> bool {
         let Some(renewal) = config.renewal.filter(|_| matches!(config.backend, Backend::Server(_))) else { return false };
         let header = &live.record.header;
-        // While nobody has presented the last one, the client may never have received it.
         let awaited = header.previous.as_ref().is_some_and(|previous| previous.state == PreviousState::Pending);
-        live.secret == Accepted::Current && !awaited && header.renewed().until(now) >= renewal.every
+        let age = match (live.secret, awaited) {
+            (Accepted::Current, false) => renewal.every,
+            // The client has not received the last one, or nobody has. But it may be on its way while the client's other requests arrive.
+            (Accepted::Previous, true) => renewal.every.max(PARALLEL_TABS),
+            (Accepted::Current, true) | (Accepted::Previous, false) => return false,
+        };
+        header.renewed().until(now) >= age
     }
 }

@@ -289,6 +289,7 @@ impl Access {
         }
         if let Some(live) = self.live()
             && live.secret == Accepted::Current
+            && live.held.is_none()
             && header.previous.is_some_and(|previous| previous.state == PreviousState::Pending)
         {
             patch.presented = Some(live.token.secret.hash());

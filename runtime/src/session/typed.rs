@@ -189,19 +189,20 @@ impl<T: SessionData> TypedSession<T> {
         let slot = self.link.slot.clone();
         let slot = &slot;
         let _flight = Flight::begin(slot, Lane::Reading).await;
-        let (config, token) = {
+        let (config, live) = {
             let request = slot.lock();
             let access = request.access.as_deref();
             if let Some(lost) = access.and_then(|access| access.lost()) {
                 return Err(lost);
             }
-            (Arc::clone(&request.config), access.and_then(|access| access.live()).map(|live| live.token.clone()))
+            let live = access.and_then(|access| access.live());
+            (Arc::clone(&request.config), live.map(|live| (live.token.selector, live.presented())))
         };
         let mut result = Ok(());
-        if let (Backend::Server(store), Some(token)) = (&config.backend, token) {
+        if let (Backend::Server(store), Some((selector, secret))) = (&config.backend, live) {
             let now = config.now();
-            let presented = config.present(token.secret.hash(), now);
-            let record = store.load(&token.selector, &presented, &Want::default()).await?;
+            let presented = config.present(secret, now);
+            let record = store.load(&selector, &presented, &Want::default()).await?;
             result = slot.with_access(|access| access.reloaded(record, &config, now)).transpose().map(drop);
         }
         self.start_over();

@@ -192,6 +192,15 @@ async fn a_token_survives_a_renewal_under_either_secret() {
     assert_eq!(transfer(&browser, &token).await.status(), 200, "with the new one");
     let from_the_old = form(&late).await;
     assert_eq!(transfer(&browser, &from_the_old).await.status(), 200);
+    // And through renewals whose responses are lost.
+    let mut received = browser.fork();
+    for _ in 0..3 {
+        house.clock.advance(seconds(60));
+        received = browser.fork();
+        assert!(matches!(effect(&received.get("/user").await), Effect::Set(_)));
+        assert_eq!(transfer(&browser, &token).await.status(), 200);
+    }
+    assert_eq!(transfer(&received, &token).await.status(), 200, "and once one arrives");
 }
 
 #[tokio::test]

@@ -154,19 +154,118 @@ async fn the_old_token_works_until_the_new_one_was_presented_and_then_for_the_gr
     }
 }
 
-/// F4, R7: the renewal is stored, its response lost.
+/// The token of a response that never reaches the browser.
+async fn lost(browser: &Browser, path: &str) -> Browser {
+    let response_lost = browser.fork();
+    let Effect::Set(_) = effect(&response_lost.post(path).await) else { panic!("a renewal was due") };
+    response_lost
+}
+
+async fn assert_dead(browser: &Browser) {
+    let response = browser.get("/").await;
+    assert_eq!((response.text().as_str(), effect(&response)), ("0", Effect::Nothing), "it opens nothing");
+}
+
+/// F4, R7: the renewal is stored, its response lost, again and again.
 #[tokio::test]
 async fn a_lost_response_to_a_renewal_locks_nobody_out() {
     for house in houses().await {
         let browser = begun(&house).await;
-        let old = renewed(&house, &browser).await;
+        let mut newest = None;
         for round in 1..20 {
             // A store that notes uses now and then has noted the last one for certain by then.
             house.clock.advance(Lifetime::default().idle() / 2);
-            let response = old.post("/add").await;
-            assert_eq!((response.status().as_u16(), effect(&response)), (200, Effect::Nothing), "round {round}");
+            let next = lost(&browser, "/add").await;
+            assert_eq!(browser.get("/").await.text(), (round + 1).to_string(), "the client's own token goes on");
+            if let Some(unseen) = newest.replace(next) {
+                assert_dead(&unseen).await;
+            }
         }
-        assert_eq!(old.get("/").await.text(), "20");
+        // At last a response arrives.
+        let received = newest.unwrap();
+        house.clock.advance(EVERY - MOMENT);
+        assert_eq!(received.get("/").await.text(), "20");
+        house.clock.advance(GRACE - MOMENT);
+        assert_eq!(browser.get("/").await.text(), "20");
+        house.clock.advance(MOMENT);
+        assert_dead(&browser).await;
+        house.clock.advance(EVERY - GRACE);
+        let Effect::Set(_) = effect(&received.post("/add").await) else { panic!("from here on it is renewed as ever") };
+        assert_eq!(received.get("/").await.text(), "21");
+    }
+}
+
+#[tokio::test]
+async fn a_token_that_nobody_presents_is_replaced_after_as_long_as_any_other_and_not_a_moment_before() {
+    let events = Events::capture();
+    for house in houses().await {
+        let browser = begun(&house).await;
+        let old = renewed(&house, &browser).await;
+        house.clock.advance(EVERY - MOMENT);
+        assert_eq!(effect(&old.get("/").await), Effect::Nothing);
+        house.clock.advance(MOMENT);
+        house.log();
+        events.take();
+        let next = old.fork();
+        assert!(matches!(effect(&next.get("/").await), Effect::Set(_)));
+        assert_eq!(commits(&house), ["commit renews -> committed r1"], "one commit, and no cells");
+        assert_eq!(events.count("session.renewed"), 1);
+        // Who has it is the client, or is not: the time begins anew.
+        house.clock.advance(EVERY - MOMENT);
+        assert_eq!(effect(&old.get("/").await), Effect::Nothing);
+        assert_eq!(next.get("/").await.text(), "1");
+        assert_dead(&browser).await;
+    }
+}
+
+#[tokio::test]
+async fn requests_within_a_minute_of_a_renewal_do_not_replace_its_token_however_often_tokens_are_renewed() {
+    for house in houses().await {
+        let second = Duration::from_secs(1);
+        let browser = begun_under(&house, house.layer().renew(second, GRACE)).await;
+        house.clock.advance(second);
+        let old = browser.fork();
+        assert!(matches!(effect(&browser.get("/").await), Effect::Set(_)));
+        house.clock.advance(MINUTE - MOMENT);
+        assert_eq!(effect(&old.get("/").await), Effect::Nothing, "the other one is on its way");
+        house.clock.advance(MOMENT);
+        assert!(matches!(effect(&old.get("/").await), Effect::Set(_)));
+    }
+}
+
+#[tokio::test]
+async fn a_thief_who_takes_a_renewal_and_never_presents_it_has_it_until_the_next() {
+    for house in houses().await {
+        let browser = begun(&house).await;
+        house.clock.advance(EVERY);
+        let thief = lost(&browser, "/add").await;
+        house.clock.advance(EVERY - MOMENT);
+        assert_eq!(effect(&browser.get("/").await), Effect::Nothing);
+        house.clock.advance(MOMENT);
+        assert!(matches!(effect(&browser.get("/").await), Effect::Set(_)), "nobody stops renewals by sitting on one");
+        assert_dead(&thief).await;
+        assert_eq!(thief.post("/add").await.status(), StatusCode::CONFLICT);
+        assert_eq!(browser.get("/").await.text(), "2");
+    }
+}
+
+#[tokio::test]
+async fn a_request_that_renews_and_saves_twice_presents_nothing_of_its_own() {
+    for house in houses().await {
+        let twice = post(async |mut s: TypedSession<Visitor>| {
+            *s.visits += 1;
+            s.save().await.unwrap();
+            s.reload().await.unwrap();
+            *s.visits += 1;
+        });
+        let browser = begun_with(&house, layer(&house), Router::new().route("/twice", twice)).await;
+        for visits in [3, 5, 7] {
+            house.clock.advance(EVERY);
+            let next = lost(&browser, "/twice").await;
+            house.clock.advance(MINUTE + GRACE);
+            assert_eq!(browser.get("/").await.text(), visits.to_string(), "the response was lost");
+            drop(next);
+        }
     }
 }
 
@@ -212,6 +311,9 @@ async fn a_renewal_that_fails_is_nobodys_trouble() {
                 house.clock.advance(MINUTE);
                 assert_eq!(browser.post("/add").await.status(), 200, "{fault:?}: the old token goes on");
             }
+            assert_eq!(browser.get("/").await.text(), "4");
+            house.clock.advance(EVERY);
+            assert!(matches!(effect(&browser.get("/").await), Effect::Set(_)), "{fault:?}: and is renewed in the end");
             assert_eq!(browser.get("/").await.text(), "4");
         }
     }
@@ -394,6 +496,51 @@ async fn both_tokens_open_the_secret_fields() {
         }
         browser.post("/rotate").await;
         assert_eq!(browser.get("/pin").await.text(), "Some(4711)");
+    }
+}
+
+#[tokio::test]
+async fn the_tokens_of_repeated_renewals_open_the_secret_fields_too() {
+    for house in houses().await {
+        let browser = begun(&house).await;
+        browser.post("/pin").await;
+        renewed(&house, &browser.fork()).await;
+        for _ in 0..3 {
+            house.clock.advance(EVERY);
+            // In one commit with what it seals, and one that only reads.
+            lost(&browser, "/pin").await;
+            assert_eq!(browser.get("/pin").await.text(), "Some(4711)");
+            house.clock.advance(EVERY);
+            let reader = browser.fork();
+            let response = reader.get("/pin").await;
+            assert_eq!(response.text(), "Some(4711)");
+            assert!(matches!(effect(&response), Effect::Set(_)));
+            assert_eq!(browser.get("/pin").await.text(), "Some(4711)");
+        }
+        house.clock.advance(EVERY);
+        let received = lost(&browser, "/add").await;
+        assert_eq!(received.get("/pin").await.text(), "Some(4711)");
+        assert_eq!(browser.get("/pin").await.text(), "Some(4711)", "within the grace");
+        received.post("/pin").await;
+        assert_eq!(browser.get("/pin").await.text(), "Some(4711)");
+    }
+}
+
+#[tokio::test]
+async fn a_privilege_gained_with_the_token_of_before_ends_repeated_renewals_too() {
+    for house in houses().await {
+        let browser = begun(&house).await;
+        let old = renewed(&house, &browser).await;
+        house.clock.advance(EVERY);
+        let (before, unseen) = (old.fork(), lost(&old, "/add").await);
+        house.clock.advance(EVERY);
+        house.log();
+        assert!(matches!(effect(&old.post("/admin").await), Effect::Set(_)));
+        assert_eq!(commits(&house), ["commit puts [visitor/admin] rotates -> committed r3"], "it is that one");
+        for dead in [before, unseen, browser] {
+            assert_eq!(dead.get("/").await.text(), "0");
+        }
+        assert_eq!(old.get("/").await.text(), "2");
     }
 }
 

@@ -316,10 +316,12 @@ impl Assignments<'_> {
             Some(Rotation::Renewal { from, to, wrapped_key }) => {
                 let first = format!("secret = {}", Hex(from.as_bytes()));
                 let seen = seen.unwrap_or_else(|| "FALSE".to_owned());
+                // While nobody has presented it, what the client holds is the one before.
+                let kept = format!("previous_state <=> {pending} AND NOT ({seen})");
                 write!(f, ", previous_since = IF({first} OR {seen}, {now}, previous_since)")?;
+                write!(f, ", previous_key = IF({first} AND NOT ({kept}), wrapped_key, previous_key)")?;
+                write!(f, ", previous_secret = IF({first} AND NOT ({kept}), secret, previous_secret)")?;
                 write!(f, ", previous_state = IF({first}, {pending}, IF({seen}, {superseded}, previous_state))")?;
-                write!(f, ", previous_key = IF({first}, wrapped_key, previous_key)")?;
-                write!(f, ", previous_secret = IF({first}, secret, previous_secret)")?;
                 write!(f, ", wrapped_key = IF({first}, {}, wrapped_key)", Hex(wrapped_key.as_bytes()))?;
                 write!(f, ", secret = IF({first}, {}, secret)", Hex(to.as_bytes()))
             }

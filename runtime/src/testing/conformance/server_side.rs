@@ -119,6 +119,7 @@ cases! {
         a_renewal_keeps_the_epoch_and_the_old_secret,
         the_second_of_two_renewals_writes_its_cells_only,
         a_commit_that_presents_the_renewed_secret_supersedes_the_old_one_once,
+        a_renewal_of_a_secret_that_nobody_presented_keeps_the_one_before,
     }
     owners {
         the_owner_index_follows_the_owner,

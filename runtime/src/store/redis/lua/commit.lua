@@ -61,7 +61,8 @@ local verbs = {
   renew = function()
     local from, to = take(), take()
     if secret(session) ~= from then return end
-    set('__previous', session.__key)
+    -- While nobody has presented it, what the client holds is the one before.
+    if session.__phase ~= 'pending' then set('__previous', session.__key) end
     set('__phase', 'pending')
     set('__since', now)
     set('__key', to)

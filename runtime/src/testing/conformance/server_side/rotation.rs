@@ -61,8 +61,10 @@ pub(super) async fn a_renewal_keeps_the_epoch_and_the_old_secret<S: SessionStore
     // A write that loaded before the renewal lands.
     let late = puts(6, &[put("shop/views", b"2")]);
     assert!(matches!(commit_both(&store, &key(1), &mut model, &late).await, CommitOutcome::Committed { .. }));
-    // The next renewal keeps the secret before it, and that one only.
-    commit_both(&store, &key(1), &mut model, &renewal(7, 2, 3)).await;
+    // Once it has been presented, the next renewal keeps the secret before it, and that one only.
+    let mut next = renewal(7, 2, 3);
+    next.presented = Some(secret(2));
+    commit_both(&store, &key(1), &mut model, &next).await;
     assert!(model.header.previous.is_some_and(|previous| previous.secret_hash.matches(&secret(2))));
 }
 
@@ -99,4 +101,36 @@ pub(super) async fn a_commit_that_presents_the_renewed_secret_supersedes_the_old
     again.presented = Some(secret(2));
     commit_both(&store, &key(1), &mut model, &again).await;
     assert!(model.header.previous.is_some_and(|previous| previous.state == PreviousState::Pending));
+}
+
+pub(super) async fn a_renewal_of_a_secret_that_nobody_presented_keeps_the_one_before<S: SessionStore>(store: S) {
+    let mut model = new_record(&[]);
+    create(&store, &key(1), &model).await;
+    commit_both(&store, &key(1), &mut model, &renewal(1, 1, 2)).await;
+    for (seconds, from, to) in [(5, 2, 3), (9, 3, 4)] {
+        let mut again = renewal(seconds, from, to);
+        // Who holds the secret before, or a forged one, has not presented the current one.
+        again.presented = (seconds == 9).then(|| secret(1));
+        let outcome = commit_both(&store, &key(1), &mut model, &again).await;
+        assert_eq!(outcome, CommitOutcome::Committed { revision: 1, rotated: true });
+        let previous = model.header.previous.expect("the secret before is kept");
+        assert!(model.header.secret_hash.matches(&secret(to)) && previous.secret_hash.matches(&secret(1)));
+        assert_eq!(previous.wrapped_key.as_bytes(), wrapped(1).as_bytes());
+        assert_eq!((previous.state, previous.since), (PreviousState::Pending, at(seconds)));
+    }
+    // What was replaced unseen opens nothing, and nothing can be renewed from it.
+    for dead in [2, 3] {
+        load_both(&store, &key(1), &mut model, &presented(dead, 60)).await;
+        assert_eq!(model.header.last_seen, at(0));
+        let outcome = commit_both(&store, &key(1), &mut model, &renewal(60, dead, 5)).await;
+        assert_eq!(outcome, CommitOutcome::Committed { revision: 1, rotated: false });
+    }
+    // The one before goes once the current one is presented and renewed, in one commit too.
+    let mut seen = renewal(70, 4, 5);
+    seen.presented = Some(secret(4));
+    commit_both(&store, &key(1), &mut model, &seen).await;
+    assert!(model.header.previous.is_some_and(|previous| previous.secret_hash.matches(&secret(4))));
+    // A change of privilege ends it all the same.
+    commit_both(&store, &key(1), &mut model, &privilege(0, 80, 6)).await;
+    assert!(model.header.previous.is_some_and(|previous| previous.secret_hash.matches(&secret(5))));
 }
