@@ -11,7 +11,7 @@ use crate::{
     record::{Accepted, Header, Owner, Presented, Record, Selector, Timestamp},
     schema::Schema,
     store::{IdleTouch, StoreError},
-    token::Token,
+    token::{SecretHash, Token},
     vault::Vault,
 };
 use http::Method;
