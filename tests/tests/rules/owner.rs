@@ -1048,8 +1048,8 @@ async fn who_signs_in_where_the_former_owners_session_ends_meanwhile_finds_nothi
                 let saved = show(&s);
                 s.cart.push(5);
                 *s.views += 1;
-                let of_the_former = library.save().await.map(|()| format!("{:?}", *library.draft));
-                assert_eq!(of_the_former.unwrap(), r#""""#);
+                let held = library.save().await.map(|()| format!("{:?}", *library.draft));
+                assert_eq!(held.unwrap(), r#""""#);
                 saved
             });
             let end = post(async |mut s: TypedSession<Members>| s.destroy());
