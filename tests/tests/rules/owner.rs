@@ -1077,6 +1077,39 @@ async fn who_signs_in_where_the_former_owners_session_ends_meanwhile_finds_nothi
     }
 }
 
+/// As above, and the newcomer's change was made on top of what the one before had.
+#[tokio::test]
+async fn a_counter_begins_anew_with_who_signs_in_where_the_former_owners_session_ends_meanwhile() {
+    for house in houses().await {
+        for is_expired in [false, true] {
+            let clock = house.clock.clone();
+            let arrive = post(async move |mut s: TypedSession<Members>| {
+                *s.user = Some(8);
+                *s.views += 1;
+                if is_expired {
+                    clock.advance(60 * 24 * HOUR);
+                }
+                s.save().await.unwrap();
+            });
+            let end = post(async |mut s: TypedSession<Members>| s.destroy());
+            let browser = member(&house, 7, at("/arrive", arrive).merge(at("/end", end))).await;
+            let tab = browser.fork();
+            if is_expired {
+                browser.post("/arrive").await;
+            } else {
+                let gate = Gate::new();
+                house.faults().next(Operation::Commit, Fault::HoldBefore(gate.clone()));
+                tokio::join!(browser.post("/arrive"), async {
+                    gate.reached().await;
+                    tab.post("/end").await;
+                    gate.open();
+                });
+            }
+            assert_eq!(browser.get("/").await.text(), r#"Some(8) false "" [] 1"#, "expired: {is_expired}");
+        }
+    }
+}
+
 #[tokio::test]
 async fn what_a_handle_checks_in_while_its_session_becomes_somebody_elses_is_not_stored() {
     let events = Events::capture();
