@@ -1,5 +1,6 @@
 //! The CSRF token of a session: good for its forms and scripts, through renewals, and for nobody else and no other sign-in.
 
+use crate::members::houses;
 use axum::{
     Form, Router,
     body::Body,
@@ -234,4 +235,29 @@ async fn nothing_of_it_lies_in_the_store() {
     form(&browser).await;
     let record = house.record_of(&selector(&browser.cookie(COOKIE).unwrap())).await.unwrap();
     assert_eq!(record.cells.iter().count(), 0);
+}
+
+#[tokio::test]
+async fn a_page_with_a_token_is_for_no_cache_also_where_the_cookie_is_there_already() {
+    let page = async |mut s: Session| {
+        let token = s.csrf_token()?.as_str().to_owned();
+        Ok::<_, SessionError>(([("cache-control", "private, max-age=60")], token))
+    };
+    let (clock, layer) = (House::new().clock, SessionLayer::new(CookieStore::new(KeyRing::generate().unwrap())));
+    let sealed = TestClient::new(bank().layer(layer.clock(clock.clone()))).clock(clock);
+    let mut browsers = vec![sealed];
+    browsers.extend(houses().await.map(|house| house.browser(bank().route("/page", get(page)))));
+    for (at, browser) in browsers.iter().enumerate() {
+        form(browser).await;
+        let response = browser.get("/form").await;
+        assert_eq!(effect(&response), Effect::Nothing, "{at}");
+        assert_eq!(response.headers()["cache-control"], "private, no-store", "{at}");
+        let response = browser.get("/user").await;
+        assert!(!response.headers().contains_key("cache-control"), "{at}: a page without one is like any other");
+    }
+    for browser in &browsers[1..] {
+        let response = browser.get("/page").await;
+        assert_eq!(effect(&response), Effect::Nothing);
+        assert_eq!(response.headers()["cache-control"], "private, max-age=60");
+    }
 }

@@ -1,7 +1,9 @@
 //! The guard: who is signed in, who is through, who has proved it lately, and what the others are told.
 
+use crate::members::{Members, houses, member};
 use axum::{
     Router,
+    http::StatusCode,
     response::{IntoResponse, Redirect},
     routing::{get, post},
 };
@@ -13,7 +15,7 @@ use cloakroom::{
 use cloakroom_tests::{
     events::Events,
     shop::{Browser, House},
-    site::{COOKIE, Effect, effect, keys},
+    site::{COOKIE, Effect, effect, keys, seconds},
 };
 use std::{sync::Arc, time::Duration};
 
@@ -273,5 +275,112 @@ async fn the_guard_is_the_same_on_every_kind_of_store() {
         assert_eq!(status(&browser, "/transfer").await, 200);
         house.clock.advance(MOMENT);
         assert_eq!(status(&browser, "/transfer").await, 403);
+    }
+}
+
+#[derive(SessionData)]
+#[session(name = "club")]
+struct Club {
+    #[session(owner, validate = is_welcome)]
+    user: Option<u64>,
+}
+
+fn is_welcome(user: &Option<u64>) -> bool {
+    *user != Some(9)
+}
+
+#[tokio::test]
+async fn a_proof_beside_an_owner_who_was_dropped_or_refused_is_not_the_former_owners() {
+    let change = |user: Option<u64>| {
+        post(async move |mut s: TypedSession<Club>| {
+            *s.user = user;
+            s.reauthenticated();
+            StatusCode::INTERNAL_SERVER_ERROR
+        })
+    };
+    let refused_at_the_end = async |mut s: TypedSession<Club>| {
+        s.reauthenticated();
+        *s.user = Some(9);
+    };
+    let refused_by_save = async |mut s: TypedSession<Club>| {
+        *s.user = Some(9);
+        s.reauthenticated();
+        assert!(matches!(s.save().await.unwrap_err(), SessionError::Invalid { .. }));
+        StatusCode::FORBIDDEN
+    };
+    let refused_by_refresh = async |mut s: TypedSession<Club>| {
+        s.reauthenticated();
+        *s.user = Some(9);
+        assert!(matches!(s.refresh().unwrap_err(), SessionError::Invalid { .. }));
+    };
+    let refused_by_the_store = async |mut s: TypedSession<Club>| {
+        *s.user = Some(8);
+        s.reauthenticated();
+        assert!(matches!(s.save().await.unwrap_err(), SessionError::Unavailable(_)));
+    };
+    let of_two_handles = async |mut one: TypedSession<Club>, mut two: TypedSession<Club>| {
+        *one.user = Some(9);
+        drop(one);
+        two.reauthenticated();
+    };
+    let routes = || {
+        Router::new()
+            .route("/in", post(async |mut s: TypedSession<Club>| *s.user = Some(7)))
+            .route("/again", post(async |mut s: TypedSession<Club>| s.reauthenticated()))
+            .route("/fresh", get(async |s: SignedIn<Club, 15>| format!("{:?}", s.owner())))
+            .route("/another", change(Some(8)))
+            .route("/nobody", change(None))
+            .route("/at-the-end", post(refused_at_the_end))
+            .route("/by-save", post(refused_by_save))
+            .route("/by-refresh", post(refused_by_refresh))
+            .route("/by-the-store", post(refused_by_the_store))
+            .route("/of-two-handles", post(of_two_handles))
+    };
+    for house in houses().await {
+        for (path, answer) in [
+            ("/another", 500),
+            ("/nobody", 500),
+            ("/at-the-end", 500),
+            ("/by-save", 403),
+            ("/by-refresh", 200),
+            ("/by-the-store", 200),
+            ("/of-two-handles", 500),
+        ] {
+            let browser = house.browser(routes());
+            browser.post("/in").await;
+            house.clock.advance(60 * MINUTE);
+            let before = house.record(&browser).await.unwrap().header;
+            if path == "/by-the-store" {
+                house.faults().next(Operation::Commit, Fault::Unavailable);
+            }
+            let response = browser.post(path).await;
+            assert_eq!((response.status().as_u16(), effect(&response)), (answer, Effect::Nothing), "{path}");
+            assert_eq!(status(&browser, "/fresh").await, 403, "{path}");
+            let after = house.record(&browser).await.unwrap().header;
+            assert_eq!((after.authenticated_at, after.epoch), (before.authenticated_at, before.epoch), "{path}");
+            assert_eq!(after.owner, before.owner, "{path}");
+            browser.post("/again").await;
+            assert_eq!(browser.get("/fresh").await.text(), "Some(7)", "{path}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_proof_from_further_ahead_than_clocks_may_differ_is_none() {
+    let fresh = || {
+        Router::new()
+            .route("/fresh", get(async |s: SignedIn<Members, 15>| format!("{:?}", s.owner())))
+            .route("/now", get(async |s: SignedIn<Members, 0>| format!("{:?}", s.owner())))
+    };
+    for house in houses().await {
+        let browser = member(&house, 7, fresh()).await;
+        let proved = std::time::SystemTime::from(house.now());
+        for (ahead, answer) in [(seconds(20 * 3600), 403), (5 * MINUTE + MOMENT, 403), (5 * MINUTE, 200), (MINUTE, 200)] {
+            house.clock.set(proved - ahead);
+            assert_eq!(status(&browser, "/fresh").await, answer, "{ahead:?} ahead");
+            assert_eq!(status(&browser, "/now").await, answer, "{ahead:?} ahead");
+        }
+        house.clock.set(proved + 15 * MINUTE);
+        assert_eq!(status(&browser, "/fresh").await, 200);
     }
 }

@@ -6,6 +6,7 @@ use crate::members::{
 };
 use axum::{
     Router,
+    extract::Path,
     response::Redirect,
     routing::{MethodRouter, any, get, post},
 };
@@ -13,7 +14,7 @@ use cloakroom::{
     Field, SessionData, SessionError, SessionLayer, Sessions, TypedSession,
     record::{CellBody, CodecId, Content, Payload, Shape},
     store::CookieStore,
-    testing::{Fault, Operation, TestClient},
+    testing::{Fault, Gate, Operation, TestClient},
 };
 use cloakroom_tests::{
     events::Events,
@@ -21,7 +22,8 @@ use cloakroom_tests::{
     site::{COOKIE, Effect, effect, keys as cookie_keys, selector},
 };
 use http::StatusCode;
-use std::time::Duration;
+use serde::{Deserialize, Serialize};
+use std::{collections::BTreeSet, time::Duration};
 
 const HOUR: Duration = Duration::from_secs(3600);
 
@@ -954,5 +956,344 @@ async fn a_response_of_somebody_who_is_signed_in_is_not_for_caches() {
         assert_eq!(response.headers()["cache-control"], "private, no-store");
         let response = guest(&house, nothing_more()).await.get("/").await;
         assert!(!response.headers().contains_key("cache-control"));
+    }
+}
+
+/// OWASP ASVS 5.0, 7.4.1: whoever signs out is signed out, whatever another tab does at the same time.
+#[tokio::test]
+async fn a_sign_out_wins_over_whatever_another_tab_does_to_the_session_at_the_same_time() {
+    let out = async |mut s: TypedSession<Members>| *s.user = None;
+    let out_by_save = async |mut s: TypedSession<Members>| {
+        *s.user = None;
+        s.save().await.unwrap();
+        assert_eq!(show(&s), NOBODY);
+    };
+    let more = || {
+        at("/leave", any(out))
+            .merge(at("/leave-by-save", any(out_by_save)))
+            .merge(at("/end", post(async |mut s: TypedSession<Members>| s.destroy())))
+    };
+    for house in houses().await {
+        for (method, path) in [("POST", "/leave"), ("GET", "/leave"), ("POST", "/leave-by-save")] {
+            for meanwhile in ["/admin/true", "/again", "/in/8", "/out", "/end"] {
+                let browser = member(&house, 7, more()).await;
+                let (tab, key) = (browser.fork(), selector(&browser.cookie(COOKIE).unwrap()));
+                let gate = Gate::new();
+                house.faults().next(Operation::Commit, Fault::HoldBefore(gate.clone()));
+                let request = http::Request::builder().method(method).uri(path).body(axum::body::Body::empty()).unwrap();
+                let (response, ()) = tokio::join!(tab.send(request), async {
+                    gate.reached().await;
+                    assert_eq!(browser.post(meanwhile).await.status(), 200, "{meanwhile}");
+                    gate.open();
+                });
+                let what = format!("{method} {path} beside {meanwhile}");
+                assert_eq!((response.status().as_u16(), effect(&response)), (200, Effect::Clear), "{what}");
+                assert!(house.record_of(&key).await.is_none(), "{what}");
+                for browser in [&browser, &tab] {
+                    assert_eq!(browser.get("/").await.text(), NOBODY, "{what}");
+                }
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_sign_out_that_the_store_does_not_confirm_is_a_503_that_clears_the_cookie() {
+    for house in houses().await {
+        for fault in [Fault::Unavailable, Fault::UnknownApplied, Fault::UnknownNotApplied] {
+            let browser = member(&house, 7, nothing_more()).await;
+            house.faults().next(Operation::Commit, fault.clone());
+            let response = browser.post("/out").await;
+            assert_eq!((response.status().as_u16(), effect(&response)), (503, Effect::Clear), "{fault:?}");
+            assert_eq!(house.store.count(Operation::Commit), 1, "{fault:?}: nothing is tried again blindly");
+            assert_eq!(browser.get("/").await.text(), NOBODY, "{fault:?}");
+            house.log();
+            // Where nothing stays it is a deletion, and one is tried twice.
+            let browser = house.browser(routes());
+            browser.post("/in/7").await;
+            house.faults().always(Operation::Delete, fault.clone());
+            let response = browser.post("/out").await;
+            assert_eq!((response.status().as_u16(), effect(&response)), (503, Effect::Clear), "{fault:?}");
+            house.faults().heal();
+            assert_eq!(browser.get("/").await.text(), NOBODY, "{fault:?}");
+            house.log();
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_failed_commit_that_signs_nobody_out_leaves_the_cookie() {
+    for house in houses().await {
+        for path in ["/in/8", "/again", "/admin/true", "/cart/3"] {
+            let browser = member(&house, 7, nothing_more()).await;
+            house.faults().next(Operation::Commit, Fault::Unavailable);
+            let response = browser.post(path).await;
+            assert_eq!((response.status().as_u16(), effect(&response)), (503, Effect::Nothing), "{path}");
+            assert_eq!(browser.get("/").await.text(), r#"Some(7) false "dark" [1, 2] 10"#, "{path}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn who_signs_in_where_the_former_owners_session_ends_meanwhile_finds_nothing_of_it() {
+    for house in houses().await {
+        for is_expired in [true, false] {
+            let clock = house.clock.clone();
+            let arrive = post(async move |mut s: TypedSession<Members>, mut library: TypedSession<Library>| {
+                *s.user = Some(8);
+                if is_expired {
+                    clock.advance(60 * 24 * HOUR);
+                }
+                s.save().await.unwrap();
+                let saved = show(&s);
+                s.cart.push(5);
+                *s.views += 1;
+                let held = library.save().await.map(|()| format!("{:?}", *library.draft));
+                assert_eq!(held.unwrap(), r#""""#);
+                saved
+            });
+            let end = post(async |mut s: TypedSession<Members>| s.destroy());
+            let browser = member(&house, 7, at("/arrive", arrive).merge(at("/end", end))).await;
+            let tab = browser.fork();
+            let key = selector(&browser.cookie(COOKIE).unwrap());
+            let response = if is_expired {
+                browser.post("/arrive").await
+            } else {
+                let gate = Gate::new();
+                house.faults().next(Operation::Commit, Fault::HoldBefore(gate.clone()));
+                let (response, ()) = tokio::join!(browser.post("/arrive"), async {
+                    gate.reached().await;
+                    tab.post("/end").await;
+                    gate.open();
+                });
+                response
+            };
+            assert_eq!(response.text(), r#"Some(8) false "" [] 0"#, "expired: {is_expired}");
+            let Effect::Set(token) = effect(&response) else { panic!("expired: {is_expired}") };
+            assert_ne!(selector(&token), key, "it is a session of its own");
+            assert_eq!(keys(&house, &browser).await, ["members/cart", "members/user", "members/views"]);
+            assert_eq!(browser.get("/").await.text(), r#"Some(8) false "" [5] 1"#, "expired: {is_expired}");
+        }
+    }
+}
+
+/// As above, and the newcomer's change was made on top of what the one before had.
+#[tokio::test]
+async fn a_counter_begins_anew_with_who_signs_in_where_the_former_owners_session_ends_meanwhile() {
+    for house in houses().await {
+        for is_expired in [false, true] {
+            let clock = house.clock.clone();
+            let arrive = post(async move |mut s: TypedSession<Members>| {
+                *s.user = Some(8);
+                *s.views += 1;
+                if is_expired {
+                    clock.advance(60 * 24 * HOUR);
+                }
+                s.save().await.unwrap();
+            });
+            let end = post(async |mut s: TypedSession<Members>| s.destroy());
+            let browser = member(&house, 7, at("/arrive", arrive).merge(at("/end", end))).await;
+            let tab = browser.fork();
+            if is_expired {
+                browser.post("/arrive").await;
+            } else {
+                let gate = Gate::new();
+                house.faults().next(Operation::Commit, Fault::HoldBefore(gate.clone()));
+                tokio::join!(browser.post("/arrive"), async {
+                    gate.reached().await;
+                    tab.post("/end").await;
+                    gate.open();
+                });
+            }
+            assert_eq!(browser.get("/").await.text(), r#"Some(8) false "" [] 1"#, "expired: {is_expired}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn what_a_handle_checks_in_while_its_session_becomes_somebody_elses_is_not_stored() {
+    let events = Events::capture();
+    for house in houses().await {
+        for (user, shown) in [(None, r#"None false "dark" [] 0"#), (Some(8), r#"Some(8) false "dark" [] 0"#)] {
+            let gate = Gate::new();
+            let held = gate.clone();
+            let change = post(async move |mut one: TypedSession<Members>, mut two: TypedSession<Members>| {
+                *one.user = user;
+                let meanwhile = async {
+                    held.reached().await;
+                    two.cart.push(99);
+                    *two.views += 1;
+                    drop(two);
+                    held.open();
+                };
+                tokio::join!(one.save(), meanwhile).0.unwrap();
+                show(&one)
+            });
+            let browser = member(&house, 7, at("/change", change)).await;
+            house.faults().next(Operation::Commit, Fault::HoldBefore(gate));
+            events.take();
+            let response = browser.post("/change").await;
+            assert_eq!((response.status().as_u16(), response.text().as_str()), (200, shown));
+            assert!(events.count("session.changes_lost") > 0, "somebody is told");
+            assert_eq!(browser.get("/").await.text(), shown);
+        }
+    }
+}
+
+#[derive(SessionData)]
+#[session(name = "tally")]
+struct Tally {
+    #[session(owner)]
+    user: Option<u64>,
+    #[session(merge = "add")]
+    views: u64,
+    #[session(merge = "union")]
+    tags: BTreeSet<String>,
+    #[session(merge = "max")]
+    best: u64,
+    #[session(keep, merge = "add")]
+    visits: u64,
+    #[session(keep, merge = "union")]
+    seen: BTreeSet<String>,
+}
+
+fn tally() -> Router {
+    async fn count(mut s: TypedSession<Tally>, user: Option<u64>, item: String, best: u64) {
+        *s.user = user;
+        *s.views += 1;
+        s.tags.insert(item.clone());
+        *s.best = best;
+        *s.visits += 1;
+        s.seen.insert(item);
+    }
+    Router::new()
+        .route("/in/{user}/{item}/{best}", {
+            post(async |Path((user, item, best)): Path<(u64, String, u64)>, s: TypedSession<Tally>| {
+                count(s, Some(user), item, best).await;
+            })
+        })
+        .route("/out/{item}/{best}", {
+            post(async |Path((item, best)): Path<(String, u64)>, s: TypedSession<Tally>| count(s, None, item, best).await)
+        })
+        .route("/", {
+            get(async |s: TypedSession<Tally>| {
+                format!("{:?} {} {:?} {} {} {:?}", *s.user, *s.views, *s.tags, *s.best, *s.visits, *s.seen)
+            })
+        })
+}
+
+#[tokio::test]
+async fn of_counters_and_sets_only_what_was_added_is_the_newcomers_and_what_is_kept_adds_up() {
+    for house in houses().await {
+        for (path, shown) in [
+            ("/in/8/b/3", r#"Some(8) 1 {"b"} 3 4 {"a", "b"}"#),
+            ("/out/b/3", r#"None 1 {"b"} 3 4 {"a", "b"}"#),
+            ("/in/7/b/9", r#"Some(7) 4 {"a", "b"} 9 4 {"a", "b"}"#),
+        ] {
+            let browser = house.browser(tally());
+            for _ in 0..3 {
+                browser.post("/in/7/a/5").await;
+            }
+            assert_eq!(browser.get("/").await.text(), r#"Some(7) 3 {"a"} 5 3 {"a"}"#);
+            assert_eq!(browser.post(path).await.status(), 200);
+            assert_eq!(browser.get("/").await.text(), shown, "{path}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn what_another_tab_adds_during_a_change_of_the_owner_goes_and_stays_by_the_same_rule() {
+    for house in houses().await {
+        for (path, shown) in
+            [("/in/8/b/3", r#"Some(8) 1 {"b"} 3 3 {"a", "b", "c"}"#), ("/out/b/3", r#"None 1 {"b"} 3 3 {"a", "b", "c"}"#)]
+        {
+            let browser = house.browser(tally());
+            browser.post("/in/7/a/5").await;
+            let tab = browser.fork();
+            let gate = Gate::new();
+            house.faults().next(Operation::Commit, Fault::HoldBefore(gate.clone()));
+            let (response, ()) = tokio::join!(browser.post(path), async {
+                gate.reached().await;
+                assert_eq!(tab.post("/in/7/c/6").await.status(), 200);
+                gate.open();
+            });
+            assert_eq!(response.status(), 200, "{path}");
+            assert_eq!(browser.get("/").await.text(), shown, "{path}");
+        }
+    }
+}
+
+/// What it would be today is too large for a cell, or older programs could not have it.
+#[tokio::test]
+async fn what_cannot_be_stored_as_of_today_stays_as_it_is_and_stops_no_sign_in() {
+    #[derive(Serialize, Deserialize)]
+    struct Line {
+        #[serde(serialize_with = "something")]
+        text: String,
+    }
+    fn something<S: serde::Serializer>(text: &str, to: S) -> Result<S::Ok, S::Error> {
+        if text.is_empty() { Err(serde::ser::Error::custom("nothing is no line")) } else { to.serialize_str(text) }
+    }
+    #[derive(SessionData)]
+    #[session(name = "notes", lock = off)]
+    struct First {
+        #[session(keep)]
+        text: String,
+        #[session(keep, opaque)]
+        line: Option<Line>,
+        #[session(keep)]
+        size: u16,
+    }
+    #[derive(SessionData)]
+    #[session(name = "notes", version = 2, lock = off)]
+    struct Second {
+        #[session(keep, changed(in = 2, from = String, up = doubled, down = halved))]
+        text: Vec<u8>,
+        #[session(keep, opaque, changed(in = 2, from = Option<Line>, up = length, down = of_length))]
+        line: u64,
+        #[session(keep, changed(in = 2, from = u16, up = u32::from, down = narrow))]
+        size: u32,
+    }
+    fn doubled(text: String) -> Vec<u8> {
+        text.repeat(2).into_bytes()
+    }
+    fn halved(text: &[u8]) -> String {
+        String::from_utf8_lossy(&text[..text.len() / 2]).into_owned()
+    }
+    fn length(line: Option<Line>) -> u64 {
+        line.map_or(0, |line| line.text.len() as u64)
+    }
+    fn of_length(_: &u64) -> Option<Line> {
+        Some(Line { text: String::new() })
+    }
+    fn narrow(size: &u32) -> u16 {
+        u16::try_from(*size).unwrap_or(u16::MAX)
+    }
+    let begin = async |mut s: TypedSession<First>| {
+        *s.text = "x".repeat(200_000);
+        *s.line = Some(Line { text: "four".into() });
+        *s.size = 3;
+    };
+    let show_notes = async |s: TypedSession<Second>| format!("{} {} {}", s.text.len(), *s.line, *s.size);
+    for house in houses().await {
+        let first = house.browser(routes().merge(at("/begin", post(begin))));
+        first.post("/begin").await;
+        let browser = house.browser(routes().merge(at("/notes", get(show_notes))));
+        browser.set_cookie(COOKIE, first.cookie(COOKIE).unwrap());
+        assert_eq!(browser.get("/notes").await.text(), "400000 4 3");
+        let before = house.record(&browser).await.unwrap().cells;
+        for path in ["/in/7", "/again", "/in/8", "/out"] {
+            let old = browser.fork();
+            let response = browser.post(path).await;
+            assert_eq!(response.status(), 200, "{path}");
+            assert_rotated(&old, effect(&response));
+            assert_eq!(browser.get("/notes").await.text(), "400000 4 3", "{path}");
+            let after = house.record(&browser).await.unwrap().cells;
+            for key in ["notes/text", "notes/line"] {
+                assert_eq!(after.get(key), before.get(key), "{path}: {key}");
+            }
+            let of_today: Vec<&str> = after.iter().map(|cell| &*cell.key).filter(|key| key.contains('@')).collect();
+            assert_eq!(of_today, ["notes/size@2"], "{path}: what can be stored is");
+        }
     }
 }

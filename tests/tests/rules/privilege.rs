@@ -15,7 +15,7 @@ use cloakroom::{
 use cloakroom_tests::{
     events::Events,
     shop::{Browser, House},
-    site::{COOKIE, Effect, effect, keys},
+    site::{COOKIE, Effect, effect, keys, selector},
 };
 use http::StatusCode;
 use std::time::Duration;
@@ -306,4 +306,76 @@ async fn in_a_sealed_cookie_a_privilege_and_a_proof_give_another_token() {
     }
     assert_eq!(effect(&browser.post("/admin/true").await), Effect::Nothing);
     assert_eq!(browser.get("/").await.text(), r#"Some(7) true "" [] 0"#);
+}
+
+/// What a stale tab asks for is as lost as what it writes.
+#[tokio::test]
+async fn a_stale_tab_that_asks_for_something_of_the_session_hears_that_it_is_gone() {
+    type Wish = fn(&mut TypedSession<Members>);
+    let wishes: [(&str, Wish); 4] = [
+        ("rotate", |s| s.rotate()),
+        ("label", |s| s.set_label("Firefox of Ann")),
+        ("proof", |s| s.reauthenticated()),
+        ("persistent", |s| s.set_persistent(true)),
+    ];
+    let events = Events::capture();
+    for house in houses().await {
+        for (what, wish) in wishes {
+            let ask = async move |mut s: TypedSession<Members>| {
+                wish(&mut s);
+                "asked"
+            };
+            let browser = member(&house, 7, Router::new().route("/ask", get(ask).post(ask))).await;
+            let tab = browser.fork();
+            browser.post("/admin/true").await;
+            let before = house.record(&browser).await.unwrap();
+            house.clock.advance(Duration::from_secs(59));
+            events.take();
+            let response = tab.post("/ask").await;
+            assert_eq!((response.status(), effect(&response)), (StatusCode::CONFLICT, Effect::Nothing), "{what}");
+            assert_eq!(events.count("session.late_write"), 1, "{what}");
+            let response = tab.get("/ask").await;
+            assert_eq!((response.status(), effect(&response)), (StatusCode::OK, Effect::Nothing), "{what}");
+            assert_eq!(response.text(), "asked", "{what}");
+            assert_eq!(events.count("session.late_write"), 1, "{what}");
+            let after = house.record(&browser).await.unwrap().header;
+            assert_eq!((after.epoch, after.label, after.persistent), (before.header.epoch, None, false), "{what}");
+            assert_eq!(after.authenticated_at, before.header.authenticated_at, "{what}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn the_event_of_a_rotation_says_why_the_token_was_replaced() {
+    let events = Events::capture();
+    let forced = async |mut s: TypedSession<Members>| Field::force(&mut s.user);
+    for house in houses().await {
+        let more = Router::new()
+            .route("/rotate", post(async |mut s: TypedSession<Members>| s.rotate()))
+            .route("/forced", post(forced))
+            .route("/clear", post(async |mut s: TypedSession<Members>| s.clear()));
+        let browser = guest(&house, more).await;
+        for (path, why) in [
+            ("/rotate", "privilege"),
+            ("/admin/true", "privilege"),
+            ("/again", "privilege"),
+            ("/in/7", "sign_in"),
+            ("/again", "reauthenticated"),
+            ("/forced", "reauthenticated"),
+            ("/rotate", "privilege"),
+            ("/admin/false", "privilege"),
+            ("/in/8", "handover"),
+            ("/out", "sign_out"),
+            ("/in/8", "sign_in"),
+            ("/clear", "sign_out"),
+        ] {
+            events.take();
+            assert!(matches!(effect(&browser.post(path).await), Effect::Set(_)), "{path}");
+            let lines = events.take();
+            let said: Vec<&String> = lines.iter().filter(|line| line.contains("session.rotated")).collect();
+            let [line] = said[..] else { panic!("{path}: {lines:?}") };
+            let handle = selector(&browser.cookie(COOKIE).unwrap()).handle();
+            assert!(line.contains(&format!(r#"why="{why}" handle={handle}"#)), "{path}: {line}");
+        }
+    }
 }

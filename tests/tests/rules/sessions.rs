@@ -7,7 +7,7 @@ use axum::{
     routing::{get, post},
 };
 use cloakroom::{
-    Handle, SessionError, Sessions, TypedSession,
+    Handle, SessionData, SessionError, Sessions, TypedSession,
     store::SessionStore,
     testing::{Fault, Operation},
 };
@@ -46,6 +46,25 @@ fn lists() -> Router {
                 Ok::<_, SessionError>(sessions.revoke_others(&s).await?.to_string())
             }),
         )
+        .route("/others", post(async |sessions: Sessions, s: TypedSession<Members>| others(&sessions, &s).await))
+        .route(
+            "/others/{user}",
+            post(async |Path(user): Path<u64>, sessions: Sessions, mut s: TypedSession<Members>| {
+                *s.user = Some(user);
+                others(&sessions, &s).await
+            }),
+        )
+        .route(
+            "/others/of-nobody",
+            post(async |sessions: Sessions, mut s: TypedSession<Members>| {
+                *s.user = None;
+                others(&sessions, &s).await
+            }),
+        )
+}
+
+async fn others(sessions: &Sessions, session: &TypedSession<Members>) -> Result<String, SessionError> {
+    Ok(sessions.revoke_others(session).await?.to_string())
 }
 
 #[tokio::test]
@@ -130,5 +149,68 @@ async fn what_is_no_handle_is_refused_before_the_store_is_asked() {
         }
         assert!(browser.get("/").await.text().starts_with("Some(7)"));
         let _: &dyn SessionStore = house.faults().inner();
+    }
+}
+
+#[tokio::test]
+async fn whose_other_sessions_end_is_what_the_owner_field_says_stored_or_not_yet() {
+    for house in houses().await {
+        let [here, of_seven] = [member(&house, 7, lists()).await, member(&house, 7, lists()).await];
+        let of_one = [member(&house, 1, lists()).await, member(&house, 1, lists()).await];
+        assert_eq!(here.post("/others/of-nobody").await.text(), "0", "nobody has others");
+        here.post("/in/7").await;
+        assert_eq!(here.post("/others/1").await.text(), "2");
+        for gone in &of_one {
+            assert_eq!(effect(&gone.get("/").await), Effect::Clear);
+        }
+        assert!(here.get("/").await.text().starts_with("Some(1)"));
+        assert!(of_seven.get("/").await.text().starts_with("Some(7)"), "it is not the former owner's that end");
+        // In a browser that had no session, too.
+        let newcomer = house.browser(routes().merge(lists()));
+        assert_eq!(newcomer.post("/others/1").await.text(), "1");
+        assert_eq!(effect(&here.get("/").await), Effect::Clear);
+        assert!(newcomer.get("/").await.text().starts_with("Some(1)"));
+    }
+}
+
+#[tokio::test]
+async fn a_session_that_no_index_knows_yet_ends_the_others_of_its_owner_and_not_itself() {
+    #[derive(SessionData)]
+    #[session(name = "members")]
+    struct Before {
+        user: Option<u64>,
+    }
+    for house in houses().await {
+        let there = member(&house, 1, lists()).await;
+        let before = house.browser(Router::new().route("/in", post(async |mut s: TypedSession<Before>| *s.user = Some(1))));
+        before.post("/in").await;
+        let here = house.browser(routes().merge(lists()));
+        here.set_cookie(COOKIE, before.cookie(COOKIE).unwrap());
+        assert_eq!(house.record(&here).await.unwrap().header.owner, None);
+        assert_eq!(here.post("/others").await.text(), "1");
+        assert_eq!(effect(&there.get("/").await), Effect::Clear);
+        assert!(here.get("/").await.text().starts_with("Some(1)"));
+        assert_eq!(here.get("/list/1").await.text(), "1");
+    }
+}
+
+#[tokio::test]
+async fn the_event_of_one_session_that_was_ended_names_it() {
+    let events = Events::capture();
+    for house in houses().await {
+        let browser = member(&house, 7, lists()).await;
+        let name = selector(&member(&house, 7, lists()).await.cookie(COOKIE).unwrap()).handle();
+        member(&house, 7, lists()).await;
+        let said = || -> Vec<String> { events.take().into_iter().filter(|line| line.contains("session.revoked")).collect() };
+        said();
+        assert_eq!(browser.post(&format!("/revoke/7/{name}")).await.text(), "true");
+        let lines = said();
+        assert!(
+            matches!(&lines[..], [line] if line.contains("count=1") && line.contains(&format!("handle={name}"))),
+            "{lines:?}"
+        );
+        assert_eq!(browser.post("/others").await.text(), "1");
+        let lines = said();
+        assert!(matches!(&lines[..], [line] if line.contains("count=1") && !line.contains("handle=")), "{lines:?}");
     }
 }
