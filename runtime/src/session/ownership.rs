@@ -7,7 +7,7 @@ use super::{
 use crate::{
     config::{Config, PARALLEL_TABS},
     error::SessionError,
-    record::{Accepted, CellKey, Cells, Header, Owner, OwnerChange, OwnerHash, PreviousState, Timestamp},
+    record::{Accepted, CellKey, Cells, Header, Owner, OwnerChange, OwnerHash, Timestamp},
     schema::{AnyField, Cause, Part, Schema, Undecodable},
     store::Backend,
 };
@@ -214,8 +214,7 @@ impl Access {
     pub(super) fn renewal_is_due(&self, live: &Live, config: &Config, now: Timestamp) -> bool {
         let Some(renewal) = config.renewal.filter(|_| matches!(config.backend, Backend::Server(_))) else { return false };
         let header = &live.record.header;
-        let awaited = header.previous.as_ref().is_some_and(|previous| previous.state == PreviousState::Pending);
-        let age = match (live.secret, awaited) {
+        let age = match (live.secret, header.is_awaited()) {
             (Accepted::Current, false) => renewal.every,
             // The client has not received the last one, or nobody has. But it may be on its way while the client's other requests arrive.
             (Accepted::Previous, true) => renewal.every.max(PARALLEL_TABS),

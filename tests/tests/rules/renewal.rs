@@ -10,7 +10,7 @@ use axum::{
 };
 use cloakroom::{
     Lifetime, Reuse, SessionData, SessionLayer, TypedSession,
-    store::CookieStore,
+    store::{CookieStore, IdleTouch, SessionStore},
     testing::{Fault, Operation, TestClient},
 };
 use cloakroom_tests::{
@@ -19,7 +19,8 @@ use cloakroom_tests::{
     site::{COOKIE, Effect, effect, keys, max_age, selector},
 };
 use http::StatusCode;
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
+use tokio::sync::Notify;
 
 const MINUTE: Duration = Duration::from_secs(60);
 const EVERY: Duration = Duration::from_secs(15 * 60);
@@ -559,6 +560,35 @@ async fn a_sealed_cookie_is_not_renewed_and_the_layer_says_so_when_it_is_made() 
     house.clock.advance(EVERY);
     assert_eq!(effect(&browser.get("/").await), Effect::Nothing);
     assert_eq!(events.count("session.renewed"), 0);
+}
+
+#[tokio::test]
+async fn once_the_client_has_presented_it_the_socket_that_renewed_it_does_so_too() {
+    for house in houses().await.into_iter().filter(|house| house.store.idle_touch() == IdleTouch::AtLoad) {
+        let (clock, presented) = (house.clock.clone(), Arc::new(Notify::new()));
+        let (half, wait) = (Lifetime::default().idle() / 2, Arc::clone(&presented));
+        let stream = get(async move |mut s: TypedSession<Visitor>| {
+            Late::body(async move {
+                wait.notified().await;
+                s.reload().await.unwrap();
+                clock.advance(half);
+                s.reload().await.unwrap();
+                s.visits.to_string()
+            })
+        });
+        let browser = begun_with(&house, layer(&house), Router::new().route("/stream", stream)).await;
+        house.clock.advance(EVERY);
+        let (socket, old) = (browser.clone(), browser.cookie(COOKIE));
+        let socket = tokio::spawn(async move { socket.get("/stream").await });
+        while browser.cookie(COOKIE) == old {
+            tokio::task::yield_now().await;
+        }
+        assert_eq!(browser.get("/").await.text(), "1");
+        presented.notify_one();
+        assert_eq!(socket.await.unwrap().text(), "1");
+        house.clock.advance(half + MINUTE);
+        assert_eq!(browser.get("/").await.text(), "1", "a reload is a use");
+    }
 }
 
 /// A session whose old token is dead: by a rotation, or by a renewal that was presented. With the time since which it is.
