@@ -13,17 +13,13 @@ use serde::Deserialize;
 use std::time::Duration;
 
 #[derive(SessionData)]
-#[session(authenticated = has_second_factor)]
 struct Account {
+    /// Who is signed in, with both factors: nobody else is the owner of anything.
     #[session(owner)]
     user: Option<String>,
-    #[session(privilege)]
-    second_factor: bool,
-}
-
-/// With the password alone nobody gets past `SignedIn`.
-fn has_second_factor(account: &AccountFields) -> bool {
-    *account.second_factor
+    /// Who has given the password, and has ten minutes for the second factor.
+    #[session(privilege, ttl = "10m")]
+    candidate: Option<String>,
 }
 
 /// The fields of all forms below.
@@ -56,10 +52,7 @@ async fn sign_in(mut session: TypedSession<Account>, Form(filled): Form<Filled>)
     if filled.secret != "correct horse" {
         return Ok("That is not the password.".into_response()); // in earnest: a hash, and a limit to the attempts
     }
-    *session.user = Some(filled.user); // another token, in the same step; the CSRF token of before is dead
-    *session.second_factor = false;
-    session.reauthenticated(); // for whoever was signed in already, which is no change of the owner
-    session.set_label("Firefox on a laptop"); // in earnest from the User-Agent
+    *session.candidate = Some(filled.user); // a privilege: another token, and the CSRF token of before is dead
     Ok(Redirect::to("/second-factor").into_response())
 }
 
@@ -69,8 +62,12 @@ async fn second_factor_page(mut session: TypedSession<Account>) -> Result<Html<S
 
 async fn second_factor(mut session: TypedSession<Account>, Form(filled): Form<Filled>) -> Result<Redirect, SessionError> {
     session.verify_csrf(&filled.csrf)?;
-    if session.user.is_some() && filled.secret == "271828" {
-        *session.second_factor = true; // a privilege: another token again
+    if filled.secret == "271828"
+        && let Some(user) = session.candidate.take()
+    {
+        *session.user = Some(user); // another token again, in the step that stores it
+        session.reauthenticated(); // for whoever was signed in already, which is no change of the owner
+        session.set_label("Firefox on a laptop"); // in earnest from the User-Agent
         return Ok(Redirect::to("/"));
     }
     Ok(Redirect::to("/second-factor"))
@@ -124,7 +121,6 @@ async fn sign_out(mut session: TypedSession<Account>, Form(filled): Form<Filled>
 fn on_error(error: &SessionError) -> Response {
     match error {
         SessionError::Denied(Denial::SignedOut | Denial::NotRecent { .. }) => Redirect::to("/sign-in").into_response(),
-        SessionError::Denied(Denial::Unfinished) => Redirect::to("/second-factor").into_response(),
         other => other.default_response(),
     }
 }
@@ -175,7 +171,16 @@ mod tests {
     async fn sign_in(browser: &Browser) {
         fill(browser, "/sign-in", "/sign-in", "user=ada&secret=correct+horse").await;
         let home = browser.get("/").await;
-        assert_eq!(home.headers()["location"], "/second-factor", "the password is not enough");
+        assert_eq!(home.headers()["location"], "/sign-in", "the password is not enough");
+        finish(browser).await;
+    }
+
+    async fn sign_in_again(browser: &Browser) {
+        fill(browser, "/sign-in", "/sign-in", "user=ada&secret=correct+horse").await;
+        finish(browser).await;
+    }
+
+    async fn finish(browser: &Browser) {
         fill(browser, "/second-factor", "/second-factor", "secret=271828").await;
         assert!(browser.get("/").await.text().contains("Hello, ada"));
     }
@@ -193,7 +198,7 @@ mod tests {
         clock.advance(Duration::from_secs(15 * 60 + 1));
         let stale = fill(&laptop, "/", "/password", "secret=battery+staple").await;
         assert_eq!(stale.headers()["location"], "/sign-in", "the last password is too long ago");
-        sign_in(&laptop).await;
+        sign_in_again(&laptop).await;
         fill(&laptop, "/", "/password", "secret=battery+staple").await;
         assert_eq!(laptop.get("/").await.text().matches("Firefox").count(), 1);
         assert_eq!(phone.get("/").await.headers()["location"], "/sign-in");

@@ -93,7 +93,7 @@ use proc_macro::TokenStream;
 /// - **Needs a new `version`:** a field added, removed or of another type (also where only a type inside it changed: another
 ///   member, another variant), a rule for concurrent changes, a `from(..)`. A removal, a change of type and a rename are declared, too. A version
 ///   with nothing new is refused.
-/// - **Needs no version:** defaults, `validate`, `ttl`, `secret`, `lossy`, `samples`, a new name in Rust beside `key = ".."`, the order
+/// - **Needs no version:** defaults, `validate`, `ttl`, `secret`, `lossy`, `owner`, `privilege`, `keep`, `samples`, a new name in Rust beside `key = ".."`, the order
 ///   of fields, another spelling of the same type; `forget_before`, which is recorded all the same. What an `opaque` field holds is
 ///   never looked at.
 /// - **The command records what the struct declares, and nothing else.** It works while the struct is refused for not being
@@ -204,14 +204,17 @@ use proc_macro::TokenStream;
 /// - **The same one again** is no change. A handler that checks passwords calls
 ///   [`reauthenticated`](https://docs.rs/cloakroom/latest/cloakroom/struct.TypedSession.html#method.reauthenticated) besides, for those who were
 ///   signed in already.
-/// - **`Some` to `None`, or to another one:** everything goes, of every struct in the session, but fields marked `keep` and what this
-///   request writes. Where nothing stays, the session is deleted, and its cookie with it.
+/// - **`Some` to `None`, or to another one:** everything goes, of every struct in the session, but fields marked `keep` and what the
+///   request assigns; of counters and sets what it adds. What it changes in place, as `cart.push(..)` does, it writes whole: to begin with an empty
+///   cart, `save().await` first, and the handle holds nothing of the one before. Where nothing stays, the session is deleted, and its cookie
+///   with it. Signing out wins over whatever other requests do meanwhile; like every change of a field it is not stored after a 5xx, which
+///   [`destroy`](https://docs.rs/cloakroom/latest/cloakroom/struct.TypedSession.html#method.destroy) is.
 /// - **A changed `privilege`** rotates the token too (OWASP ASVS 5.0, 7.2.4): whoever knew the old one does not become an administrator.
 /// - A request that still holds the old token writes nothing any more.
 /// - Of the owner a hash goes into the record, by which `Sessions` lists and ends somebody's sessions: of the struct's `name` and the value as
 ///   serde sees it, whatever the codec. Numbers of any width, text, bytes, and structs and enums of them are hashed; maps and floating-point numbers are
 ///   refused.
-/// - The owner takes no `changed`, `from`, `ttl`, `lossy`, `merge` or `default`.
+/// - The owner takes no `changed`, `from`, `ttl`, `lossy`, `merge` or `default`, and its type is as visible as the struct.
 /// - `authenticated` is what the guard `SignedIn` asks besides. So somebody who has given the password and not the second factor can be
 ///   the owner, and pass no guard.
 ///

@@ -2,6 +2,9 @@
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+/// How far ahead another server's clock may be.
+pub(crate) const SKEW: Duration = Duration::from_secs(5 * 60);
+
 /// An instant as stored: milliseconds since the Unix epoch, by the application's clock.
 ///
 /// Every deadline in a record is one of these, in every store, so that two databases can never disagree about what a

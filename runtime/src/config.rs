@@ -6,9 +6,10 @@ use crate::{
     error::{ErrorPage, SessionError},
     events,
     lifetime::Lifetime,
-    record::Timestamp,
+    record::{Presented, Record, Timestamp},
     schema::Schema,
     store::Backend,
+    token::SecretHash,
 };
 use http::{StatusCode, uri::Authority};
 use std::{
@@ -34,7 +35,7 @@ pub(crate) struct Renewal {
 /// way: after the grace of a [renewal](crate::SessionLayer::renew), at least a minute after another token took its place.
 ///
 /// Somebody has a copy of an old cookie: a thief, or a browser that was restored from a backup. The request is refused in any
-/// case, with the event `session.secret_reused`.
+/// case, with the event `session.secret_reused`. Only the token before the current one is known; older ones are refused as `stale`.
 ///
 /// ```
 /// use cloakroom::{Reuse, SessionLayer, store::MemoryStore};
@@ -48,6 +49,7 @@ pub enum Reuse {
     #[default]
     Refuse,
     /// It ends for everybody. *When*: a thief may have been the one who rotated the token, and signing in once more is little to ask.
+    /// Whoever knew the cookie from before a sign-in can end the session that way, too, and cannot use it.
     EndSession,
 }
 
@@ -118,6 +120,24 @@ impl Config {
     /// The lifetime of a session, by whether its cookie outlives the browser session.
     pub(crate) fn lifetime(&self, persistent: bool) -> Lifetime {
         if persistent { self.remember.unwrap_or(self.lifetime) } else { self.lifetime }
+    }
+
+    /// Whether somebody presents an old copy of a token.
+    pub(crate) fn is_reused(&self, record: &Record, presented: &Presented) -> bool {
+        record.header.is_reused(&presented.secret_hash, presented.now, presented.grace.max(PARALLEL_TABS))
+    }
+
+    /// ... and the session is to end because of it.
+    pub(crate) fn ends_for(&self, record: &Record, presented: &Presented) -> bool {
+        self.reuse == Reuse::EndSession && self.is_reused(record, presented)
+    }
+
+    /// What a load presents for a secret.
+    pub(crate) fn present(&self, secret_hash: SecretHash, now: Timestamp) -> Presented {
+        let mut presented = Presented::new(secret_hash, now, self.lifetime);
+        presented.remember = self.lifetime(true);
+        presented.grace = self.renewal.map_or(Duration::ZERO, |renewal| renewal.grace);
+        presented
     }
 
     /// The structs that have been read and written under this layer so far.

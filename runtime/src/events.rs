@@ -66,8 +66,8 @@ pub(crate) fn committed(session: &Selector, cells: usize, method: &Method) {
 }
 
 /// After a change of privilege: the old token is dead.
-pub(crate) fn rotated(session: &Selector) {
-    emit!(info, "session.rotated", { handle = field::display(session.handle()) });
+pub(crate) fn rotated(why: &'static str, session: &Selector) {
+    emit!(info, "session.rotated", { why = why, handle = field::display(session.handle()) });
 }
 
 /// In the middle of its life: the old token works until the new one has been presented, and for the grace.
@@ -95,8 +95,9 @@ pub(crate) fn destroyed(session: &Selector) {
 }
 
 /// Of the owner nothing is told but the struct that bears him.
-pub(crate) fn revoked(owner_schema: &str, count: u64) {
-    emit!(info, "session.revoked", { schema = owner_schema, count = count });
+pub(crate) fn revoked(owner_schema: &str, count: u64, only: Option<&Selector>) {
+    let handle = only.map(|session| field::display(session.handle()));
+    emit!(info, "session.revoked", { schema = owner_schema, count = count, handle = handle });
 }
 
 /// Somebody presents a secret that was replaced, and whose replacement is in use: one of the two has a copy.

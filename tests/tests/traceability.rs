@@ -115,6 +115,7 @@ fn scan(text: &str, module: &str, makers: &mut Makers, found: &mut BTreeSet<Stri
             }
         } else if code.starts_with("on_engines! {") {
             on_engines = true;
+            engines.clear();
         } else if let Some(name) = made_by {
             if code.starts_with(['}', ')']) {
                 made_by = None;

@@ -90,8 +90,18 @@ fn owner(schema: &Schema) -> Option<TokenStream> {
     let Field { ident: field, ty, .. } = fields.get(owner_index(schema)?)?;
     let private = quote!(#root::__private);
     let core = quote!(#private::core);
-    let helper = at(place(ty), &quote!(#private::OwnerField));
     let all = Ident::new("__fields", Span::mixed_site());
+    // Where the type is no owner's, or seen by fewer than the struct is, rustc shall point at it.
+    let named = at(
+        place(ty),
+        &quote! {
+            type Owner = <#ty as #private::OwnerField>::Id;
+
+            fn __owner(#all: &#accessors) -> #core::option::Option<&Self::Owner> {
+                #private::OwnerField::id(&*#all.#field)
+            }
+        },
+    );
     let complete = match authenticated {
         Some(path) => {
             let here = place(path);
@@ -104,11 +114,7 @@ fn owner(schema: &Schema) -> Option<TokenStream> {
     Some(quote! {
         #[automatically_derived]
         impl #root::HasOwner for #ident {
-            type Owner = <#ty as #helper>::Id;
-
-            fn __owner(#all: &#accessors) -> #core::option::Option<&Self::Owner> {
-                #private::OwnerField::id(&*#all.#field)
-            }
+            #named
 
             fn __is_complete(#all: &#accessors) -> #core::primitive::bool {
                 #complete

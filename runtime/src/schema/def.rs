@@ -5,7 +5,7 @@ use super::{
     coding::Coding,
     field::Field,
     merge::Merge,
-    owner::Unhashable,
+    owner_hash::Unhashable,
     past::{Computed, Older, Sources},
     untyped::{AnyField, Newest, Opener},
 };

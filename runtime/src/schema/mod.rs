@@ -8,6 +8,7 @@ mod field;
 pub(crate) mod lock;
 mod merge;
 mod owner;
+mod owner_hash;
 mod past;
 mod untyped;
 mod validate;
@@ -19,13 +20,14 @@ pub use self::{
     def::{FieldDef, Schema, Undecodable},
     field::{Base, Field, FieldChange, Kind},
     merge::{Counter, Merge, Ranked, Union},
-    owner::{HasOwner, OwnerField, Unhashable, owner_hash},
+    owner::{HasOwner, OwnerField, owner_hash},
+    owner_hash::Unhashable,
     past::{Compute, Downgrade, Older, Past, SourceDefault, Sources, Upgrade},
     untyped::{AnyField, Opener, Part, Placed, PlacedField, Rule},
     validate::Validator,
     value::{NoEq, Probe, SessionValue, ShapeBuilder},
 };
-pub(crate) use self::{def::Cause, owner::hash};
+pub(crate) use self::{def::Cause, owner_hash::hash};
 
 /// A struct whose fields live in a session. Derive it; there is nothing to implement by hand.
 ///

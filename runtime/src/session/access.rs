@@ -2,7 +2,7 @@
 
 use super::{check_in::Pending, reply::Reply};
 use crate::{
-    config::{Config, PARALLEL_TABS, Reuse},
+    config::{Config, PARALLEL_TABS},
     cookie::Arrival,
     error::{ErrorContext, SessionError},
     events::{self, Refused},
@@ -15,7 +15,7 @@ use crate::{
     vault::Vault,
 };
 use http::Method;
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
 /// Everything that exists once a handler has asked for the session.
 #[derive(Debug)]
@@ -42,8 +42,8 @@ pub(crate) struct Access {
     pub(super) planned_for: u32,
     /// The first failure of a check-in.
     pub(super) failure: Option<SessionError>,
-    /// Somebody was signed in when the session was read.
-    pub(super) owned: bool,
+    /// The response is for this visitor alone: somebody was signed in when the session was read, or a token was handed out in it.
+    pub(super) personal: bool,
     /// Whom the fields name, where the header does not know it yet: an earlier version of the program did not call that field the owner.
     pub(super) unlisted: Option<Owner>,
     /// The token and the key that the next record begins with, where something was derived from them already.
@@ -165,7 +165,7 @@ impl Access {
             }
             Found::Record { token, presented, record } => Self::judge(token, &presented, record, config),
         };
-        let owned = matches!(&session, Session::Live(live) if live.record.header.owner.is_some());
+        let personal = matches!(&session, Session::Live(live) if live.record.header.owner.is_some());
         Self {
             method,
             context,
@@ -181,7 +181,7 @@ impl Access {
             view: 0,
             planned_for: 0,
             failure: None,
-            owned,
+            personal,
             unlisted: None,
             seed: None,
             arrival: Arrival::default(),
@@ -258,6 +258,12 @@ impl Access {
         self.view += 1;
         self.pending.retain(|pending| pending.standing == Standing::UnderWay);
         self.failure = None;
+        self.forget_proof();
+    }
+
+    /// A proof was for whoever the changes beside it name. Without them it would be somebody else's.
+    pub(super) fn forget_proof(&mut self) {
+        self.wishes.reauthenticated = false;
     }
 
     /// Forgets everything that is not being stored already, but a destroy.
@@ -346,6 +352,13 @@ impl Access {
         self.leave();
     }
 
+    /// What the browser's cookie opens is not to be opened any more.
+    pub(super) fn forsake_cookie(&mut self) {
+        if self.client == ClientCopy::Current {
+            self.client = ClientCopy::Dead;
+        }
+    }
+
     /// The session is over for this request, and its record has to go.
     pub(super) fn leave(&mut self) {
         self.reply = Reply::Nothing;
@@ -354,9 +367,7 @@ impl Access {
             Session::Fresh | Session::Unsure(None) => {}
             Session::Live(live) | Session::Unsure(Some(live)) => {
                 self.doomed = Some(live.token.selector);
-                if self.client == ClientCopy::Current {
-                    self.client = ClientCopy::Dead;
-                }
+                self.forsake_cookie();
             }
             Session::Stale(since) => {
                 // Not this client's to end any more: somebody else's newer token keeps the session.
@@ -403,24 +414,4 @@ impl Live {
 pub(super) fn is_expired(header: &Header, config: &Config, now: Timestamp) -> bool {
     let (idle_until, absolute_until) = header.deadlines(&config.lifetime(header.persistent));
     now >= idle_until.min(absolute_until)
-}
-
-impl Config {
-    /// Whether somebody presents an old copy of a token.
-    fn is_reused(&self, record: &Record, presented: &Presented) -> bool {
-        record.header.is_reused(&presented.secret_hash, presented.now, presented.grace.max(PARALLEL_TABS))
-    }
-
-    /// ... and the session is to end because of it.
-    pub(super) fn ends_for(&self, record: &Record, presented: &Presented) -> bool {
-        self.reuse == Reuse::EndSession && self.is_reused(record, presented)
-    }
-
-    /// What a load presents for a secret.
-    pub(super) fn present(&self, secret_hash: SecretHash, now: Timestamp) -> Presented {
-        let mut presented = Presented::new(secret_hash, now, self.lifetime);
-        presented.remember = self.lifetime(true);
-        presented.grace = self.renewal.map_or(Duration::ZERO, |renewal| renewal.grace);
-        presented
-    }
 }

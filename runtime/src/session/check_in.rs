@@ -55,8 +55,8 @@ impl Write {
 }
 
 impl Pending {
-    /// A value as it is stored already.
-    pub(super) fn of_stored(def: &'static dyn AnyField, value: Payload) -> Self {
+    /// A value that is to be stored as it is.
+    pub(super) fn of_value(def: &'static dyn AnyField, value: Payload) -> Self {
         Self { def, write: Write::Value(value), kept: Kept::Always, standing: Standing::New }
     }
 

@@ -3,6 +3,7 @@
 use super::{
     access::{Access, is_expired},
     flight::{Flight, Lane},
+    ownership::Passage,
     plan::{Plan, Weight},
     slot::{Head, Slot},
 };
@@ -110,7 +111,14 @@ async fn ask_store(flight: &mut Flight<'_>, config: &Config, store: &ServerStore
         }
         Plan::Commit(commit) => {
             let ask = store.commit(&commit.selector, &commit.patch);
-            match flight.ask(ask).await.map_err(|error| unapplied(slot, error))? {
+            let answer = flight.ask(ask).await.map_err(|error| {
+                if commit.passage == Passage::Handover(None) {
+                    // Whoever signs out is signed out at this browser, as after a `destroy()` that failed.
+                    slot.change(Access::forsake_cookie);
+                }
+                unapplied(slot, error)
+            });
+            match answer? {
                 CommitOutcome::Committed { revision, rotated } => {
                     let owner = commit.passage.newcomer().cloned();
                     slot.change(|access| access.committed(*commit, revision, rotated));
@@ -126,6 +134,15 @@ async fn ask_store(flight: &mut Flight<'_>, config: &Config, store: &ServerStore
                         // Unless it was destroyed in the meantime: what was to be stored has been dropped then.
                         if access.planned_for == access.incarnation {
                             access.sign_in_anew();
+                        }
+                    });
+                    return Ok(Step::More);
+                }
+                // Another tab rotated the token, or signed somebody in, or the session has ended. Signing out wins, as `destroy()` does.
+                CommitOutcome::Gone if commit.passage == Passage::Handover(None) => {
+                    slot.change(|access| {
+                        if access.planned_for == access.incarnation {
+                            access.give_up();
                         }
                     });
                     return Ok(Step::More);
@@ -159,7 +176,7 @@ async fn make_room(store: &ServerStore, config: &Config, owner: Option<&Owner>) 
     };
     match make_room.await {
         Ok(0) => {}
-        Ok(ended) => events::revoked(&owner.schema, ended),
+        Ok(ended) => events::revoked(&owner.schema, ended, None),
         Err(error) => events::failed(&error.into()),
     }
 }

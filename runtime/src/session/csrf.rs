@@ -138,6 +138,7 @@ impl Access {
                     let token = CsrfToken::issue(&live.session_key(), &live.token.selector, epoch)?;
                     // What the token is for must be there, even if nothing else of the session stays.
                     self.wishes.exist |= passage == Passage::Handover(None);
+                    self.personal = true;
                     return Ok(token);
                 }
                 (self.seed()?, epoch)
@@ -150,6 +151,7 @@ impl Access {
         let (Seed { token, key }, epoch) = seed;
         let issued = CsrfToken::issue(&key, &token.selector, epoch)?;
         self.wish(|wishes| wishes.exist = true);
+        self.personal = true;
         Ok(issued)
     }
 

@@ -2,9 +2,9 @@
 
 use super::{extract, slot::Slot, typed::TypedSession};
 use crate::{
+    clock::{SKEW, Timestamp},
     error::{Denial, SessionError, SessionRejection},
     events,
-    record::Timestamp,
     schema::HasOwner,
 };
 use axum_core::extract::{FromRequestParts, OptionalFromRequestParts};
@@ -21,8 +21,9 @@ use std::{
 /// [`reauthenticated`](TypedSession::reauthenticated), within the last 15 minutes: for what must not be done with a session that somebody
 /// left open (OWASP ASVS 5.0, 7.5.1).
 ///
-/// Who has given a password and not yet a second factor passes neither, if the struct says so: with
-/// `#[session(authenticated = path)]`, or by naming them in a `privilege` field of its own, and in the `owner` only when they are through.
+/// Who has given a password and not yet a second factor passes neither, if the struct says so: by naming them in a `privilege` field of
+/// its own, and in the `owner` only when they are through; or with `#[session(authenticated = path)]`, as below. The first also keeps them
+/// out of the owner's list of sessions, and from counting for [`max_sessions`](crate::SessionLayer::max_sessions).
 ///
 /// ```
 /// use cloakroom::{SessionData, SignedIn};
@@ -94,7 +95,8 @@ impl<T: HasOwner, const MINUTES: u64> SignedIn<T, MINUTES> {
             return Err(Denial::Unfinished);
         }
         let limit = Duration::from_secs(MINUTES.saturating_mul(60));
-        let is_recent = |at: Timestamp| at.until(now) <= limit;
+        // A clock of another node may be a little ahead; a proof from further ahead is none.
+        let is_recent = |at: Timestamp| at <= now.plus(SKEW) && at.until(now) <= limit;
         if MINUTES != u64::MAX && !session.authenticated().is_some_and(is_recent) {
             return Err(Denial::NotRecent { within: MINUTES });
         }

@@ -73,10 +73,9 @@ impl Access {
             live.token = next;
             live.secret = Accepted::Current;
             self.reply = Reply::Token;
-            if passage.rotates() {
-                events::rotated(&live.token.selector);
-            } else {
-                events::renewed(&live.token.selector);
+            match passage.why() {
+                Some(why) => events::rotated(why, &live.token.selector),
+                None => events::renewed(&live.token.selector),
             }
         }
         if patch.persistent.is_some() && live.secret == Accepted::Current {
@@ -93,6 +92,7 @@ impl Access {
             self.unlisted = None;
         }
         if passage.wipes() {
+            self.lose_changes(&"they were made while the session became somebody else's");
             self.begin_again();
         }
     }

@@ -5,10 +5,10 @@ use super::{
     check_in::{Pending, Write, refused_value},
 };
 use crate::{
-    config::{Config, PARALLEL_TABS},
+    config::Config,
     error::SessionError,
     record::{Accepted, CellKey, Cells, Header, Owner, OwnerChange, OwnerHash, Timestamp},
-    schema::{AnyField, Cause, Part, Schema, Undecodable},
+    schema::{AnyField, Cause, Part, Rule, Schema, Undecodable},
     store::Backend,
 };
 
@@ -31,6 +31,18 @@ impl Passage {
     /// Whether the token of before is dead.
     pub(super) fn rotates(&self) -> bool {
         *self != Self::None
+    }
+
+    /// Why it is dead, for whoever reads the events.
+    pub(super) fn why(&self) -> Option<&'static str> {
+        match self {
+            Self::None => None,
+            Self::Rotation => Some("privilege"),
+            Self::SignIn(_) => Some("sign_in"),
+            Self::Renewed => Some("reauthenticated"),
+            Self::Handover(Some(_)) => Some("handover"),
+            Self::Handover(None) => Some("sign_out"),
+        }
     }
 
     /// Whether the session begins anew, as far as its deadlines go.
@@ -73,12 +85,6 @@ impl Access {
     pub(super) fn passage(&self, header: Option<&Header>, now: Timestamp) -> Result<Passage, SessionError> {
         let current = header.and_then(|header| header.owner.as_ref().or(self.unlisted.as_ref()));
         match self.claim()? {
-            Some((schema, Some(_))) if current.is_some_and(|owner| *owner.schema != *schema) => {
-                return Err(SessionError::OwnerTaken {
-                    first: current.map_or_else(String::new, |owner| owner.schema.to_string()),
-                    second: schema.to_owned(),
-                });
-            }
             Some((schema, Some(hash))) => {
                 let owner = Owner { schema: schema.into(), hash };
                 return Ok(match current {
@@ -135,13 +141,16 @@ impl Access {
         if self.find(def).is_some() || self.is_reset(schema.name) {
             return Ok(());
         }
-        let Some(hash) = def.owner(self.stored_value(def, now).as_ref())? else { return Ok(()) };
+        let Some(hash) = def.owner(self.stored_value(def, now).as_ref())? else {
+            self.unlisted = None;
+            return Ok(());
+        };
         let owner = Owner { schema: schema.name.into(), hash };
         match &live.record.header.owner {
             Some(known) if *known == owner => {}
             Some(_) => return Err(Undecodable { field: def.name(), cause: Cause::OtherOwner }),
             None => {
-                self.owned = true;
+                self.personal = true;
                 self.unlisted = Some(owner);
             }
         }
@@ -155,6 +164,18 @@ impl Access {
                 Write::Value(value) => !pending.def.same(Some(value), None),
                 Write::Clear => false,
             }
+    }
+
+    /// A change without what it was made on top of, which goes: of a counter what was added, of a set what was put in.
+    pub(super) fn without_the_former(&self, pending: &Pending, now: Timestamp) -> Result<Option<Pending>, SessionError> {
+        let def = pending.def;
+        let Write::Value(mine) = &pending.write else { return Ok(None) };
+        if def.is_kept() || def.rule() != Rule::Merge {
+            return Ok(None);
+        }
+        let base = self.stored_value(def, now);
+        let own = def.merged(base.as_ref(), Some(mine), None).map_err(|error| refused_value(def, error))?;
+        Ok(Some(Pending::of_value(def, own)))
     }
 
     /// The keys of what stays when the owner changes: of fields marked `keep`, also where another version of the program, or another
@@ -181,7 +202,7 @@ impl Access {
         let schemas = config.schemas();
         let defs = schemas.iter().flat_map(|schema| schema.fields).copied().filter(stays);
         defs.filter(|def| def.is_outdated(&opener))
-            .filter_map(|def| Some(Pending::of_stored(def, def.stored(&opener).ok()??)))
+            .filter_map(|def| Some(Pending::of_value(def, def.stored(&opener).ok()??)))
             .collect()
     }
 
@@ -202,9 +223,7 @@ impl Access {
     /// Signing in never fails because of what became of the session of before: it begins one of its own.
     pub(super) fn sign_in_anew(&mut self) {
         if let Session::Live(_) = self.session {
-            self.view += 1;
-            self.reset.clear();
-            self.unlisted = None;
+            self.begin_again();
             self.session = Session::Fresh;
             self.client = ClientCopy::Untouchable;
         }
@@ -216,8 +235,9 @@ impl Access {
         let header = &live.record.header;
         let age = match (live.secret, header.is_awaited()) {
             (Accepted::Current, false) => renewal.every,
-            // The client has not received the last one, or nobody has. But it may be on its way while the client's other requests arrive.
-            (Accepted::Previous, true) => renewal.every.max(PARALLEL_TABS),
+            // Nobody has received the last one, or its client is away, and somebody else goes on with the old one. A client that is away for as
+            // long as this would have to sign in again anyway; before that nobody takes its token from it.
+            (Accepted::Previous, true) => renewal.every.max(config.lifetime(header.persistent).idle()),
             (Accepted::Current, true) | (Accepted::Previous, false) => return false,
         };
         header.renewed().until(now) >= age

@@ -92,7 +92,7 @@ impl Access {
             Session::Stale(StaleSince::JustNow) if self.passage(None, now)?.newcomer().is_some() => {
                 self.plan_create(config, head, now)
             }
-            Session::Stale(StaleSince::JustNow) if self.has_changes() => Err(SessionError::Gone),
+            Session::Stale(StaleSince::JustNow) if self.has_unsaved() => Err(SessionError::Gone),
             Session::Ended | Session::Unsure(_) if self.has_unsaved() => Err(self.lost().unwrap_or(SessionError::Gone)),
             Session::Stale(StaleSince::JustNow) | Session::Ended | Session::Unsure(_) => Ok(Plan::Nothing),
             Session::Fresh | Session::Stale(StaleSince::Earlier) => self.plan_create(config, head, now),
@@ -203,8 +203,13 @@ impl Access {
         let cells = &live.record.cells;
         let mut guarded = Vec::new();
         for pending in self.pending.iter().filter(|pending| !passage.wipes() || Self::outlives_wipe(pending)) {
-            for put in stored_puts(pending, vault, patch.now) {
+            let of_the_newcomer = if passage.wipes() { self.without_the_former(pending, patch.now)? } else { None };
+            for put in stored_puts(of_the_newcomer.as_ref().unwrap_or(pending), vault, patch.now) {
                 patch.puts.push(put?);
+            }
+            if passage.wipes() && !pending.def.is_kept() {
+                // Whatever somebody else has stored there meanwhile goes anyway.
+                continue;
             }
             // A clear beats whatever was stored: it does not ask what is there.
             if pending.def.rule() != Rule::Last
@@ -215,9 +220,12 @@ impl Access {
             }
         }
         for pending in self.outdated(passage, cells, config, patch.now) {
-            for put in stored_puts(&pending, vault, patch.now) {
-                patch.puts.push(put?);
+            // What cannot be stored as of today stays as it is.
+            let Ok(puts) = stored_puts(&pending, vault, patch.now).collect::<Result<Vec<_>, _>>() else { continue };
+            if puts.iter().filter_map(|put| put.body.content.payload()).any(|payload| payload.len() > limits::CELL) {
+                continue;
             }
+            patch.puts.extend(puts);
             // Nobody changed it here, so nothing newer may be replaced by it.
             guarded.extend(origins(pending.def));
         }

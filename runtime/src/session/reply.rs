@@ -34,8 +34,8 @@ pub(crate) struct Answer {
     /// The error to answer with instead, and the request it belongs to.
     pub(crate) failure: Option<(SessionError, Option<ErrorContext>)>,
     pub(crate) cookie: CookieEffect,
-    /// Whether somebody is signed in, so that no cache may keep the response.
-    pub(crate) owned: bool,
+    /// Whether it is for this visitor alone, so that no cache may keep the response.
+    pub(crate) personal: bool,
     /// How the request came, if that matters to the cookie.
     pub(crate) arrival: Arrival,
 }
@@ -54,7 +54,7 @@ impl Access {
             failure: failure.map(|error| (error, self.context.clone())),
             cookie: self.cookie_effect(),
             arrival: std::mem::take(&mut self.arrival),
-            owned: self.owned || self.live().is_some_and(|live| live.record.header.owner.is_some()),
+            personal: self.personal || self.live().is_some_and(|live| live.record.header.owner.is_some()),
         }
     }
 

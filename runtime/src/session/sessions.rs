@@ -137,7 +137,7 @@ impl Sessions {
         let found = self.live(&hash::<T>(owner)?).await?.into_iter().find(|(selector, _)| selector.handle() == *handle);
         let Some((selector, _)) = found else { return Ok(false) };
         self.store()?.delete(&selector).await?;
-        events::revoked(T::__schema().name, 1);
+        events::revoked(T::__schema().name, 1, Some(&selector));
         Ok(true)
     }
 
@@ -153,23 +153,21 @@ impl Sessions {
     }
 
     /// Ends every session of whoever is signed in to this one, but this one; answers how many. After a change of the password, or of any
-    /// factor. Where nobody is signed in it does nothing.
+    /// factor. Who it is, is what the handle's `owner` field says, stored or not yet; where nobody is signed in it does nothing.
     ///
     /// # Errors
     /// As [`list`](Sessions::list).
     pub async fn revoke_others<T: HasOwner>(&self, session: &TypedSession<T>) -> Result<u64, SessionError> {
-        let own = session.slot().with_access(|access| {
-            let live = access.live()?;
-            Some((live.token.selector, live.record.header.owner.clone()?))
-        });
-        let Some((selector, owner)) = own.flatten() else { return Ok(0) };
-        self.end::<T>(&owner.hash, Some(&selector)).await
+        match T::__owner(session) {
+            Some(owner) => self.end::<T>(&hash::<T>(owner)?, session.slot().selector().as_ref()).await,
+            None => Ok(0),
+        }
     }
 
     async fn end<T: HasOwner>(&self, owner: &OwnerHash, except: Option<&Selector>) -> Result<u64, SessionError> {
         let count = self.store()?.delete_by_owner(owner, except).await?;
         if count > 0 {
-            events::revoked(T::__schema().name, count);
+            events::revoked(T::__schema().name, count, None);
         }
         Ok(count)
     }

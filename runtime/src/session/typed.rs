@@ -110,6 +110,11 @@ impl<T: SessionData> TypedSession<T> {
         }
     }
 
+    /// Begins from what the request has now.
+    fn start_over(&mut self) {
+        (self.fields, self.link.opened) = Self::fields(&self.link.slot);
+    }
+
     /// Stores everything this request has changed so far, now.
     ///
     /// For work that must not happen unless the change is stored (a payment, a mail), and for sockets and streams, which go
@@ -139,7 +144,7 @@ impl<T: SessionData> TypedSession<T> {
         let result = commit::commit(&self.link.slot).await;
         if self.link.slot.with_access(|access| access.incarnation) != Some(self.link.opened.incarnation) {
             // It is somebody else's now, and what this handle had loaded is not theirs.
-            (self.fields, self.link.opened) = Self::fields(&self.link.slot);
+            self.start_over();
         }
         result.inspect_err(|_| self.link.slot.change(Access::hand_out))
     }
@@ -160,7 +165,7 @@ impl<T: SessionData> TypedSession<T> {
     /// ```
     pub fn refresh(&mut self) -> Result<(), SessionError> {
         self.hand_in()?;
-        (self.fields, self.link.opened) = Self::fields(&self.link.slot);
+        self.start_over();
         Ok(())
     }
 
@@ -181,7 +186,8 @@ impl<T: SessionData> TypedSession<T> {
     /// ```
     pub async fn reload(&mut self) -> Result<(), SessionError> {
         self.hand_in()?;
-        let slot = &self.link.slot;
+        let slot = self.link.slot.clone();
+        let slot = &slot;
         let _flight = Flight::begin(slot, Lane::Reading).await;
         let (config, live) = {
             let request = slot.lock();
@@ -199,20 +205,21 @@ impl<T: SessionData> TypedSession<T> {
             let record = store.load(&selector, &presented, &Want::default()).await?;
             result = slot.with_access(|access| access.reloaded(record, &config, now)).transpose().map(drop);
         }
-        (self.fields, self.link.opened) = Self::fields(slot);
+        self.start_over();
         result
     }
 
     /// Replaces the token, in the same atomic step as the other changes. The old one is dead at once, in other tabs too.
     ///
-    /// Call it whenever what the session may do changes: at sign-in above all (OWASP ASVS 5.0 7.2.4). A session that does not
-    /// exist yet gets a new token anyway. With a client-side store, old copies of the cookie stay good until their deadline.
+    /// Changes of the `owner` and of `privilege` fields do it by themselves. This is for what the session may do besides, and no field
+    /// of it says: a role in the application's database (OWASP ASVS 5.0, 7.2.4). A session that does not exist yet gets a new token
+    /// anyway. With a client-side store, old copies of the cookie stay good until their deadline.
     ///
     /// ```
     /// use cloakroom::{SessionData, TypedSession};
-    /// # #[derive(SessionData)] struct Shop { user: Option<u64> }
-    /// async fn sign_in(mut session: TypedSession<Shop>) {
-    ///     *session.user = Some(42);
+    /// # #[derive(SessionData)] struct Shop { #[session(owner)] user: Option<u64> }
+    /// async fn become_moderator(mut session: TypedSession<Shop>) {
+    ///     // ... the role is in the database, and
     ///     session.rotate();
     /// }
     /// ```
@@ -260,11 +267,11 @@ impl<T: SessionData> TypedSession<T> {
     pub fn destroy(&mut self) {
         self.link.slot.change(|access| access.destroy());
         self.link.settle();
-        (self.fields, self.link.opened) = Self::fields(&self.link.slot);
+        self.start_over();
     }
 
     /// Sets every field of this struct to its default, and has the store forget their values. The session, its cookie and other
-    /// structs in it stay.
+    /// structs in it stay, unless this is the struct that says who is signed in: then nobody is any more, with all that follows.
     ///
     /// ```
     /// use cloakroom::{SessionData, TypedSession};
@@ -434,6 +441,7 @@ impl<T: SessionData> TypedSession<T> {
         self.check_in().inspect_err(|error| {
             if !matches!(error, SessionError::Gone) {
                 self.link.refuse();
+                self.link.slot.change(Access::forget_proof);
             }
         })?;
         self.link.slot.with_access(|access| access.lost()).flatten().map_or(Ok(()), Err)
@@ -448,7 +456,7 @@ impl<T: SessionData> TypedSession<T> {
             drop(request);
             let unsaved = self.link.unsaved != Unsaved::No;
             self.link.settle();
-            (self.fields, self.link.opened) = Self::fields(&self.link.slot);
+            self.start_over();
             return if unsaved {
                 events::lost(T::__schema().name, &"the session was destroyed, or became somebody else's, in the same request");
                 Err(SessionError::Gone)

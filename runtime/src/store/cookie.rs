@@ -1,6 +1,7 @@
 //! Sessions in the browser: the whole record, sealed, is the cookie.
 
 use crate::{
+    clock::SKEW,
     cookie::NAME_AND_VALUE,
     error::{SessionError, TooLarge},
     keyring::KeyRing,
@@ -9,15 +10,10 @@ use crate::{
     token::{Secret, Token},
 };
 use base64ct::{Base64UrlUnpadded, Encoding};
-use std::time::Duration;
-
 /// The format of a sealed cookie.
 const FORMAT: u8 = 1;
 const KEY_ID: usize = 4;
 const HEAD: usize = 1 + KEY_ID;
-
-/// How far ahead another server's clock may be.
-const SKEW: Duration = Duration::from_secs(5 * 60);
 
 /// Keeps each session in its own cookie, sealed with XChaCha20-Poly1305 (feature `cookie`). No database, and nothing to clean up.
 ///

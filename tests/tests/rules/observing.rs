@@ -161,7 +161,8 @@ async fn whatever_is_told_is_counted_by_event_and_reason() {
         *told.entry(labels).or_default() += 1;
     }
     assert_eq!(told, measures.counters());
-    for lived in ["created", "loaded", "committed", "rotated", "destroyed", "store_error", "failed"] {
+    assert_eq!(told["cloakroom_events_total event=session.rotated why=privilege"], 1);
+    for lived in ["created", "loaded", "committed", "destroyed", "store_error", "failed"] {
         assert!(told.contains_key(&format!("cloakroom_events_total event=session.{lived}")), "{lived} in {told:#?}");
     }
     for why in ["malformed", "ambiguous", "unknown", "expired", "stale"] {
