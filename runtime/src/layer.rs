@@ -102,9 +102,9 @@ impl<Side> SessionLayer<Side> {
     /// the new one has been presented once, so a response that is lost on its way locks nobody out, and for `grace` after that,
     /// for the requests that were under way. Some seconds are enough; a minute suits slow networks.
     ///
-    /// As long as nobody has presented the new one, a request with the one before gets another one every so often, at most once a
-    /// minute, and the one that nobody presented is dead from then on. So renewals go on whatever becomes of a response, and a client
-    /// has to use the newest token that it has received.
+    /// Where nobody presents the new one for as long as a session may be idle, while the one before is in use, its response was lost:
+    /// another one takes its place, and the session is renewed again as ever. Who has received it and comes back later finds their
+    /// session ended, as after any such absence.
     ///
     /// It costs a write every so often. With a `CookieStore` it does nothing, since old copies work until their deadline there
     /// whatever comes after them; an event says so.

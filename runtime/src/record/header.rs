@@ -238,6 +238,11 @@ impl Header {
         })
     }
 
+    /// Whether nobody has presented the current secret yet, so that what the client holds may be the one before.
+    pub(crate) fn is_awaited(&self) -> bool {
+        self.previous.is_some_and(|previous| previous.state == PreviousState::Pending)
+    }
+
     /// Since when the secret of today is the only one, or the one that was to replace it.
     pub(crate) fn renewed(&self) -> Timestamp {
         self.previous.as_ref().map_or(self.created, |previous| previous.since.max(self.created))
@@ -336,8 +341,7 @@ impl Header {
             Some(Rotation::Renewal { from, to, wrapped_key }) => {
                 let first = self.secret_hash.matches(from);
                 if first {
-                    // A secret that nobody has presented may be one that nobody received: what the client holds is the one before.
-                    let held = self.previous.filter(|previous| previous.state == PreviousState::Pending);
+                    let held = self.previous.filter(|_| self.is_awaited());
                     let (secret_hash, state, since) = (self.secret_hash, PreviousState::Pending, patch.now);
                     let replaced = Previous { secret_hash, wrapped_key: self.wrapped_key, state, since };
                     self.previous = Some(held.map_or(replaced, |held| Previous { since, ..held }));

@@ -94,7 +94,7 @@ pub(super) struct Live {
     pub(super) record: Arc<Record>,
     /// Which of the record's secrets the token holds.
     pub(super) secret: Accepted,
-    /// What the client presented, while the token is one that it has yet to receive.
+    /// What the client presented, where the token is one that this request has renewed.
     pub(super) held: Option<SecretHash>,
 }
 
@@ -385,7 +385,7 @@ const WISHES: &str = "(the session itself)";
 impl Live {
     /// The secret to speak for the client with: a renewal of this request's own is not presented before the client does.
     pub(super) fn presented(&self) -> SecretHash {
-        self.held.unwrap_or_else(|| self.token.secret.hash())
+        self.held.filter(|_| self.record.header.is_awaited()).unwrap_or_else(|| self.token.secret.hash())
     }
 
     pub(super) fn session_key(&self) -> SessionKey {

@@ -11,7 +11,7 @@ use crate::{
     config::Config,
     error::SessionError,
     events,
-    record::{Accepted, Cell, CellKey, Cells, Guard, Header, PreviousState, Record, Timestamp},
+    record::{Accepted, Cell, CellKey, Cells, Guard, Header, Record, Timestamp},
     schema::{Opener, Rule, Schema},
     store::{IdleTouch, StoreError},
 };
@@ -186,8 +186,6 @@ impl Access {
             if config.backend.idle_touch() == IdleTouch::AtLoad {
                 Arc::make_mut(&mut record).header.touch(&presented);
             }
-            let awaited = record.header.previous.is_some_and(|previous| previous.state == PreviousState::Pending);
-            live.held = live.held.filter(|_| awaited);
             live.record = record;
             live.secret = secret;
         }

@@ -5,9 +5,9 @@ use super::{
     check_in::{Pending, Write, refused_value},
 };
 use crate::{
-    config::{Config, PARALLEL_TABS},
+    config::Config,
     error::SessionError,
-    record::{Accepted, CellKey, Cells, Header, Owner, OwnerChange, OwnerHash, PreviousState, Timestamp},
+    record::{Accepted, CellKey, Cells, Header, Owner, OwnerChange, OwnerHash, Timestamp},
     schema::{AnyField, Cause, Part, Rule, Schema, Undecodable},
     store::Backend,
 };
@@ -233,11 +233,11 @@ impl Access {
     pub(super) fn renewal_is_due(&self, live: &Live, config: &Config, now: Timestamp) -> bool {
         let Some(renewal) = config.renewal.filter(|_| matches!(config.backend, Backend::Server(_))) else { return false };
         let header = &live.record.header;
-        let awaited = header.previous.as_ref().is_some_and(|previous| previous.state == PreviousState::Pending);
-        let age = match (live.secret, awaited) {
+        let age = match (live.secret, header.is_awaited()) {
             (Accepted::Current, false) => renewal.every,
-            // The client has not received the last one, or nobody has. But it may be on its way while the client's other requests arrive.
-            (Accepted::Previous, true) => renewal.every.max(PARALLEL_TABS),
+            // Nobody has received the last one, or its client is away, and somebody else goes on with the old one. A client that is away for as
+            // long as this would have to sign in again anyway; before that nobody takes its token from it.
+            (Accepted::Previous, true) => renewal.every.max(config.lifetime(header.persistent).idle()),
             (Accepted::Current, true) | (Accepted::Previous, false) => return false,
         };
         header.renewed().until(now) >= age

@@ -11,8 +11,8 @@ use crate::{
     error::{SessionError, TooLarge},
     limits,
     record::{
-        Accepted, Cell, CellBody, CellKey, Cells, Deadlines, Guard, Header, OwnerChange, Patch, PreviousState, Put, Record,
-        Rotation, Selector, Timestamp,
+        Accepted, Cell, CellBody, CellKey, Cells, Deadlines, Guard, Header, OwnerChange, Patch, Put, Record, Rotation,
+        Selector, Timestamp,
     },
     schema::{AnyField, Rule},
     store::IdleTouch,
@@ -290,7 +290,7 @@ impl Access {
         if let Some(live) = self.live()
             && live.secret == Accepted::Current
             && live.held.is_none()
-            && header.previous.is_some_and(|previous| previous.state == PreviousState::Pending)
+            && header.is_awaited()
         {
             patch.presented = Some(live.token.secret.hash());
         }
