@@ -313,7 +313,7 @@ impl Model {
 
     pub(crate) fn rotate(&mut self, request: usize) {
         let request = self.request(request);
-        request.rotate = matches!(request.found, Found::Live { .. });
+        request.rotate = !matches!(request.found, Found::Fresh | Found::Stale { just_now: false });
     }
 
     pub(crate) fn abort(&mut self, request: usize) {
@@ -353,7 +353,7 @@ impl Model {
         match request.found {
             Found::Fresh | Found::Stale { just_now: false } => self.create(request, writes),
             Found::Live { .. } => self.commit(request, writes),
-            Found::Stale { just_now: true } | Found::Lost if writes.is_empty() => 200,
+            Found::Stale { just_now: true } | Found::Lost if writes.is_empty() && !request.rotate => 200,
             Found::Stale { just_now: true } | Found::Lost => request.lose(),
         }
     }
@@ -482,6 +482,7 @@ impl Request {
         self.found = Found::Lost;
         self.copy = Copy::Untouchable;
         self.reply = None;
+        self.rotate = false;
         409
     }
 }
