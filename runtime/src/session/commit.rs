@@ -3,7 +3,6 @@
 use super::{
     access::{Access, is_expired},
     flight::{Flight, Lane},
-    ownership::Passage,
     plan::{Plan, Weight},
     slot::{Head, Slot},
 };
@@ -111,8 +110,9 @@ async fn ask_store(flight: &mut Flight<'_>, config: &Config, store: &ServerStore
         }
         Plan::Commit(commit) => {
             let ask = store.commit(&commit.selector, &commit.patch);
+            let signs_out = slot.with_access(|access| access.signs_out()) == Some(true);
             let answer = flight.ask(ask).await.map_err(|error| {
-                if commit.passage == Passage::Handover(None) {
+                if signs_out {
                     // Whoever signs out is signed out at this browser, as after a `destroy()` that failed.
                     slot.change(Access::forsake_cookie);
                 }
@@ -133,16 +133,16 @@ async fn ask_store(flight: &mut Flight<'_>, config: &Config, store: &ServerStore
                     slot.change(|access| {
                         // Unless it was destroyed in the meantime: what was to be stored has been dropped then.
                         if access.planned_for == access.incarnation {
-                            access.sign_in_anew();
+                            access.sign_in_anew(&commit.passage, config.now());
                         }
                     });
                     return Ok(Step::More);
                 }
                 // Another tab rotated the token, or signed somebody in, or the session has ended. Signing out wins, as `destroy()` does.
-                CommitOutcome::Gone if commit.passage == Passage::Handover(None) => {
+                CommitOutcome::Gone if signs_out => {
                     slot.change(|access| {
                         if access.planned_for == access.incarnation {
-                            access.give_up();
+                            access.give_up(config.now());
                         }
                     });
                     return Ok(Step::More);

@@ -98,7 +98,8 @@ impl Access {
             }
             Some((_, None)) | None => {}
         }
-        Ok(if self.wishes.reauthenticated && current.is_some() {
+        // Where the struct cannot be read nobody is signed in, whatever the header says.
+        Ok(if self.wishes.reauthenticated && current.is_some_and(|owner| !self.is_reset(&owner.schema)) {
             Passage::Renewed
         } else if self.wishes.rotate || self.wishes.reauthenticated || self.changes_privilege(now) {
             Passage::Rotation
@@ -206,11 +207,30 @@ impl Access {
             .collect()
     }
 
-    /// Nothing of the session stays, so it goes, and what is written next begins another one.
-    pub(super) fn give_up(&mut self) {
-        self.pending.clear();
+    /// Whether a handler has signed somebody out, rather than that a struct which cannot be read names nobody.
+    pub(super) fn signs_out(&self) -> bool {
+        let is_owner = |pending: &&Pending| pending.def.part() == Part::Owner;
+        let named = |pending: &Pending| pending.def.owner(pending.write.value()).is_ok_and(|owner| owner.is_some());
+        self.pending.iter().find(is_owner).is_some_and(|pending| !named(pending))
+    }
+
+    /// The session goes, and what stays of the request's changes begins another one.
+    pub(super) fn give_up(&mut self, now: Timestamp) {
+        self.strip_the_former(now);
+        self.pending.retain(|pending| pending.write.value().is_some() && Self::outlives_wipe(pending));
         self.begin_again();
         self.leave();
+    }
+
+    /// Takes out of the changes what they were made on top of.
+    fn strip_the_former(&mut self, now: Timestamp) {
+        // What cannot be merged alone is written as the handler left it.
+        let own: Vec<_> = self.pending.iter().map(|pending| self.without_the_former(pending, now).unwrap_or(None)).collect();
+        for (pending, own) in self.pending.iter_mut().zip(own) {
+            if let Some(own) = own {
+                pending.write = own.write;
+            }
+        }
     }
 
     /// The session goes on as somebody else's: handles of before hold what is not theirs.
@@ -221,8 +241,11 @@ impl Access {
     }
 
     /// Signing in never fails because of what became of the session of before: it begins one of its own.
-    pub(super) fn sign_in_anew(&mut self) {
+    pub(super) fn sign_in_anew(&mut self, passage: &Passage, now: Timestamp) {
         if let Session::Live(_) = self.session {
+            if passage.wipes() {
+                self.strip_the_former(now);
+            }
             self.begin_again();
             self.session = Session::Fresh;
             self.client = ClientCopy::Untouchable;

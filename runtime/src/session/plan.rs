@@ -131,8 +131,11 @@ impl Access {
         let header = &live.record.header;
         let passage = self.passage(Some(header), now)?;
         if is_expired(header, config, now) && passage.newcomer().is_some() {
-            self.sign_in_anew();
+            self.sign_in_anew(&passage, now);
             return self.plan_create(config, head, now);
+        }
+        if is_expired(header, config, now) && self.signs_out() {
+            return Ok(self.plan_goodbye(now));
         }
         let mut patch = Patch::new(header.epoch, now);
         let vault = live.vault();
@@ -142,9 +145,7 @@ impl Access {
             let stays = live.record.cells.iter().any(|cell| cell.body.content.payload().is_some() && kept.contains(&cell.key));
             let written = self.pending.iter().any(|pending| pending.write.value().is_some() && Self::outlives_wipe(pending));
             if passage.newcomer().is_none() && !stays && !written && !self.wishes.exist {
-                let selector = live.token.selector;
-                self.give_up();
-                return Ok(Plan::Delete(selector));
+                return Ok(self.plan_goodbye(now));
             }
             patch.wipe_except = Some(kept);
         }
@@ -190,6 +191,11 @@ impl Access {
             check_size(&live.record.cells, &patch)?;
         }
         Ok(Plan::Commit(Box::new(NewPatch { selector: live.token.selector, patch, next, passage, weight })))
+    }
+
+    fn plan_goodbye(&mut self, now: Timestamp) -> Plan {
+        self.give_up(now);
+        self.doomed.map_or(Plan::Nothing, Plan::Delete)
     }
 
     fn fill_cells(

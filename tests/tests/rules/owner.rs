@@ -1,8 +1,8 @@
 //! Who is signed in: what a change of the owner takes along, what it leaves behind, and that nobody can forget to rotate.
 
 use crate::members::{
-    Library, Members, MembersFields, NOBODY, assert_dead, assert_rotated, deadlines_from, guest, houses, keys, member, routes,
-    show,
+    AnyHouse, Library, Members, MembersFields, NOBODY, assert_dead, assert_rotated, deadlines_from, guest, houses, keys,
+    member, routes, show,
 };
 use axum::{
     Router,
@@ -11,10 +11,10 @@ use axum::{
     routing::{MethodRouter, any, get, post},
 };
 use cloakroom::{
-    Field, SessionData, SessionError, SessionLayer, Sessions, TypedSession,
+    Field, Lifetime, SessionData, SessionError, SessionLayer, Sessions, TypedSession,
     record::{CellBody, CodecId, Content, Payload, Shape},
     store::CookieStore,
-    testing::{Fault, Gate, Operation, TestClient},
+    testing::{Fault, Gate, ManualClock, Operation, TestClient},
 };
 use cloakroom_tests::{
     events::Events,
@@ -1295,5 +1295,69 @@ async fn what_cannot_be_stored_as_of_today_stays_as_it_is_and_stops_no_sign_in()
             let of_today: Vec<&str> = after.iter().map(|cell| &*cell.key).filter(|key| key.contains('@')).collect();
             assert_eq!(of_today, ["notes/size@2"], "{path}: what can be stored is");
         }
+    }
+}
+
+/// A request that is held before its commit, until somebody else has done something to the session.
+async fn beside(
+    house: &AnyHouse,
+    browser: &Browser,
+    path: &str,
+    meanwhile: impl AsyncFnOnce(),
+) -> cloakroom::testing::TestResponse {
+    let gate = Gate::new();
+    house.faults().next(Operation::Commit, Fault::HoldBefore(gate.clone()));
+    let (response, ()) = tokio::join!(browser.post(path), async {
+        gate.reached().await;
+        meanwhile().await;
+        gate.open();
+    });
+    response
+}
+
+#[tokio::test]
+async fn what_a_sign_out_writes_is_there_also_where_another_tab_was_first() {
+    let notice = async |mut s: TypedSession<Members>| {
+        *s.user = None;
+        *s.theme = "You are signed out.".into();
+        *s.views += 1;
+    };
+    for house in houses().await {
+        let browser = member(&house, 7, at("/notice", post(notice))).await;
+        let (tab, key) = (browser.fork(), selector(&browser.cookie(COOKIE).unwrap()));
+        let response = beside(&house, &tab, "/notice", async || drop(browser.post("/admin/true").await)).await;
+        assert!(matches!(effect(&response), Effect::Set(_)), "a session of its own");
+        assert_eq!(tab.get("/").await.text(), r#"None false "You are signed out." [] 1"#, "and nothing of the former owner's");
+        assert!(house.record_of(&key).await.is_none());
+        assert_eq!(browser.get("/").await.text(), NOBODY);
+    }
+}
+
+#[tokio::test]
+async fn a_sign_out_after_the_deadline_clears_the_cookie() {
+    for house in houses().await {
+        let late = async |mut s: TypedSession<Members>, axum::Extension(clock): axum::Extension<ManualClock>| {
+            *s.user = None;
+            clock.advance(Lifetime::default().idle());
+        };
+        let browser = member(&house, 7, at("/late", post(late)).layer(axum::Extension(house.clock.clone()))).await;
+        let response = browser.post("/late").await;
+        assert_eq!((response.status().as_u16(), effect(&response)), (200, Effect::Clear));
+    }
+}
+
+#[tokio::test]
+async fn a_struct_that_cannot_be_read_signs_nobody_out_for_good() {
+    for house in houses().await {
+        let browser = member(&house, 7, nothing_more()).await;
+        house.plant(&browser, [("members/views", foreign(false))]).await;
+        let (tab, key) = (browser.fork(), selector(&browser.cookie(COOKIE).unwrap()));
+        let response = beside(&house, &tab, "/cart/5", async || drop(browser.post("/again").await)).await;
+        assert_eq!((response.status().as_u16(), effect(&response)), (409, Effect::Nothing), "a write that came too late");
+        assert!(house.record_of(&key).await.is_some());
+        house.faults().next(Operation::Commit, Fault::Unavailable);
+        let response = browser.post("/cart/6").await;
+        assert_eq!((response.status().as_u16(), effect(&response)), (503, Effect::Nothing), "the cookie stays");
+        assert!(house.record_of(&key).await.is_some());
     }
 }
