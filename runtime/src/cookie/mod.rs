@@ -9,4 +9,4 @@ pub(crate) use self::policy::CookieWriter;
 #[cfg(feature = "cookie")]
 pub(crate) use self::policy::NAME_AND_VALUE;
 pub use self::policy::{CookiePolicy, CookiePolicyError, SameSite};
-pub(crate) use self::transport::Arrival;
+pub(crate) use self::transport::{Arrival, is_loopback};

@@ -63,7 +63,7 @@ fn scheme(text: &[u8]) -> Option<Scheme> {
 }
 
 /// The machine itself: no wire to listen on, and Chromium and Firefox keep `Secure` cookies there.
-fn is_loopback(host: &str) -> bool {
+pub(crate) fn is_loopback(host: &str) -> bool {
     let host = host.trim_end_matches('.').to_ascii_lowercase();
     let bare = host.trim_start_matches('[').trim_end_matches(']');
     host == "localhost"

@@ -1,5 +1,6 @@
 //! Origins as browsers write them: scheme, host and port, of which nothing is guessed.
 
+use crate::cookie::is_loopback;
 use std::fmt;
 
 /// A DNS name has at most 253 characters; with a port it still fits.
@@ -39,9 +40,9 @@ impl Origin {
         host_and_port(authority).is_some_and(|(host, port)| host == self.host && Some(port.unwrap_or(default)) == self.port)
     }
 
-    /// Whether anybody on the way can write its pages.
+    /// Whether anybody on the way can write its pages. To the machine itself there is no way.
     pub(super) fn is_plain_http(&self) -> bool {
-        self.scheme == "http"
+        self.scheme == "http" && !is_loopback(&self.host)
     }
 
     /// An origin that somebody typed.

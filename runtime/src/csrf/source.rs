@@ -69,7 +69,7 @@ fn is_own<B>(origin: &Origin, request: &Request<B>) -> bool {
     authority.is_some_and(|authority| origin.is_on(authority)) && !(origin.is_plain_http() && came_over_tls(request.headers()))
 }
 
-/// Browsers send cookies of these names over TLS only (RFC 6265bis, section 4.1.3). Exact bytes: a browser old enough to be judged by its
+/// Browsers send cookies of these names over TLS only, and to the machine itself (RFC 6265bis, section 4.1.3). Exact bytes: a browser old enough to be judged by its
 /// Origin knows no other spelling of the prefixes.
 fn came_over_tls(headers: &HeaderMap) -> bool {
     let fields = headers.get_all(header::COOKIE).into_iter();
@@ -307,5 +307,19 @@ mod tests {
         }
         let two_fields = [("origin", "http://shop.example"), ("cookie", "a=1"), ("cookie", "__Host-id=x")];
         assert_eq!(post(&two_fields), OTHER);
+    }
+
+    #[test]
+    fn on_the_machine_itself_plain_http_is_as_good_as_tls() {
+        for host in ["localhost:3000", "127.0.0.1:3000", "[::1]:3000", "shop.localhost"] {
+            let origin = format!("http://{host}");
+            assert_eq!(
+                verdict("POST", "/", &[("host", host), ("origin", &origin), ("cookie", "__Host-id=x")]),
+                PASSED,
+                "{host}"
+            );
+        }
+        let neighbour = [("host", "192.168.0.7:3000"), ("origin", "http://192.168.0.7:3000"), ("cookie", "__Host-id=x")];
+        assert_eq!(verdict("POST", "/", &neighbour), OTHER);
     }
 }
