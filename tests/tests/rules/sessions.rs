@@ -95,6 +95,7 @@ async fn a_sign_in_whose_older_sessions_cannot_be_counted_is_a_sign_in() {
         for operation in [Operation::ByOwner, Operation::Delete] {
             let [first, second] = [(); 2].map(|()| house.browser_of(routes().layer(house.layer().max_sessions(1))));
             first.post("/in/7").await;
+            house.clock.advance(std::time::Duration::from_secs(1));
             events.take();
             house.faults().next(operation, Fault::Unavailable);
             let response = second.post("/in/7").await;
