@@ -411,7 +411,12 @@ impl Live {
     }
 }
 
-pub(super) fn is_expired(header: &Header, config: &Config, now: Timestamp) -> bool {
+/// When a session ends if nobody uses it again, as it is configured now.
+pub(super) fn ends(header: &Header, config: &Config) -> Timestamp {
     let (idle_until, absolute_until) = header.deadlines(&config.lifetime(header.persistent));
-    now >= idle_until.min(absolute_until)
+    idle_until.min(absolute_until)
+}
+
+pub(super) fn is_expired(header: &Header, config: &Config, now: Timestamp) -> bool {
+    now >= ends(header, config)
 }

@@ -168,16 +168,18 @@ impl Access {
     /// Whether a handle makes somebody else the owner of what somebody owned.
     pub(super) fn is_taken_over<T: SessionData>(&self, fields: &mut T::Fields, now: Timestamp) -> TakenOver {
         let Some(owner) = T::__schema().owner else { return TakenOver::No };
-        let Ok(Some(before)) = owner.owner(self.stored_value(owner, now).as_ref()) else { return TakenOver::No };
-        let mut taken_over = TakenOver::No;
+        // Few handlers touch it, so nothing is read or hashed for the others.
+        let mut touched = None;
         T::__visit(fields, &mut |field| {
-            let is_new =
-                || field.encode().is_ok_and(|value| owner.owner(Some(&value)).is_ok_and(|after| after != Some(before)));
-            if field.def().part() == Part::Owner && field.change().is_some() && is_new() {
-                taken_over = TakenOver::Yes;
+            if field.def().part() == Part::Owner && field.change().is_some() {
+                touched = field.encode().ok();
             }
         });
-        taken_over
+        let Some(value) = touched else { return TakenOver::No };
+        match (owner.owner(self.stored_value(owner, now).as_ref()), owner.owner(Some(&value))) {
+            (Ok(Some(before)), Ok(after)) if after != Some(before) => TakenOver::Yes,
+            _ => TakenOver::No,
+        }
     }
 
     /// What one field of a handle changes, if anything.

@@ -1,9 +1,10 @@
 //! From planned changes to a store's answer: the loop around one atomic round trip.
 
 use super::{
-    access::{Access, is_expired},
+    access::Access,
     flight::{Flight, Lane},
     plan::{Plan, Weight},
+    sessions,
     slot::{Head, Slot},
 };
 use crate::{
@@ -162,9 +163,7 @@ async fn ask_store(flight: &mut Flight<'_>, config: &Config, store: &ServerStore
 async fn make_room(store: &ServerStore, config: &Config, owner: Option<&Owner>) {
     let (Some(most), Some(owner)) = (config.most_sessions, owner) else { return };
     let make_room = async {
-        let now = config.now();
-        let mut sessions = store.by_owner(&owner.hash).await?;
-        sessions.retain(|(_, header)| !is_expired(header, config, now));
+        let mut sessions = sessions::live(store, config, &owner.hash).await?;
         // One order for all who sign in at the same moment, or two of them could end each other.
         sessions.sort_by_key(|(selector, header)| Reverse((header.began(), *selector)));
         let mut ended = 0;

@@ -9,7 +9,6 @@ use crate::{
     error::SessionError,
     record::{Accepted, CellKey, Cells, Header, Owner, OwnerChange, OwnerHash, Timestamp},
     schema::{AnyField, Cause, Part, Rule, Schema, Undecodable},
-    store::Backend,
 };
 
 /// What a commit does to who is signed in.
@@ -26,6 +25,9 @@ pub(super) enum Passage {
     /// Somebody else signs in, or nobody is signed in any more: nothing of the one before stays.
     Handover(Option<Owner>),
 }
+
+/// The schema that bears an owner, and the owner's hash, if it names one.
+type Named = (&'static str, Option<OwnerHash>);
 
 impl Passage {
     /// Whether the token of before is dead.
@@ -109,15 +111,20 @@ impl Access {
     }
 
     /// Whom the request's changes name, if they name anybody or nobody: the schema, and the owner's hash.
-    fn claim(&self) -> Result<Option<(&'static str, Option<OwnerHash>)>, SessionError> {
-        let claims = |pending: &&Pending| pending.def.part() == Part::Owner;
-        if let Some(Pending { def, write, .. }) = self.pending.iter().find(claims) {
-            let hash = def.owner(write.value()).map_err(|error| refused_value(*def, error))?;
-            return Ok(Some((def.schema(), hash)));
+    fn claim(&self) -> Result<Option<Named>, SessionError> {
+        if let Some(named) = self.named() {
+            return named.map(Some);
         }
         // What is left of a schema that cannot be read is its defaults, and by default nobody is signed in.
         let healed = self.healed().find(|schema| schema.owner.is_some());
         Ok(healed.map(|schema| (schema.name, None)))
+    }
+
+    /// Whom a handler has named, or that it is nobody, if it has written to the owner field.
+    fn named(&self) -> Option<Result<Named, SessionError>> {
+        let Pending { def, write, .. } = self.pending.iter().find(|pending| pending.def.part() == Part::Owner)?;
+        let owner = def.owner(write.value()).map_err(|error| refused_value(*def, error));
+        Some(owner.map(|hash| (def.schema(), hash)))
     }
 
     /// The schemas that could not be read and are written now.
@@ -209,9 +216,7 @@ impl Access {
 
     /// Whether a handler has signed somebody out, rather than that a struct which cannot be read names nobody.
     pub(super) fn signs_out(&self) -> bool {
-        let is_owner = |pending: &&Pending| pending.def.part() == Part::Owner;
-        let named = |pending: &Pending| pending.def.owner(pending.write.value()).is_ok_and(|owner| owner.is_some());
-        self.pending.iter().find(is_owner).is_some_and(|pending| !named(pending))
+        self.named().is_some_and(|named| !matches!(named, Ok((_, Some(_)))))
     }
 
     /// The session goes, and what stays of the request's changes begins another one.
@@ -254,7 +259,7 @@ impl Access {
 
     /// Whether a token has been there long enough to be replaced by another one.
     pub(super) fn renewal_is_due(&self, live: &Live, config: &Config, now: Timestamp) -> bool {
-        let Some(renewal) = config.renewal.filter(|_| matches!(config.backend, Backend::Server(_))) else { return false };
+        let Some(renewal) = config.renewal.filter(|_| !config.backend.is_client_side()) else { return false };
         let header = &live.record.header;
         let age = match (live.secret, header.is_awaited()) {
             (Accepted::Current, false) => renewal.every,

@@ -130,11 +130,12 @@ impl Access {
         let Session::Live(live) = &self.session else { return Ok(Plan::Nothing) };
         let header = &live.record.header;
         let passage = self.passage(Some(header), now)?;
-        if is_expired(header, config, now) && passage.newcomer().is_some() {
+        let expired = is_expired(header, config, now);
+        if expired && passage.newcomer().is_some() {
             self.sign_in_anew(&passage, now);
             return self.plan_create(config, head, now);
         }
-        if is_expired(header, config, now) && self.signs_out() {
+        if expired && self.signs_out() {
             return Ok(self.plan_goodbye(now));
         }
         let mut patch = Patch::new(header.epoch, now);
@@ -184,7 +185,7 @@ impl Access {
         if patch.is_empty() {
             return Ok(Plan::Nothing);
         }
-        if is_expired(header, config, now) {
+        if expired {
             return if changes { Err(SessionError::Gone) } else { Ok(Plan::Nothing) };
         }
         if patch.carries_cells() {

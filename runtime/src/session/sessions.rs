@@ -1,13 +1,18 @@
 //! The sessions of one owner, seen from outside of each: listed, and ended.
 
-use super::{access::is_expired, extract, slot::Slot, typed::TypedSession};
+use super::{
+    access::{ends, is_expired},
+    extract,
+    slot::Slot,
+    typed::TypedSession,
+};
 use crate::{
     config::Config,
     error::{SessionError, SessionRejection},
     events,
     record::{Handle, Header, OwnerHash, Selector},
     schema::{self, HasOwner},
-    store::{Backend, ServerStore},
+    store::{Backend, ServerStore, StoreError},
 };
 use axum_core::extract::FromRequestParts;
 use http::request::Parts;
@@ -108,20 +113,17 @@ impl Sessions {
     /// [`SessionError::Unavailable`] and the like, if the store does not answer.
     pub async fn list<T: HasOwner>(&self, owner: &T::Owner) -> Result<Vec<SessionInfo>, SessionError> {
         let current = self.request.as_ref().and_then(Slot::selector);
-        let mut live = self.live(&hash::<T>(owner)?).await?;
+        let mut live = live(self.store()?, &self.config, &hash::<T>(owner)?).await?;
         live.sort_by_key(|(_, header)| Reverse(header.last_seen));
-        let info = |(selector, header): (Selector, Header)| {
-            let (idle_until, absolute_until) = header.deadlines(&self.config.lifetime(header.persistent));
-            SessionInfo {
-                handle: selector.handle(),
-                created_at: header.created.into(),
-                last_seen: header.last_seen.into(),
-                authenticated_at: header.authenticated_at.map(SystemTime::from),
-                expires_at: idle_until.min(absolute_until).into(),
-                label: header.label.as_deref().map(str::to_owned),
-                is_persistent: header.persistent,
-                is_current: Some(selector) == current,
-            }
+        let info = |(selector, header): (Selector, Header)| SessionInfo {
+            handle: selector.handle(),
+            created_at: header.created.into(),
+            last_seen: header.last_seen.into(),
+            authenticated_at: header.authenticated_at.map(SystemTime::from),
+            expires_at: ends(&header, &self.config).into(),
+            label: header.label.as_deref().map(str::to_owned),
+            is_persistent: header.persistent,
+            is_current: Some(selector) == current,
         };
         Ok(live.into_iter().map(info).collect())
     }
@@ -134,7 +136,8 @@ impl Sessions {
     /// # Errors
     /// As [`list`](Sessions::list).
     pub async fn revoke<T: HasOwner>(&self, owner: &T::Owner, handle: &Handle) -> Result<bool, SessionError> {
-        let found = self.live(&hash::<T>(owner)?).await?.into_iter().find(|(selector, _)| selector.handle() == *handle);
+        let live = live(self.store()?, &self.config, &hash::<T>(owner)?).await?;
+        let found = live.into_iter().find(|(selector, _)| selector.handle() == *handle);
         let Some((selector, _)) = found else { return Ok(false) };
         self.store()?.delete(&selector).await?;
         events::revoked(T::__schema().name, 1, Some(&selector));
@@ -172,16 +175,21 @@ impl Sessions {
         Ok(count)
     }
 
-    async fn live(&self, owner: &OwnerHash) -> Result<Vec<(Selector, Header)>, SessionError> {
-        let now = self.config.now();
-        let mut sessions = self.store()?.by_owner(owner).await?;
-        sessions.retain(|(_, header)| !is_expired(header, &self.config, now));
-        Ok(sessions)
-    }
-
     fn store(&self) -> Result<&ServerStore, SessionError> {
         store(&self.config)
     }
+}
+
+/// The sessions of an owner that have not expired.
+pub(super) async fn live(
+    store: &ServerStore,
+    config: &Config,
+    owner: &OwnerHash,
+) -> Result<Vec<(Selector, Header)>, StoreError> {
+    let now = config.now();
+    let mut sessions = store.by_owner(owner).await?;
+    sessions.retain(|(_, header)| !is_expired(header, config, now));
+    Ok(sessions)
 }
 
 fn store(config: &Config) -> Result<&ServerStore, SessionError> {
