@@ -25,6 +25,7 @@ CREATE TABLE IF NOT EXISTS `cloakroom_record` (
     authenticated_at BIGINT,
     persistent       TINYINT UNSIGNED NOT NULL,
     label            VARBINARY(200),
+    extensions       VARBINARY(1024),
     KEY by_expires (expires),
     KEY by_owner (owner)
 ) ENGINE = InnoDB;

@@ -29,7 +29,9 @@ CREATE TABLE cloakroom_record (
     previous_key bytea,
     owner_hash bytea,
     owner_schema text,
-    label text
+    label text,
+    -- Numbered parts that later builds have added to the header.
+    extensions bytea
 ) WITH (fillfactor = 80);
 CREATE INDEX ON cloakroom_record (least(idle_until, absolute_until));
 CREATE INDEX ON cloakroom_record (owner_hash) WHERE owner_hash IS NOT NULL;
@@ -48,16 +50,16 @@ CREATE FUNCTION cloakroom_create_1(
     p_persistent bool, p_secret_hash bytea, p_wrapped_key bytea, p_keys text[], p_stamps int8[], p_bodies bytea[],
     p_authenticated_at int8 DEFAULT NULL, p_owner_hash bytea DEFAULT NULL, p_owner_schema text DEFAULT NULL, p_label text DEFAULT NULL,
     p_previous_hash bytea DEFAULT NULL, p_previous_key bytea DEFAULT NULL, p_previous_state int2 DEFAULT NULL,
-    p_previous_since int8 DEFAULT NULL
+    p_previous_since int8 DEFAULT NULL, p_extensions bytea DEFAULT NULL
 ) RETURNS bool LANGUAGE plpgsql AS $$
 BEGIN
     INSERT INTO cloakroom_record (
         selector, revision, epoch, created, last_seen, idle_until, absolute_until, authenticated_at, previous_since, previous_state,
-        persistent, secret_hash, wrapped_key, previous_hash, previous_key, owner_hash, owner_schema, label
+        persistent, secret_hash, wrapped_key, previous_hash, previous_key, owner_hash, owner_schema, label, extensions
     ) VALUES (
         p_selector, p_revision, p_epoch, p_created, p_last_seen, p_idle_until, p_absolute_until, p_authenticated_at,
         p_previous_since, p_previous_state, p_persistent, p_secret_hash, p_wrapped_key, p_previous_hash, p_previous_key,
-        p_owner_hash, p_owner_schema, p_label
+        p_owner_hash, p_owner_schema, p_label, p_extensions
     ) ON CONFLICT DO NOTHING;
     IF NOT FOUND THEN
         RETURN false;
@@ -83,6 +85,7 @@ CREATE FUNCTION cloakroom_commit_1(
     p_set_authenticated bool DEFAULT false, p_authenticated_at int8 DEFAULT NULL,
     p_persistent bool DEFAULT NULL,
     p_set_label bool DEFAULT false, p_label text DEFAULT NULL,
+    p_extensions bytea DEFAULT NULL,
     OUT committed int8, OUT rotated bool, OUT keys text[], OUT stamps int8[], OUT bodies bytea[]
 ) LANGUAGE plpgsql AS $$
 DECLARE
@@ -141,7 +144,8 @@ BEGIN
             ELSE r.previous_since END,
         owner_hash = CASE WHEN p_set_owner THEN p_owner_hash ELSE r.owner_hash END,
         owner_schema = CASE WHEN p_set_owner THEN p_owner_schema ELSE r.owner_schema END,
-        label = CASE WHEN p_set_label THEN p_label ELSE r.label END
+        label = CASE WHEN p_set_label THEN p_label ELSE r.label END,
+        extensions = CASE WHEN p_extensions IS NULL THEN r.extensions ELSE nullif(p_extensions, '') END
         WHERE r.selector = p_selector AND r.epoch = p_epoch AND least(r.idle_until, r.absolute_until) > p_now
         RETURNING r.revision INTO committed;
     IF NOT FOUND THEN

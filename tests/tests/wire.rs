@@ -484,6 +484,7 @@ fn headers_have_their_golden_bytes() {
     full.authenticated_at = Some(at(BEGAN + 2));
     full.persistent = true;
     full.label = Some("Büro".into());
+    full.extensions.set(200, Some(b"later"));
     let mut superseded = new_header(&document);
     superseded.previous = previous(PreviousState::Superseded);
     let mut revoked = new_header(&document);
@@ -510,8 +511,12 @@ fn another_format_or_a_flag_of_the_future_is_refused_and_not_guessed() {
     header[0] = 2;
     assert_eq!(Header::decode(&header).unwrap_err(), WireError::UnknownFormat(2));
     header[0] = 1;
-    header[1] = 1 << 7;
-    assert_eq!(Header::decode(&header).unwrap_err(), WireError::BadFlags(1 << 7));
+    header[1] = 1 << 1;
+    assert_eq!(
+        Header::decode(&header).unwrap_err(),
+        WireError::BadFlags(1 << 1),
+        "superseded, and there is no previous secret"
+    );
     assert_eq!(CellBody::decode(&[1 << 4]), Err(WireError::BadFlags(1 << 4)));
 }
 

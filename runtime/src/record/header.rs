@@ -1,6 +1,9 @@
 //! The header of a record: who may open it, until when, and whose it is.
 
-use super::patch::{Deadlines, OwnerChange, Patch, Presented, Rotation};
+use super::{
+    extensions::Extensions,
+    patch::{Deadlines, OwnerChange, Patch, Presented, Rotation},
+};
 use crate::{clock::Timestamp, key::WrappedKey, lifetime::Lifetime, token::SecretHash};
 use std::{fmt, sync::Arc, time::Duration};
 
@@ -41,6 +44,8 @@ pub struct Header {
     pub persistent: bool,
     /// A name for lists of sessions, such as the device.
     pub label: Option<Arc<str>>,
+    /// What later builds have added.
+    pub extensions: Extensions,
 }
 
 /// The secret before the last rotation.
@@ -173,6 +178,7 @@ impl Header {
             authenticated_at: None,
             persistent: false,
             label: None,
+            extensions: Extensions::default(),
         }
     }
 
@@ -323,6 +329,9 @@ impl Header {
         }
         if let Some(label) = &patch.label {
             self.label.clone_from(label);
+        }
+        if let Some(extensions) = &patch.extensions {
+            self.extensions.clone_from(extensions);
         }
         match &patch.rotation {
             None => false,

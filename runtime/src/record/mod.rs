@@ -14,6 +14,7 @@
 //! ```
 
 mod cell;
+mod extensions;
 mod header;
 mod patch;
 pub(crate) mod wire;
@@ -21,6 +22,7 @@ pub(crate) mod wire;
 pub(crate) use self::header::Accepted;
 pub use self::{
     cell::{Cell, CellBody, CellKey, Cells, CodecId, Content, Payload, Put, Shape},
+    extensions::Extensions,
     header::{Header, Owner, OwnerHash, Previous, PreviousState},
     patch::{CommitOutcome, CreateOutcome, Deadlines, Guard, OwnerChange, Patch, Presented, Rotation, Want},
     wire::WireError,

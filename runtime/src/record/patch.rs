@@ -2,6 +2,7 @@
 
 use super::{
     cell::{Cell, CellKey, Put},
+    extensions::Extensions,
     header::Owner,
 };
 use crate::{clock::Timestamp, key::WrappedKey, lifetime::Lifetime, token::SecretHash};
@@ -199,6 +200,8 @@ pub struct Patch {
     pub persistent: Option<bool>,
     /// A new label, or none.
     pub label: Option<Option<Arc<str>>>,
+    /// The header's extensions from now on, all of them.
+    pub extensions: Option<Extensions>,
 }
 
 impl Patch {
@@ -223,6 +226,7 @@ impl Patch {
             authenticated_at: None,
             persistent: None,
             label: None,
+            extensions: None,
         }
     }
 
@@ -251,6 +255,7 @@ impl Patch {
             && self.rotation.is_none()
             && self.owner.is_none()
             && self.authenticated_at.is_none()
+            && self.extensions.is_none()
     }
 }
 

@@ -7,6 +7,7 @@
 use super::cell::{Cell, CellKey, Cells};
 use super::{
     cell::{CellBody, CodecId, Content, Payload, Shape},
+    extensions::Extensions,
     header::{Header, Owner, OwnerHash, Previous, PreviousState},
 };
 use crate::{clock::Timestamp, key::WrappedKey, token::SecretHash};
@@ -27,6 +28,7 @@ const AUTHENTICATED: u8 = 1 << 3;
 const PERSISTENT: u8 = 1 << 4;
 const LABEL: u8 = 1 << 5;
 const REVOKED: u8 = 1 << 6;
+const EXTENSIONS: u8 = 1 << 7;
 
 /// Stored bytes that are not what they should be.
 ///
@@ -181,6 +183,7 @@ impl Header {
             (self.authenticated_at.is_some(), AUTHENTICATED),
             (self.persistent, PERSISTENT),
             (self.label.is_some(), LABEL),
+            (!self.extensions.is_empty(), EXTENSIONS),
         ] {
             if present {
                 flags |= flag;
@@ -202,6 +205,11 @@ impl Header {
         }
         if let Some(label) = &self.label {
             put_text(label, out);
+        }
+        if !self.extensions.is_empty() {
+            let parts = self.extensions.encode();
+            put_number(parts.len() as u64, out);
+            out.extend(parts);
         }
     }
 
@@ -246,9 +254,8 @@ impl Header {
             other => return Err(WireError::UnknownFormat(other)),
         }
         let flags = input.byte()?;
-        if flags & !(PREVIOUS | SUPERSEDED | OWNER | AUTHENTICATED | PERSISTENT | LABEL | REVOKED) != 0
-            || (flags & (SUPERSEDED | REVOKED) != 0 && flags & PREVIOUS == 0)
-        {
+        // Every flag has its meaning.
+        if flags & (SUPERSEDED | REVOKED) != 0 && flags & PREVIOUS == 0 {
             return Err(WireError::BadFlags(flags));
         }
         let revision = input.u64()?;
@@ -262,6 +269,17 @@ impl Header {
         };
         let authenticated_at = if flags & AUTHENTICATED != 0 { Some(input.timestamp()?) } else { None };
         let label = if flags & LABEL != 0 { Some(input.text()?.into()) } else { None };
+        let extensions = if flags & EXTENSIONS != 0 {
+            let length = usize::try_from(input.number()?).map_err(|_| WireError::Overlong)?;
+            let parts = Extensions::decode(input.take(length)?)?;
+            // One header, one spelling: where there are none the flag is not set.
+            if parts.is_empty() {
+                return Err(WireError::BadFlags(flags));
+            }
+            parts
+        } else {
+            Extensions::default()
+        };
         let header = Self {
             revision,
             created,
@@ -276,6 +294,7 @@ impl Header {
             authenticated_at,
             persistent: flags & PERSISTENT != 0,
             label,
+            extensions,
         };
         Ok((header, flags))
     }
@@ -323,7 +342,7 @@ pub(crate) fn decode_sealed(bytes: &[u8]) -> Result<(Header, Cells), WireError> 
     Ok((header, cells.into_iter().collect()))
 }
 
-fn put_number(mut number: u64, out: &mut Vec<u8>) {
+pub(super) fn put_number(mut number: u64, out: &mut Vec<u8>) {
     while number >= 0x80 {
         out.push(number as u8 | 0x80);
         number >>= 7;
@@ -337,10 +356,18 @@ fn put_text(text: &str, out: &mut Vec<u8>) {
 }
 
 /// A cursor that never reads past its end.
-struct Input<'a>(&'a [u8]);
+pub(super) struct Input<'a>(&'a [u8]);
 
 impl<'a> Input<'a> {
-    fn take(&mut self, length: usize) -> Result<&'a [u8], WireError> {
+    pub(super) fn new(bytes: &'a [u8]) -> Self {
+        Self(bytes)
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    pub(super) fn take(&mut self, length: usize) -> Result<&'a [u8], WireError> {
         let (taken, rest) = self.0.split_at_checked(length).ok_or(WireError::Truncated)?;
         self.0 = rest;
         Ok(taken)
@@ -352,7 +379,7 @@ impl<'a> Input<'a> {
         Ok(*taken)
     }
 
-    fn byte(&mut self) -> Result<u8, WireError> {
+    pub(super) fn byte(&mut self) -> Result<u8, WireError> {
         Ok(self.array::<1>()?[0])
     }
 
@@ -364,7 +391,7 @@ impl<'a> Input<'a> {
         Ok(Timestamp::from_millis(i64::from_le_bytes(self.array()?)))
     }
 
-    fn number(&mut self) -> Result<u64, WireError> {
+    pub(super) fn number(&mut self) -> Result<u64, WireError> {
         let mut number = 0u64;
         for shift in (0..64).step_by(7) {
             let byte = self.byte()?;

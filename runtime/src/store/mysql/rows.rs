@@ -3,7 +3,8 @@
 use super::statements::state;
 use crate::{
     record::{
-        Cell, CellKey, Header, Owner, OwnerHash, Previous, PreviousState, Record, SecretHash, Selector, Timestamp, WrappedKey,
+        Cell, CellKey, Extensions, Header, Owner, OwnerHash, Previous, PreviousState, Record, SecretHash, Selector, Timestamp,
+        WrappedKey,
     },
     store::damage,
 };
@@ -139,6 +140,9 @@ impl Columns {
         header.authenticated_at = self.instant()?;
         header.persistent = self.required(Self::number::<u8>)? != 0;
         header.label = self.text()?.map(Into::into);
+        if let Some(parts) = self.bytes() {
+            header.extensions = Extensions::decode(&parts).map_err(|_| Unreadable("malformed extensions"))?;
+        }
         Ok(header)
     }
 }

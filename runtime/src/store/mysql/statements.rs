@@ -3,15 +3,15 @@
 //! Values are integers or hexadecimal literals, so nothing needs escaping whatever the server's modes and character sets are.
 
 use crate::record::{
-    Cell, CellBody, CellKey, Deadlines, Header, OwnerChange, OwnerHash, Patch, PreviousState, Put, Record, Rotation, Selector,
-    Timestamp, Want,
+    Cell, CellBody, CellKey, Deadlines, Extensions, Header, OwnerChange, OwnerHash, Patch, PreviousState, Put, Record,
+    Rotation, Selector, Timestamp, Want,
 };
 use std::fmt::{self, Display, Write as _};
 
 /// The columns of a record that make up its header, in the order in which [`rows`](super::rows) reads and [`create`](Tables::create)
 /// writes them. `expires` is not among them: the server computes it.
 const HEADER: &str = "revision, epoch, created, last_seen, idle_until, absolute_until, secret, wrapped_key, previous_secret, \
-                      previous_key, previous_state, previous_since, owner, owner_schema, authenticated_at, persistent, label";
+                      previous_key, previous_state, previous_since, owner, owner_schema, authenticated_at, persistent, label, extensions";
 
 /// The tables' file, written for the usual prefix.
 const FILE: &str = include_str!("../../../sql/mysql.sql");
@@ -289,6 +289,9 @@ impl Display for Assignments<'_> {
         if let Some(label) = &patch.label {
             write!(f, ", label = {}", Maybe(label.as_ref().map(|label| Hex(label.as_bytes()))))?;
         }
+        if let Some(extensions) = &patch.extensions {
+            write!(f, ", extensions = {}", parts(extensions))?;
+        }
         self.previous(f)
     }
 }
@@ -338,7 +341,12 @@ pub(super) fn state(state: PreviousState) -> u8 {
     }
 }
 
-fn header_values(header: &Header) -> [String; 17] {
+/// What later builds have added to a header; NULL where that is nothing.
+fn parts(extensions: &Extensions) -> Maybe<Hex<Vec<u8>>> {
+    Maybe(Some(extensions.encode()).filter(|parts| !parts.is_empty()).map(Hex))
+}
+
+fn header_values(header: &Header) -> [String; 18] {
     let previous = header.previous.as_ref();
     let owner = header.owner.as_ref();
     let at = Timestamp::as_millis;
@@ -360,6 +368,7 @@ fn header_values(header: &Header) -> [String; 17] {
         Maybe(header.authenticated_at.map(at)).to_string(),
         u8::from(header.persistent).to_string(),
         Maybe(header.label.as_ref().map(|label| Hex(label.as_bytes()))).to_string(),
+        parts(&header.extensions).to_string(),
     ]
 }
 

@@ -3,8 +3,8 @@
 use super::{Lent, failure::Failure, names::Names};
 use crate::{
     record::{
-        CellKey, Cells, CommitOutcome, CreateOutcome, Deadlines, Header, Owner, OwnerChange, OwnerHash, Patch, Previous,
-        PreviousState, Record, Rotation, SecretHash, Selector, Timestamp, Want, WireError, WrappedKey,
+        CellKey, Cells, CommitOutcome, CreateOutcome, Deadlines, Extensions, Header, Owner, OwnerChange, OwnerHash, Patch,
+        Previous, PreviousState, Record, Rotation, SecretHash, Selector, Timestamp, Want, WireError, WrappedKey,
     },
     store::damage::{self, unreadable_header},
 };
@@ -18,8 +18,8 @@ use tokio_postgres::{
 /// The columns of a header, in the order in which [`header`] reads them.
 const HEADER: &str = "r.revision, r.epoch, r.created, r.last_seen, r.idle_until, r.absolute_until, r.authenticated_at, r.persistent, \
      r.secret_hash, r.wrapped_key, r.previous_hash, r.previous_key, r.previous_state, r.previous_since, r.owner_hash, \
-     r.owner_schema, r.label";
-const HEADER_COLUMNS: usize = 17;
+     r.owner_schema, r.label, r.extensions";
+const HEADER_COLUMNS: usize = 18;
 
 /// One statement is one snapshot, so header and cells fit together; one row, so the header is sent once. '~' and the character
 /// after it enclose the keys of on-demand cells.
@@ -205,6 +205,7 @@ fn header(key: &Selector, row: &Row) -> Result<Option<Header>, Failure> {
     let authenticated_at = row.try_get::<_, Option<i64>>(6)?.map(Timestamp::from_millis);
     let persistent = row.try_get(7)?;
     let label = row.try_get::<_, Option<&str>>(16)?.map(Into::into);
+    let extensions: Option<&[u8]> = row.try_get(17)?;
     let read = || {
         let mut header = Header::new(
             SecretHash::from_bytes(exactly(secrets.0)?),
@@ -219,6 +220,7 @@ fn header(key: &Selector, row: &Row) -> Result<Option<Header>, Failure> {
         header.authenticated_at = authenticated_at;
         header.persistent = persistent;
         header.label = label;
+        header.extensions = Extensions::decode(extensions.unwrap_or_default())?;
         header.previous = match (previous_secrets, previous_state) {
             ((None, None), (None, None)) => None,
             ((Some(hash), Some(wrapped)), (Some(state), Some(since))) => Some(Previous {
@@ -291,6 +293,7 @@ pub(super) async fn create(
         .maybe("p_owner_hash", Type::BYTEA, owner.map(|owner| bytes(owner.hash.as_bytes())))
         .maybe("p_owner_schema", Type::TEXT, owner.map(|owner| &*owner.schema))
         .maybe("p_label", Type::TEXT, header.label.as_deref())
+        .maybe("p_extensions", Type::BYTEA, Some(header.extensions.encode()).filter(|parts| !parts.is_empty()))
         .with("p_keys", Type::TEXT_ARRAY, keys)
         .with("p_stamps", Type::INT8_ARRAY, stamps)
         .with("p_bodies", Type::BYTEA_ARRAY, bodies);
@@ -389,6 +392,7 @@ pub(super) async fn commit(
                 .maybe("p_persistent", Type::BOOL, patch.persistent)
                 .maybe("p_set_label", Type::BOOL, patch.label.as_ref().map(|_| true))
                 .maybe("p_label", Type::TEXT, patch.label.as_ref().and_then(Option::as_deref))
+                .maybe("p_extensions", Type::BYTEA, patch.extensions.as_ref().map(Extensions::encode))
                 .row(lent.client())
                 .await?
         }
@@ -409,6 +413,7 @@ fn is_usual(patch: &Patch) -> bool {
         && patch.authenticated_at.is_none()
         && patch.persistent.is_none()
         && patch.label.is_none()
+        && patch.extensions.is_none()
         && !matches!(patch.deadlines, Some(Deadlines::Reset { .. }))
 }
 

@@ -2,8 +2,8 @@
 
 use crate::{
     record::{
-        Cell, CellKey, Cells, CommitOutcome, Deadlines, Header, Owner, OwnerChange, OwnerHash, Patch, Presented, Previous,
-        PreviousState, Record, Rotation, SecretHash, Selector, Timestamp, WrappedKey,
+        Cell, CellKey, Cells, CommitOutcome, Deadlines, Extensions, Header, Owner, OwnerChange, OwnerHash, Patch, Presented,
+        Previous, PreviousState, Record, Rotation, SecretHash, Selector, Timestamp, WrappedKey,
     },
     store::{StoreError, damage, redis::scripts::Call, remote::Effect, sweeping},
 };
@@ -12,8 +12,8 @@ use redis::{ToRedisArgs, Value};
 use std::{fmt, time::Duration};
 
 /// The fields of a header, in the order in which they are asked for.
-pub(super) const HEADER: [&str; 14] =
-    [REVISION, EPOCH, CREATED, SEEN, IDLE, ABSOLUTE, KEY, PREVIOUS, PHASE, SINCE, OWNER, PROVEN, PERSISTENT, LABEL];
+pub(super) const HEADER: [&str; 15] =
+    [REVISION, EPOCH, CREATED, SEEN, IDLE, ABSOLUTE, KEY, PREVIOUS, PHASE, SINCE, OWNER, PROVEN, PERSISTENT, LABEL, EXTENSIONS];
 
 const REVISION: &str = "__rev";
 const EPOCH: &str = "__epoch";
@@ -32,6 +32,7 @@ const OWNER: &str = "__owner";
 const PROVEN: &str = "__proven";
 const PERSISTENT: &str = "__persistent";
 const LABEL: &str = "__label";
+const EXTENSIONS: &str = "__ext";
 /// There once all cells of the session are not what a load answers.
 const ON_DEMAND: &str = "__on_demand";
 
@@ -109,6 +110,9 @@ pub(super) fn put_record(call: &mut Call, record: &Record) {
     }
     if let Some(label) = &header.label {
         put(LABEL, &&**label);
+    }
+    if !header.extensions.is_empty() {
+        put(EXTENSIONS, &&header.extensions.encode()[..]);
     }
     if cells.iter().any(|cell| cell.key.is_on_demand()) {
         put(ON_DEMAND, &1);
@@ -191,6 +195,10 @@ pub(super) fn put_patch(call: &mut Call, patch: &Patch) {
     }
     if let Some(label) = &patch.label {
         set(call, LABEL, label.as_deref());
+    }
+    if let Some(extensions) = &patch.extensions {
+        let parts = extensions.encode();
+        set(call, EXTENSIONS, Some(&parts[..]).filter(|parts| !parts.is_empty()));
     }
     match &patch.rotation {
         None => {}
@@ -294,8 +302,23 @@ impl fmt::Display for Unreadable {
 }
 
 fn decode(fields: &[Option<Vec<u8>>; HEADER.len()]) -> Result<Header, Unreadable> {
-    let [revision, epoch, created, seen, idle, absolute, key, previous, phase, since, owner, proven, persistent, label] =
-        fields.each_ref().map(Option::as_deref);
+    let [
+        revision,
+        epoch,
+        created,
+        seen,
+        idle,
+        absolute,
+        key,
+        previous,
+        phase,
+        since,
+        owner,
+        proven,
+        persistent,
+        label,
+        extensions,
+    ] = fields.each_ref().map(Option::as_deref);
     let (secret_hash, wrapped_key) = key.and_then(opened).ok_or(Unreadable(KEY))?;
     let mut header =
         Header::new(secret_hash, wrapped_key, instant(CREATED, created)?, instant(IDLE, idle)?, instant(ABSOLUTE, absolute)?);
@@ -319,6 +342,9 @@ fn decode(fields: &[Option<Vec<u8>>; HEADER.len()]) -> Result<Header, Unreadable
     header.authenticated_at = proven.map(|proven| instant(PROVEN, Some(proven))).transpose()?;
     header.persistent = persistent.is_some();
     header.label = label.map(|label| std::str::from_utf8(label).map(Into::into).map_err(|_| Unreadable(LABEL))).transpose()?;
+    if let Some(parts) = extensions {
+        header.extensions = Extensions::decode(parts).map_err(|_| Unreadable(EXTENSIONS))?;
+    }
     Ok(header)
 }
 

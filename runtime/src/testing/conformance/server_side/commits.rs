@@ -2,7 +2,7 @@
 
 use super::fixture::*;
 use crate::{
-    record::{CellBody, CommitOutcome, Content, Deadlines, Guard, OwnerChange, Rotation, Timestamp},
+    record::{CellBody, CommitOutcome, Content, Deadlines, Extensions, Guard, OwnerChange, Rotation, Timestamp},
     store::SessionStore,
 };
 
@@ -201,13 +201,19 @@ pub(super) async fn label_persistence_and_proof_are_set_and_cleared<S: SessionSt
     set.label = Some(Some("Anna’s 'telephone'".into()));
     set.persistent = Some(true);
     set.authenticated_at = Some(Some(at(1)));
+    let mut extensions = Extensions::default();
+    extensions.set(7, Some(b"seven\0"));
+    extensions.set(255, Some(&[0xff; 200]));
+    set.extensions = Some(extensions);
     let mut clear = patch(2);
     clear.label = Some(None);
     clear.persistent = Some(false);
     clear.authenticated_at = Some(None);
+    clear.extensions = Some(Extensions::default());
     for patch in [&set, &patch(1), &clear, &set] {
         commit_both(&store, &key(1), &mut model, patch).await;
     }
+    assert!(!model.header.extensions.is_empty());
     assert!(model.header.persistent && model.header.label.is_some() && model.header.authenticated_at == Some(at(1)));
 }
 

@@ -185,6 +185,7 @@ pub(crate) fn header_differences(stored: &Header, expected: &Header) -> Vec<Stri
     note(out, "authenticated_at", &stored.authenticated_at, &expected.authenticated_at);
     note(out, "persistent", &stored.persistent, &expected.persistent);
     note(out, "label", &stored.label, &expected.label);
+    note(out, "extensions", &stored.extensions, &expected.extensions);
     if differences.is_empty() {
         // The encoding covers every field there is, also one that this list should ever miss.
         note(&mut differences, "encoded header", &stored.encode(), &expected.encode());

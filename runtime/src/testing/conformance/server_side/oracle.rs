@@ -4,8 +4,8 @@ use super::fixture::*;
 use crate::{
     lifetime::Lifetime,
     record::{
-        CellBody, CellKey, CodecId, CommitOutcome, Content, CreateOutcome, Deadlines, Guard, OwnerChange, Patch, Payload,
-        Presented, Put, Record, Rotation, Selector, Shape, Timestamp,
+        CellBody, CellKey, CodecId, CommitOutcome, Content, CreateOutcome, Deadlines, Extensions, Guard, OwnerChange, Patch,
+        Payload, Presented, Put, Record, Rotation, Selector, Shape, Timestamp,
     },
     store::{IdleTouch, SessionStore},
 };
@@ -230,6 +230,11 @@ impl Dice {
         }
         if self.one_in(8) {
             patch.label = Some(self.one_in(2).then(|| format!("device {}", self.0).into()));
+        }
+        if self.one_in(8) {
+            let mut parts = Extensions::default();
+            parts.set(200, self.one_in(2).then(|| self.0.to_le_bytes()).as_ref().map(|bytes| &bytes[..]));
+            patch.extensions = Some(parts);
         }
         patch
     }

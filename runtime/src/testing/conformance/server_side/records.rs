@@ -57,6 +57,7 @@ pub(super) async fn every_field_of_a_header_comes_back<S: SessionStore>(store: S
         header.authenticated_at = Some(at(-2));
         header.persistent = true;
         header.label = Some("Anna’s telephone".into());
+        header.extensions.set(200, Some(b"of a later build"));
         create(&store, &key(n), &record).await;
         assert_stored(&store, &key(n), &record, "after create").await;
         let listed = store.by_owner(&owner(n).hash).await.unwrap_or_else(|error| panic!("by_owner failed: {error}"));
