@@ -15,7 +15,10 @@ use http::{StatusCode, uri::Authority};
 use std::{
     any::TypeId,
     fmt,
-    sync::{Arc, Once, PoisonError, RwLock},
+    sync::{
+        Arc, Once, PoisonError, RwLock,
+        atomic::{AtomicU64, Ordering},
+    },
     time::Duration,
 };
 
@@ -69,6 +72,7 @@ pub(crate) struct Config {
     pub(crate) commit_when: Arc<dyn Fn(StatusCode) -> bool + Send + Sync>,
     schemas: Arc<RwLock<Vec<(&'static Schema, TypeId)>>>,
     plain_http: Arc<Once>,
+    sessions_begun: Arc<AtomicU64>,
 }
 
 impl Config {
@@ -90,12 +94,22 @@ impl Config {
             commit_when: Arc::new(|status| !status.is_server_error()),
             schemas: Arc::default(),
             plain_http: Arc::new(Once::new()),
+            sessions_begun: Arc::default(),
         }
     }
 
     /// Whether it is of interest that a browser will drop the cookie: it would, and nobody was told yet.
     pub(crate) fn looks_for_plain_http(&self) -> bool {
         self.policy.is_secure() && !self.plain_http.is_completed()
+    }
+
+    /// How many responses have begun a session, so that a request learns whether one did while it was served.
+    pub(crate) fn sessions_begun(&self) -> u64 {
+        self.sessions_begun.load(Ordering::Acquire)
+    }
+
+    pub(crate) fn note_session_begun(&self) {
+        self.sessions_begun.fetch_add(1, Ordering::AcqRel);
     }
 
     /// Once for a layer: what is wrong is its configuration, not a request.
@@ -113,6 +127,7 @@ impl Config {
             backend: self.backend.clone(),
             clock: Arc::clone(&self.clock),
             schemas: Arc::clone(&self.schemas),
+            sessions_begun: Arc::clone(&self.sessions_begun),
             ..inner.clone()
         }
     }

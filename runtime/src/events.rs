@@ -150,6 +150,12 @@ pub(crate) fn lost(schema: &str, why: &dyn Display) {
     emit!(error, "session.changes_lost", { schema = schema }, "unsaved changes were dropped: {why}");
 }
 
+/// Changes that the response's commit does not take, since the handler's outcome is none to store: a status, a cancelled or a
+/// panicking handler, an error that the response tells, or a `HEAD` request.
+pub(crate) fn discarded(why: &'static str, schema: &str) {
+    emit!(debug, "session.changes_discarded", { why = why, schema = schema });
+}
+
 #[cfg(debug_assertions)]
 pub(crate) fn unseen_change(schema: &str, field: &str) {
     emit!(error, "session.unseen_change", { schema = schema, field = field },

@@ -7,7 +7,7 @@ use crate::{
     error::{ErrorContext, ErrorPage, SessionError},
     events,
     lifetime::Lifetime,
-    session::{Answer, CookieEffect, Outlook, Sessions, Slot, Turn},
+    session::{Answer, Attempt, CookieEffect, Outlook, Sessions, Slot, Turn},
     store::{IntoBackend, ServerSide},
 };
 use axum_core::{body::Body, response::Response};
@@ -301,7 +301,10 @@ where
         if let Some(outer) = request.extensions().get::<Slot>() {
             let context = self.config.page.context(request.method(), request.uri(), request.headers());
             return match outer.join(&self.config, context.clone()) {
-                Ok(()) => ResponseFuture { state: State::Joined { inner: self.inner.call(request) } },
+                Ok(()) => {
+                    let attempt = Some(Attempt::begin(outer.clone()));
+                    ResponseFuture { state: State::Joined { inner: self.inner.call(request), attempt } }
+                }
                 Err(name) => {
                     let error = SessionError::NestedLayers { outer: name, inner: self.config.cookie.name().to_owned() };
                     events::failed(&error);
@@ -354,7 +357,7 @@ pin_project! {
         // The store is at work; the response waits, so that nobody follows a redirect before the data is there.
         Settling { settling: Settling, response: Option<Response<Body>> },
         // An outer layer does the rest.
-        Joined { #[pin] inner: F },
+        Joined { #[pin] inner: F, attempt: Option<Attempt> },
         Refused { response: Option<Response<Body>> },
     }
 }
@@ -370,7 +373,13 @@ where
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
         loop {
             match self.as_mut().project().state.project() {
-                StateProj::Joined { inner } => return inner.poll(context).map_ok(|response| response.map(Body::new)),
+                StateProj::Joined { inner, attempt } => {
+                    let answer = ready!(inner.poll(context));
+                    if let (Ok(response), Some(attempt)) = (&answer, attempt.take()) {
+                        attempt.end(response.status());
+                    }
+                    return Poll::Ready(answer.map(|response| response.map(Body::new)));
+                }
                 StateProj::Refused { response } => return Poll::Ready(Ok(take(response))),
                 StateProj::Running { inner, turn } => {
                     let mut response = match ready!(inner.poll(context)) {

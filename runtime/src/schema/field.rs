@@ -41,6 +41,8 @@ pub struct Field<V: 'static> {
 pub struct FieldChange {
     pub(crate) kind: Kind,
     pub(crate) base: Base,
+    /// A save failed to store it, and the handler knows: only another save stores it.
+    pub(crate) failed: bool,
 }
 
 /// What a change is.
@@ -79,12 +81,12 @@ impl<V> Field<V> {
     /// As [`loaded`](Field::loaded), keeping what the value was read from. An unordered map may encode differently when it is
     /// encoded again, and where values cannot be compared that would look like somebody else's change.
     pub(super) fn loaded_from(def: &'static FieldDef<V>, value: V, payload: Payload) -> Self {
-        let change = FieldChange { kind: Kind::Untouched, base: Base::Value(payload) };
+        let change = FieldChange { kind: Kind::Untouched, base: Base::Value(payload), failed: false };
         Self { change: Some(Box::new(change)), ..Self::loaded(def, value) }
     }
 
     pub(super) fn unbound(def: &'static FieldDef<V>, value: V) -> Self {
-        let change = FieldChange { kind: Kind::Touched, base: Base::Unbound };
+        let change = FieldChange { kind: Kind::Touched, base: Base::Unbound, failed: false };
         Self { change: Some(Box::new(change)), ..Self::loaded(def, value) }
     }
 
@@ -93,11 +95,12 @@ impl<V> Field<V> {
         let change = self.change.get_or_insert_with(|| {
             // A value that cannot be encoded was never loaded, so it is nobody's base.
             let base = self.def.encode(&self.value).map_or(Base::Unbound, Base::Value);
-            Box::new(FieldChange { kind: Kind::Touched, base })
+            Box::new(FieldChange { kind: Kind::Touched, base, failed: false })
         });
         if change.kind == Kind::Untouched {
             change.kind = Kind::Touched;
         }
+        change.failed = false;
         change
     }
 
@@ -159,6 +162,13 @@ impl<V> Field<V> {
     pub(super) fn clear(&mut self) {
         self.change().kind = Kind::Cleared;
         self.value = self.def.default();
+    }
+
+    /// A save failed to store the change: it stays, and the next `&mut` access makes it one like any other.
+    pub(super) fn fail(&mut self) {
+        if let Some(change) = self.change.as_deref_mut().filter(|change| change.kind != Kind::Untouched) {
+            change.failed = true;
+        }
     }
 
     /// From here on the value held is the base.

@@ -292,6 +292,9 @@ pub trait PlacedField {
     /// The value held is the base from here on.
     #[doc(hidden)]
     fn settle(&mut self);
+    /// A save failed to store the change.
+    #[doc(hidden)]
+    fn fail(&mut self);
     /// Whether the value changed without `&mut` access.
     #[cfg(debug_assertions)]
     #[doc(hidden)]
@@ -325,6 +328,10 @@ impl<V> PlacedField for Placed<'_, V> {
 
     fn settle(&mut self) {
         self.field.settle();
+    }
+
+    fn fail(&mut self) {
+        self.field.fail();
     }
 
     #[cfg(debug_assertions)]

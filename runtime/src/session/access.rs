@@ -1,6 +1,9 @@
 //! What a request knows about its session once a handler has asked for it, and the verbs that change it.
 
-use super::{check_in::Pending, reply::Reply};
+use super::{
+    changes::{Changes, Dropped, SaveId},
+    reply::Reply,
+};
 use crate::{
     config::{Config, PARALLEL_TABS},
     cookie::Arrival,
@@ -28,7 +31,7 @@ pub(crate) struct Access {
     pub(super) session: Session,
     pub(super) client: ClientCopy,
     pub(super) reply: Reply,
-    pub(super) pending: Vec<Pending>,
+    pub(super) changes: Changes,
     /// Schemas that could not be read, and start from their defaults.
     pub(super) reset: Vec<&'static Schema>,
     pub(super) wishes: Wishes,
@@ -36,8 +39,6 @@ pub(crate) struct Access {
     pub(super) doomed: Option<Selector>,
     /// Raised by `destroy()`, so that handles of the destroyed session are told apart.
     pub(super) incarnation: u32,
-    /// Raised whenever a new handle would begin from something else, by other means than a check-in.
-    pub(super) view: u32,
     /// The incarnation that the commit under way was planned for.
     pub(super) planned_for: u32,
     /// The first failure of a check-in.
@@ -50,6 +51,8 @@ pub(crate) struct Access {
     pub(super) seed: Option<Seed>,
     /// How a request without our cookie came here.
     pub(super) arrival: Arrival,
+    /// How many sessions had begun under the layer when this one was loaded.
+    pub(super) sessions_begun: u64,
 }
 
 /// What a record begins with.
@@ -73,12 +76,29 @@ pub(super) enum Session {
     Live(Live),
     /// The presented secret is of an earlier time. Soon after the rotation that is a parallel request, whose writes lost a race;
     /// later it is a client that lost its new token, which may begin anew.
-    Stale(StaleSince),
+    Stale(Stale),
     /// It has ended, or belongs to another epoch: nothing of this request is written any more.
     Ended,
     /// The store did not say whether it wrote, so nothing more is written.
     Unsure(Option<Live>),
     Unavailable(Arc<SessionError>),
+}
+
+/// A presented token whose selector is of a live session, and whose secret is not.
+#[derive(Debug)]
+pub(super) struct Stale {
+    pub(super) since: StaleSince,
+    token: Token,
+}
+
+impl Stale {
+    /// What a form is signed with that this client asks for: only it knows the token, and nothing else is derived from it.
+    ///
+    /// It is the pad that a session key is wrapped with. No key is wrapped with this one any more.
+    pub(super) fn form_key(&self) -> (SessionKey, &Selector) {
+        let Token { selector, secret } = &self.token;
+        (WrappedKey::from_bytes([0; 32]).unwrap_with(selector, secret), selector)
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -105,8 +125,10 @@ pub(super) enum ClientCopy {
     None,
     /// It opens the live session.
     Current,
-    /// It opens nothing any more, and is cleared.
+    /// It opened nothing when the request came, and is cleared.
     Dead,
+    /// This request ended what it opened, so it is cleared.
+    Ended,
     /// It lost a race or is ambiguous: clearing it could erase a newer one.
     Untouchable,
 }
@@ -130,16 +152,16 @@ impl Wishes {
     }
 }
 
-/// How far a checked-in change has come.
+/// How far a command has come.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) enum Standing {
     /// The next commit takes it.
     #[default]
     New,
-    /// A commit is taking it.
-    UnderWay,
-    /// A commit failed to, and the handler knows.
-    HandedOut,
+    /// A save that is under way answers for it.
+    Saving(SaveId),
+    /// A save failed to carry it out, and the handler knows.
+    Reported,
 }
 
 /// What a load found.
@@ -173,18 +195,18 @@ impl Access {
             session,
             client,
             reply: Reply::Nothing,
-            pending: Vec::new(),
+            changes: Changes::default(),
             reset: Vec::new(),
             wishes: Wishes::default(),
             doomed: None,
             incarnation: 0,
-            view: 0,
             planned_for: 0,
             failure: None,
             personal,
             unlisted: None,
             seed: None,
             arrival: Arrival::default(),
+            sessions_begun: config.sessions_begun(),
         }
     }
 
@@ -201,7 +223,7 @@ impl Access {
                 Some(previous) if now < previous.since.plus(PARALLEL_TABS) => StaleSince::JustNow,
                 _ => StaleSince::Earlier,
             };
-            return (Session::Stale(since), ClientCopy::Untouchable);
+            return (Session::Stale(Stale { since, token }), ClientCopy::Untouchable);
         };
         if is_expired(header, config, now) {
             events::refused(Refused::Expired, Some(&token.selector));
@@ -217,7 +239,7 @@ impl Access {
 
     /// Whether there is a session, or will be.
     pub(super) fn has_begun(&self) -> bool {
-        matches!(self.session, Session::Live(_)) || !self.pending.is_empty()
+        matches!(self.session, Session::Live(_)) || self.has_changes()
     }
 
     pub(super) fn outage(&self) -> Option<&Arc<SessionError>> {
@@ -245,6 +267,15 @@ impl Access {
         }
     }
 
+    /// Why changes that a handler brings now cannot be stored, if so. Signing in goes on with a session of its own.
+    pub(super) fn refuse_if_lost(&mut self, now: Timestamp) -> Result<(), SessionError> {
+        let signs_in = || {
+            matches!(self.session, Session::Ended)
+                && matches!(self.passage(None, now), Ok(passage) if passage.newcomer().is_some())
+        };
+        self.lost().filter(|_| !signs_in()).map_or(Ok(()), Err)
+    }
+
     pub(super) fn fail(&mut self, error: SessionError) {
         self.failure.get_or_insert(error);
     }
@@ -253,10 +284,11 @@ impl Access {
         self.failure.is_some()
     }
 
-    /// Forgets every change of a field that is not being stored already, and that one failed to get in.
-    pub(super) fn discard_changes(&mut self) {
-        self.view += 1;
-        self.pending.retain(|pending| pending.standing == Standing::UnderWay);
+    /// Forgets the changes of fields that the response's commit was to take, those after a mark, and that one failed to get in.
+    pub(super) fn discard_changes(&mut self, after: u32, why: &'static str) {
+        for pending in self.changes.discard(after) {
+            events::discarded(why, pending.def.schema());
+        }
         self.failure = None;
         self.forget_proof();
     }
@@ -266,14 +298,17 @@ impl Access {
         self.wishes.reauthenticated = false;
     }
 
-    /// Forgets everything that is not being stored already, but a destroy.
-    pub(super) fn start_over(&mut self) {
-        self.discard_changes();
-        self.wishes = Wishes::default();
+    /// Forgets everything that no save answers for, but a destroy.
+    pub(super) fn start_over(&mut self, why: &'static str) {
+        self.discard_changes(0, why);
+        if !matches!(self.wishes.standing, Standing::Saving(_)) {
+            self.wishes = Wishes::default();
+        }
     }
 
     pub(super) fn has_changes(&self) -> bool {
-        !self.pending.is_empty()
+        // While it is not known what they come to, they count.
+        !self.changes.folded().is_empty() || self.changes.are_outdated()
     }
 
     /// Whether anything waits for a commit.
@@ -281,40 +316,63 @@ impl Access {
         self.has_changes() || self.has_failed() || self.doomed.is_some() || !self.wishes.is_empty()
     }
 
-    /// The handler learned of a failure, so the response is its own: the changes behind it wait for another `save()`, and go no
-    /// other way.
-    pub(super) fn hand_out(&mut self) {
-        self.pending.iter_mut().for_each(|pending| pending.standing = Standing::HandedOut);
-        self.wishes.standing = Standing::HandedOut;
+    /// A save answers for its own changes, and for the commands that were given before it.
+    pub(super) fn begin_save(&mut self) -> SaveId {
+        let id = self.changes.begin_save();
+        if !self.wishes.is_empty() {
+            self.wishes.standing = Standing::Saving(id);
+        }
+        id
     }
 
-    /// What a failed `save()` has left is not stored behind the handler's back.
-    pub(super) fn drop_handed_out(&mut self) {
-        self.view += 1;
-        let why = "a `save()` failed, and the handler answered without another one";
-        for pending in self.pending.extract_if(.., |pending| pending.standing == Standing::HandedOut) {
-            events::lost(pending.def.schema(), &why);
+    /// Ends a save that a commit brought to this result: says what became of what the save answers for.
+    pub(super) fn end_save(&mut self, id: SaveId, result: Result<(), SessionError>) -> Result<(), SessionError> {
+        let dropped = self.changes.end_save(id);
+        let result = result.and(dropped.map_or(Ok(()), |why| Err(why.error())));
+        if self.wishes.standing == Standing::Saving(id) {
+            self.wishes.standing = if result.is_ok() { Standing::New } else { Standing::Reported };
         }
-        if self.wishes.standing == Standing::HandedOut && !self.wishes.is_empty() {
+        result
+    }
+
+    /// A save was given up. What it answered for is unsaved again, or in doubt.
+    pub(super) fn give_up_save(&mut self, id: SaveId) {
+        self.changes.end_save(id);
+        if self.wishes.standing == Standing::Saving(id) {
+            self.wishes.standing = Standing::New;
+        }
+    }
+
+    /// Commands that a failed save has left are not carried out behind the handler's back.
+    pub(super) fn drop_reported(&mut self) {
+        if self.wishes.standing == Standing::Reported && !self.wishes.is_empty() {
             self.wishes = Wishes::default();
-            events::lost(WISHES, &why);
+            events::lost(WISHES, &"a `save()` failed, and the handler answered without another one");
         }
+    }
+
+    /// Drops the commands; a save that answers for them hears why.
+    pub(super) fn drop_commands(&mut self, why: Dropped) -> bool {
+        let wishes = std::mem::take(&mut self.wishes);
+        if let (Standing::Saving(id), false) = (wishes.standing, wishes.is_empty()) {
+            self.changes.note(id, why);
+        }
+        !wishes.is_empty()
     }
 
     /// Forgets everything unsaved, loudly.
-    pub(super) fn lose_changes(&mut self, why: &dyn std::fmt::Display) {
-        self.view += 1;
-        for pending in self.pending.drain(..) {
+    pub(super) fn lose_changes(&mut self, dropped: Dropped, why: &dyn std::fmt::Display) {
+        for pending in self.changes.drop_all(dropped.clone()) {
             events::lost(pending.def.schema(), why);
         }
-        if !std::mem::take(&mut self.wishes).is_empty() {
+        if self.drop_commands(dropped) {
             events::lost(WISHES, why);
         }
     }
 
-    /// ... and what failed to get in, and a destroy that nobody has carried out.
+    /// ... and what failed to get in, and a destroy that was not carried out.
     pub(super) fn lose_everything(&mut self, why: &dyn std::fmt::Display) {
-        self.lose_changes(why);
+        self.lose_changes(Dropped::Gone, why);
         if let Some(error) = self.failure.take() {
             events::failed(&error);
         }
@@ -346,7 +404,7 @@ impl Access {
     }
 
     pub(super) fn destroy(&mut self) {
-        self.lose_changes(&"the session was destroyed in the same request");
+        self.lose_changes(Dropped::Gone, &"the session was destroyed in the same request");
         self.failure = None;
         self.begin_again();
         self.leave();
@@ -355,7 +413,7 @@ impl Access {
     /// What the browser's cookie opens is not to be opened any more.
     pub(super) fn forsake_cookie(&mut self) {
         if self.client == ClientCopy::Current {
-            self.client = ClientCopy::Dead;
+            self.client = ClientCopy::Ended;
         }
     }
 
@@ -363,16 +421,17 @@ impl Access {
     pub(super) fn leave(&mut self) {
         self.reply = Reply::Nothing;
         self.seed = None;
+        self.changes.rebase(|_| false);
         match std::mem::replace(&mut self.session, Session::Fresh) {
             Session::Fresh | Session::Unsure(None) => {}
             Session::Live(live) | Session::Unsure(Some(live)) => {
                 self.doomed = Some(live.token.selector);
                 self.forsake_cookie();
             }
-            Session::Stale(since) => {
+            Session::Stale(stale) => {
                 // Not this client's to end any more: somebody else's newer token keeps the session.
                 events::late_write(None);
-                self.session = Session::Stale(since);
+                self.session = Session::Stale(stale);
             }
             other @ (Session::Ended | Session::Unavailable(_)) => self.session = other,
         }

@@ -1,6 +1,9 @@
 //! How fields get from the request's state into a handle, and their changes back into it.
 
-use super::access::{Access, Live, Standing};
+use super::{
+    access::{Access, Live},
+    changes::{Seen, Source, Staged},
+};
 use crate::{
     error::{SessionError, TooLarge},
     events, limits,
@@ -8,13 +11,12 @@ use crate::{
     schema::{AnyField, Base, Cause, FieldChange, Kind, Opener, Part, PlacedField, Rule, Schema, SessionData, Undecodable},
 };
 
-/// A checked-in change.
-#[derive(Debug)]
+/// What the staged changes of one field come to.
+#[derive(Clone, Debug)]
 pub(super) struct Pending {
     pub(super) def: &'static dyn AnyField,
     pub(super) write: Write,
     pub(super) kept: Kept,
-    pub(super) standing: Standing,
 }
 
 /// Whether a change that turns out to change nothing is written all the same.
@@ -29,14 +31,6 @@ pub(super) enum Kept {
 pub(super) enum TakenOver {
     Yes,
     No,
-}
-
-/// What a handle's field does to the request's changes.
-#[derive(Debug)]
-pub(super) enum CheckIn {
-    Put(Pending),
-    /// Set and reset within one request: nothing is left to write.
-    Withdraw(&'static dyn AnyField),
 }
 
 #[derive(Clone, Debug)]
@@ -57,7 +51,7 @@ impl Write {
 impl Pending {
     /// A value that is to be stored as it is.
     pub(super) fn of_value(def: &'static dyn AnyField, value: Payload) -> Self {
-        Self { def, write: Write::Value(value), kept: Kept::Always, standing: Standing::New }
+        Self { def, write: Write::Value(value), kept: Kept::Always }
     }
 
     /// The cells that store it: its value in every generation in use, or tombstones there.
@@ -98,11 +92,11 @@ impl Access {
 
     fn working(&self, schema: &Schema, now: Timestamp) -> Option<Cells> {
         let stored = self.live().filter(|_| !self.is_reset(schema.name)).map(|live| &live.record.cells);
-        if self.pending.is_empty() {
+        if self.changes.folded().is_empty() {
             return stored.cloned();
         }
         let mut cells = stored.cloned().unwrap_or_default();
-        for pending in self.pending.iter().filter(|pending| pending.def.schema() == schema.name) {
+        for pending in self.changes.folded().iter().filter(|pending| pending.def.schema() == schema.name) {
             // Newer than anything stored. What cannot be written is not seen either, and fails the commit.
             let written = pending.puts(now).next().and_then(Result::ok);
             if let Some(put) = written {
@@ -122,31 +116,25 @@ impl Access {
         def.stored(&self.opener(Some(&live.record.cells), now)).unwrap_or(None)
     }
 
-    pub(super) fn find(&self, def: &dyn AnyField) -> Option<usize> {
-        self.pending.iter().position(|pending| pending.def.keys()[0] == def.keys()[0])
+    pub(super) fn find(&self, def: &dyn AnyField) -> Option<&Pending> {
+        self.changes.folded().iter().find(|pending| pending.def.keys()[0] == def.keys()[0])
     }
 
-    fn put(&mut self, new: Pending) {
-        match self.find(new.def) {
-            Some(at) => self.pending[at] = new,
-            None => self.pending.push(new),
-        }
-    }
-
-    /// Takes a handle's changes into the request: all of them, or none if one is refused.
-    pub(super) fn check_in<T: SessionData>(
+    /// Stages a handle's changes: all of them, or none if one is refused.
+    pub(super) fn stage<T: SessionData>(
         &mut self,
         fields: &mut T::Fields,
         opened: Opened,
+        source: Source,
         now: Timestamp,
     ) -> Result<(), SessionError> {
-        let mut prepared = Vec::new();
+        let mut staged = Vec::new();
         let mut refused = None;
         let taken_over = self.is_taken_over::<T>(fields, now);
         T::__visit(fields, &mut |field| {
             if refused.is_none() {
-                match self.prepare(field, opened, taken_over, now) {
-                    Ok(change) => prepared.extend(change),
+                match self.prepare(field, opened, taken_over, source, now) {
+                    Ok(change) => staged.extend(change),
                     Err(error) => refused = Some(error),
                 }
             }
@@ -154,15 +142,75 @@ impl Access {
         if let Some(error) = refused {
             return Err(error);
         }
-        for change in prepared {
-            match change {
-                CheckIn::Put(pending) => self.put(pending),
-                CheckIn::Withdraw(def) => self.pending.retain(|pending| pending.def.keys()[0] != def.keys()[0]),
+        if staged.is_empty() {
+            return Ok(());
+        }
+        // What was staged before can be at odds with what is stored by now; then it is what fails, when it is written.
+        let before = self.changes.staged().len();
+        let alone = before == 0 || !self.changes.are_outdated() || self.fold(now).is_ok();
+        self.changes.add(staged);
+        self.refold(now).or_else(|error| {
+            if !alone {
+                return Ok(());
+            }
+            self.changes.truncate(before);
+            Err(error)
+        })
+    }
+
+    /// Works out what the staged changes come to on top of what is stored, if that is not known.
+    pub(super) fn refold(&mut self, now: Timestamp) -> Result<(), SessionError> {
+        if self.changes.are_outdated() {
+            let folded = self.fold(now)?;
+            self.changes.set_folded(folded);
+        }
+        Ok(())
+    }
+
+    fn fold(&self, now: Timestamp) -> Result<Vec<Pending>, SessionError> {
+        let mut folded: Vec<Pending> = Vec::with_capacity(self.changes.staged().len());
+        for staged in self.changes.staged() {
+            let def = staged.def;
+            let earlier = folded.iter().position(|pending| pending.def.keys()[0] == def.keys()[0]);
+            let write = match (&staged.write, def.rule(), earlier) {
+                (Write::Clear, ..) => Write::Clear,
+                (Write::Value(mine), Rule::Last, _) => Write::Value(mine.clone()),
+                // What it was made on top of is what is stored.
+                (Write::Value(mine), _, None) if staged.seen == Seen::Stored(self.changes.view()) => Write::Value(mine.clone()),
+                (Write::Value(mine), Rule::Strict, None) if self.live().is_none() => Write::Value(mine.clone()),
+                (Write::Value(mine), _, None) => {
+                    let theirs = self.stored_to_merge(def, now)?;
+                    Write::Value(meet(staged, mine, theirs.as_ref())?)
+                }
+                (Write::Value(mine), _, Some(at)) => Write::Value(meet(staged, mine, folded[at].write.value())?),
+            };
+            match earlier {
+                None => folded.push(Pending { def, write, kept: staged.kept }),
+                Some(at) => {
+                    let kept = if folded[at].kept == Kept::Always { Kept::Always } else { staged.kept };
+                    // Set and reset within one request: nothing is left to write.
+                    let is_nothing = kept == Kept::IfItChanges
+                        && !self.is_reset(def.schema())
+                        && !self.changes.is_in_commit(def)
+                        && write.value().is_some_and(|value| def.same(Some(value), self.stored_value(def, now).as_ref()));
+                    if is_nothing {
+                        folded.remove(at);
+                    } else {
+                        folded[at] = Pending { def, write, kept };
+                    }
+                }
             }
         }
-        // Further changes of this handle count from the values it holds.
-        T::__visit(fields, &mut |field| field.settle());
-        Ok(())
+        folded.retain(|pending| {
+            matches!(pending.write, Write::Value(_)) || self.is_stored(pending.def) || self.changes.is_in_commit(pending.def)
+        });
+        Ok(folded)
+    }
+
+    /// What is stored, for a change to be merged with. What this build cannot read it must not overwrite by a merge.
+    fn stored_to_merge(&self, def: &dyn AnyField, now: Timestamp) -> Result<Option<Payload>, SessionError> {
+        let Some(live) = self.live().filter(|_| !self.is_reset(def.schema())) else { return Ok(None) };
+        def.stored(&self.opener(Some(&live.record.cells), now)).map_err(|_| SessionError::Conflict { field: full_name(def) })
     }
 
     /// Whether a handle makes somebody else the owner of what somebody owned.
@@ -188,72 +236,48 @@ impl Access {
         field: &dyn PlacedField,
         opened: Opened,
         taken_over: TakenOver,
+        source: Source,
         now: Timestamp,
-    ) -> Result<Option<CheckIn>, SessionError> {
+    ) -> Result<Option<Staged>, SessionError> {
         let def = field.def();
         if let Some(intruder) = field.intruder() {
             return Err(SessionError::Swapped { place: full_name(def), found: full_name(intruder) });
         }
-        let Some(FieldChange { kind, base }) = field.change() else {
+        let Some(FieldChange { kind, base, failed }) = field.change() else {
             #[cfg(debug_assertions)]
             if field.changed_unseen() {
                 events::unseen_change(def.schema(), def.name());
             }
             return Ok(None);
         };
+        if *failed && source == Source::Dropped {
+            // Another save did not come, and the response's commit does not take it.
+            return Ok(None);
+        }
         if *kind == Kind::Cleared {
-            return Ok(self.prepare_clear(def));
+            return Ok(Some(Staged::new(def, None, Write::Clear, Kept::IfItChanges, opened.seen, source)));
         }
         let mine = field.encode().map_err(|error| refused_value(def, error))?;
-        let base = match base {
-            Base::Value(payload) => Some(payload.clone()),
+        let (base, seen) = match base {
+            Base::Value(payload) => (Some(payload.clone()), opened.seen),
             // A value made outside of the session is compared with what the session holds.
-            Base::Unbound => self.working_value(def, now),
+            Base::Unbound => (self.working_value(def, now), Seen::Unstored),
         };
-        let always = *kind == Kind::Forced || def.expires() || taken_over == TakenOver::Yes;
+        // A touch prolongs what is there. Where nothing is, it is no change.
+        let prolongs = def.expires() && self.working_value(def, now).is_some();
+        let always = *kind == Kind::Forced || prolongs || taken_over == TakenOver::Yes;
         let kept = if always { Kept::Always } else { Kept::IfItChanges };
         if kept == Kept::IfItChanges && field.equals(&mine, base.as_ref()) {
             return Ok(None);
         }
-        self.merge_in(def, base.as_ref(), mine, kept, opened, now).map(Some)
+        Ok(Some(Staged::new(def, base, Write::Value(mine), kept, seen, source)))
     }
 
     fn working_value(&self, def: &dyn AnyField, now: Timestamp) -> Option<Payload> {
         match self.find(def) {
-            Some(at) => self.pending[at].write.value().cloned(),
+            Some(pending) => pending.write.value().cloned(),
             None => self.stored_value(def, now),
         }
-    }
-
-    /// One handle's change meets what the request has so far, under the rules by which two requests would meet.
-    fn merge_in(
-        &self,
-        def: &'static dyn AnyField,
-        base: Option<&Payload>,
-        mine: Payload,
-        kept: Kept,
-        opened: Opened,
-        now: Timestamp,
-    ) -> Result<CheckIn, SessionError> {
-        let earlier = self.find(def).map(|at| &self.pending[at]);
-        let put = |write: Payload, kept: Kept| {
-            CheckIn::Put(Pending { def, write: Write::Value(write), kept, standing: Standing::New })
-        };
-        let Some(earlier) = earlier else {
-            // Nobody has touched the field since the handle was made, or nobody asks.
-            if def.rule() == Rule::Last || self.view == opened.view {
-                return Ok(put(mine, kept));
-            }
-            let stored = self.stored_value(def, now);
-            return Ok(put(meet(def, base, mine, stored.as_ref())?, kept));
-        };
-        let merged = meet(def, base, mine, earlier.write.value())?;
-        let kept = if earlier.kept == Kept::Always { Kept::Always } else { kept };
-        let replaceable = earlier.standing != Standing::UnderWay && !self.is_reset(def.schema());
-        if kept == Kept::IfItChanges && replaceable && def.same(Some(&merged), self.stored_value(def, now).as_ref()) {
-            return Ok(CheckIn::Withdraw(def));
-        }
-        Ok(put(merged, kept))
     }
 
     /// Whether a clear has something to hide: a value under one of the field's keys, readable or not; or one that is not older than
@@ -269,18 +293,10 @@ impl Access {
         values.any(|cell| own.contains(&&*cell.key) || (cell.stamp >= hidden && concerns(&cell.key)))
     }
 
-    fn prepare_clear(&self, def: &'static dyn AnyField) -> Option<CheckIn> {
-        let earlier = self.find(def).map(|at| &self.pending[at]);
-        if self.is_stored(def) || earlier.is_some_and(|earlier| earlier.standing == Standing::UnderWay) {
-            let kept = Kept::IfItChanges;
-            return Some(CheckIn::Put(Pending { def, write: Write::Clear, kept, standing: Standing::New }));
-        }
-        earlier.map(|_| CheckIn::Withdraw(def))
-    }
-
     /// Where a handle that is made now begins.
     pub(super) fn opened(&self) -> Opened {
-        Opened { incarnation: self.incarnation, view: self.view }
+        let seen = if self.has_changes() { Seen::Unstored } else { Seen::Stored(self.changes.view()) };
+        Opened { incarnation: self.incarnation, seen }
     }
 }
 
@@ -288,18 +304,19 @@ impl Access {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Opened {
     pub(super) incarnation: u32,
-    pub(super) view: u32,
+    pub(super) seen: Seen,
 }
 
 /// Mine meets theirs; where theirs is still the base, it is mine.
-fn meet(def: &dyn AnyField, base: Option<&Payload>, mine: Payload, theirs: Option<&Payload>) -> Result<Payload, SessionError> {
-    if theirs == base || def.same(theirs, base) {
-        return Ok(mine);
+fn meet(staged: &Staged, mine: &Payload, theirs: Option<&Payload>) -> Result<Payload, SessionError> {
+    let (def, base) = (staged.def, staged.base.as_ref());
+    if !staged.contested && (theirs == base || def.same(theirs, base)) {
+        return Ok(mine.clone());
     }
     match def.rule() {
-        Rule::Last => Ok(mine),
+        Rule::Last => Ok(mine.clone()),
         Rule::Strict => Err(SessionError::Conflict { field: full_name(def) }),
-        Rule::Merge => def.merged(base, Some(&mine), theirs).map_err(|error| refused_value(def, error)),
+        Rule::Merge => def.merged(base, Some(mine), theirs).map_err(|error| refused_value(def, error)),
     }
 }
 

@@ -2,7 +2,7 @@
 
 use super::{
     access::Access,
-    flight::{Flight, Lane},
+    flight::{Flight, LockMode},
     plan::{Plan, Weight},
     sessions,
     slot::{Head, Slot},
@@ -27,7 +27,7 @@ const CONTENTION: Duration = Duration::from_secs(2);
 
 /// Stores everything the request has changed, and returns when the store has answered.
 pub(super) async fn commit(slot: &Slot) -> Result<(), SessionError> {
-    let flight = Flight::begin(slot, Lane::Writing).await;
+    let flight = Flight::begin(slot, LockMode::Writing).await;
     let (config, plan) = slot.next_plan();
     carry_out(flight, config, plan).await
 }
@@ -134,7 +134,7 @@ async fn ask_store(flight: &mut Flight<'_>, config: &Config, store: &ServerStore
                     slot.change(|access| {
                         // Unless it was destroyed in the meantime: what was to be stored has been dropped then.
                         if access.planned_for == access.incarnation {
-                            access.sign_in_anew(&commit.passage, config.now());
+                            access.sign_in_anew();
                         }
                     });
                     return Ok(Step::More);

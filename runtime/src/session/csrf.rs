@@ -1,7 +1,7 @@
 //! The CSRF token of a session: handed out for forms, asked of what comes back.
 
 use super::{
-    access::{Access, Seed, Session, StaleSince},
+    access::{Access, Seed, Session, Stale, StaleSince},
     extract,
     ownership::Passage,
     typed::TypedSession,
@@ -143,8 +143,14 @@ impl Access {
                 }
                 (self.seed()?, epoch)
             }
-            Session::Fresh | Session::Stale(StaleSince::Earlier) => (self.seed()?, 0),
-            Session::Stale(StaleSince::JustNow) | Session::Ended | Session::Unsure(_) | Session::Unavailable(_) => {
+            Session::Fresh | Session::Stale(Stale { since: StaleSince::Earlier, .. }) => (self.seed()?, 0),
+            // A session of its own would take the cookie away that another response may have just set. The form needs none.
+            Session::Stale(stale @ Stale { since: StaleSince::JustNow, .. }) => {
+                let (key, selector) = stale.form_key();
+                self.personal = true;
+                return Ok(CsrfToken::issue(&key, selector, 0)?);
+            }
+            Session::Ended | Session::Unsure(_) | Session::Unavailable(_) => {
                 return Err(self.lost().unwrap_or(SessionError::Gone));
             }
         };
@@ -161,6 +167,10 @@ impl Access {
     }
 
     fn verify_csrf(&self, submitted: &[u8]) -> bool {
+        if let Session::Stale(stale) = &self.session {
+            let (key, selector) = stale.form_key();
+            return CsrfToken::verify(submitted, &key, selector, 0);
+        }
         self.live().is_some_and(|live| {
             CsrfToken::verify(submitted, &live.session_key(), &live.token.selector, live.record.header.epoch)
         })

@@ -1,6 +1,7 @@
 //! The session of a request: the handle a handler owns, and the state the layer commits.
 
 mod access;
+mod changes;
 mod check_in;
 mod commit;
 mod csrf;
@@ -29,5 +30,5 @@ pub use self::{
 pub(crate) use self::{
     reply::{Answer, CookieEffect},
     slot::Slot,
-    turn::{Outlook, Turn},
+    turn::{Attempt, Outlook, Turn},
 };

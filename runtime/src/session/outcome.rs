@@ -1,8 +1,9 @@
 //! What a store's answers change in the request.
 
 use super::{
-    access::{Access, ClientCopy, Live, Session, Standing, Wishes, is_expired},
-    check_in::{Write, full_name, origins, refused_value},
+    access::{Access, ClientCopy, Live, Session, Wishes, is_expired},
+    changes::Dropped,
+    check_in::{full_name, origins},
     plan::{NewPatch, NewRecord},
     reply::Reply,
     slot::Head,
@@ -11,8 +12,8 @@ use crate::{
     config::Config,
     error::SessionError,
     events,
-    record::{Accepted, Cell, CellKey, Cells, Guard, Header, Record, Timestamp},
-    schema::{Opener, Rule, Schema},
+    record::{Accepted, Cell, Cells, Guard, Header, Record, Timestamp},
+    schema::{Opener, Schema},
     store::{IdleTouch, StoreError},
 };
 use std::sync::Arc;
@@ -46,13 +47,12 @@ impl Access {
     pub(super) fn created(&mut self, new: NewRecord, head: Head) {
         let NewRecord { token, record } = new;
         events::created(&token.selector, &self.method);
-        self.view += 1;
         if self.planned_for != self.incarnation || head == Head::Sent {
             // Destroyed while it was being created, or too late for its cookie: nobody could ever use it.
             self.doomed = Some(token.selector);
             return;
         }
-        self.pending.retain(|pending| pending.standing != Standing::UnderWay);
+        self.changes.stored();
         self.wishes.settle(&record.header, Rotated::Yes);
         self.seed = None;
         self.reply = Reply::Token;
@@ -63,7 +63,6 @@ impl Access {
         let NewPatch { patch, next, passage, .. } = commit;
         let patch = &patch;
         let Session::Live(live) = &mut self.session else { return };
-        self.view += 1;
         Arc::make_mut(&mut live.record).follow(patch, revision, rotated);
         if patch.carries_cells() || passage.rotates() {
             events::committed(&live.token.selector, patch.puts.len(), &self.method);
@@ -84,7 +83,7 @@ impl Access {
         self.wishes.settle(&live.record.header, if passage.rotates() { Rotated::Yes } else { Rotated::No });
         let healed = |schema: &&'static Schema| patch.puts.iter().any(|put| put.key.split('/').next() == Some(schema.name));
         self.reset.retain(|schema| !healed(schema));
-        self.pending.retain(|pending| pending.standing != Standing::UnderWay);
+        self.changes.stored();
         if passage.rotates() {
             self.seed = None;
         }
@@ -92,66 +91,37 @@ impl Access {
             self.unlisted = None;
         }
         if passage.wipes() {
-            self.lose_changes(&"they were made while the session became somebody else's");
+            self.lose_changes(Dropped::Gone, &"they were made while the session got another owner");
             self.begin_again();
         }
     }
 
-    /// Somebody else changed what this request changed: merges, and says whether to try again.
+    /// Another request changed what this one changed: merges, or says why that is impossible.
     pub(super) fn conflict(&mut self, cells: Vec<Cell>, guards: &[Guard], now: Timestamp) -> Result<(), SessionError> {
-        self.rebase(guards.iter().map(|guard| &*guard.key), &cells.into_iter().collect(), now)
-    }
-
-    /// Moves the request's changes onto newer cells: base is what was known, theirs is what is there now. Changes nothing if a
-    /// merge is refused.
-    fn rebase<'k>(&mut self, keys: impl Iterator<Item = &'k str>, newer: &Cells, now: Timestamp) -> Result<(), SessionError> {
         let Session::Live(live) = &self.session else { return Ok(()) };
+        let newer: Cells = cells.into_iter().collect();
         let mut cells = live.record.cells.clone();
-        let mut changed = Vec::new();
-        for key in keys.filter(|key| live.record.cells.stamp(key) != newer.stamp(key)) {
-            changed.push(key);
+        for key in guards.iter().map(|guard| &*guard.key).filter(|key| live.record.cells.stamp(key) != newer.stamp(key)) {
             match newer.get(key) {
                 Some(cell) => cells.insert(cell.clone()),
                 None => cells.remove(key),
             }
         }
-        let newest = Opener::new(Some(&cells), Some(live.vault()), now);
-        let is_unreadable = |schema: &Schema| schema.fields.iter().any(|def| def.stored(&newest).is_err());
-        let mut merged = Vec::new();
-        for (at, pending) in self.pending.iter().enumerate() {
-            let def = pending.def;
-            let Write::Value(mine) = &pending.write else { continue };
-            let base = match self.reset.iter().find(|schema| schema.name == def.schema()) {
-                // Written as a whole, or nothing of it would be readable.
-                Some(schema) if is_unreadable(schema) => continue,
-                // Somebody has healed it in the meantime. Its handles began from the defaults.
-                Some(_) => None,
-                None if origins(def).any(|key| changed.contains(&key)) => self.stored_value(def, now),
-                None => continue,
-            };
-            if def.rule() != Rule::Last {
-                // What this build cannot read it must not overwrite by a merge.
-                let theirs = def.stored(&newest).map_err(|_| SessionError::Conflict { field: full_name(def) })?;
-                merged.push((
-                    at,
-                    match def.rule() {
-                        Rule::Strict => return Err(SessionError::Conflict { field: full_name(def) }),
-                        _ => {
-                            def.merged(base.as_ref(), Some(mine), theirs.as_ref()).map_err(|error| refused_value(def, error))?
-                        }
-                    },
-                ));
-            }
-        }
-        self.view += 1;
-        self.reset.retain(|schema| is_unreadable(schema));
-        for (at, write) in merged {
-            self.pending[at].write = Write::Value(write);
-        }
-        if let Session::Live(live) = &mut self.session {
-            Arc::make_mut(&mut live.record).cells = cells;
-        }
-        Ok(())
+        self.rebase(cells, now);
+        // What was planned is not stored.
+        self.changes.return_from_commit();
+        self.refold(now)
+    }
+
+    /// Puts newer cells under the request's changes.
+    fn rebase(&mut self, cells: Cells, now: Timestamp) {
+        let Session::Live(live) = &mut self.session else { return };
+        let before = std::mem::replace(&mut Arc::make_mut(&mut live.record).cells, cells);
+        let cells = &live.record.cells;
+        self.changes.rebase(|def| origins(def).any(|key| before.stamp(key) != cells.stamp(key)));
+        let newest = Opener::new(Some(&live.record.cells), Some(live.vault()), now);
+        // A struct that another request has healed in the meantime is read again.
+        self.reset.retain(|schema| schema.fields.iter().any(|def| def.stored(&newest).is_err()));
     }
 
     /// A fresh load meets the request's changes. `None`: the session is gone.
@@ -175,19 +145,25 @@ impl Access {
             self.end();
             return Err(SessionError::Gone);
         };
-        let keys: Vec<CellKey> = live.record.cells.iter().chain(&record.cells).map(|cell| cell.key.clone()).collect();
-        let mut given_up = None;
-        while let Err(error) = self.rebase(keys.iter().map(|key| &**key), &record.cells, now) {
-            let SessionError::Conflict { field } = &error else { return Err(error) };
-            self.pending.retain(|pending| full_name(pending.def) != *field);
-            given_up.get_or_insert(error);
+        if config.backend.idle_touch() == IdleTouch::AtLoad {
+            Arc::make_mut(&mut record).header.touch(&presented);
         }
+        let cells = record.cells.clone();
         if let Session::Live(live) = &mut self.session {
-            if config.backend.idle_touch() == IdleTouch::AtLoad {
-                Arc::make_mut(&mut record).header.touch(&presented);
-            }
+            let known = live.record.cells.clone();
             live.record = record;
             live.secret = secret;
+            Arc::make_mut(&mut live.record).cells = known;
+        }
+        self.rebase(cells, now);
+        let mut given_up = None;
+        while let Err(error) = self.refold(now) {
+            let SessionError::Conflict { field } = &error else { return Err(error) };
+            let Some(def) = self.changes.staged().iter().map(|staged| staged.def).find(|def| full_name(*def) == *field) else {
+                return Err(error);
+            };
+            self.changes.drop_field(Dropped::Conflict(field.clone()), def);
+            given_up.get_or_insert(error);
         }
         given_up.map_or(Ok(()), Err)
     }
@@ -201,11 +177,12 @@ impl Access {
         if self.has_unsaved() {
             events::late_write(self.live().map(|live| &live.token.selector));
         }
-        self.pending.clear();
-        self.wishes = Wishes::default();
+        self.changes.drop_all(Dropped::Gone);
+        self.drop_commands(Dropped::Gone);
         self.client = ClientCopy::Untouchable;
         self.reply = Reply::Nothing;
         self.session = Session::Ended;
+        self.changes.rebase(|_| false);
     }
 
     /// The store did not say whether it wrote: what may be stored already must not be stored again.
@@ -213,8 +190,8 @@ impl Access {
         if self.planned_for != self.incarnation {
             return;
         }
-        self.pending.clear();
-        self.wishes = Wishes::default();
+        self.changes.drop_all(Dropped::InDoubt);
+        self.drop_commands(Dropped::InDoubt);
         self.session = match std::mem::replace(&mut self.session, Session::Fresh) {
             Session::Live(live) => Session::Unsure(Some(live)),
             Session::Fresh | Session::Stale(_) => Session::Unsure(None),

@@ -122,14 +122,14 @@ impl Access {
 
     /// Whom a handler has named, or that it is nobody, if it has written to the owner field.
     fn named(&self) -> Option<Result<Named, SessionError>> {
-        let Pending { def, write, .. } = self.pending.iter().find(|pending| pending.def.part() == Part::Owner)?;
+        let Pending { def, write, .. } = self.changes.folded().iter().find(|pending| pending.def.part() == Part::Owner)?;
         let owner = def.owner(write.value()).map_err(|error| refused_value(*def, error));
         Some(owner.map(|hash| (def.schema(), hash)))
     }
 
     /// The schemas that could not be read and are written now.
     fn healed(&self) -> impl Iterator<Item = &'static Schema> {
-        let written = |schema: &Schema| self.pending.iter().any(|pending| pending.def.schema() == schema.name);
+        let written = |schema: &Schema| self.changes.folded().iter().any(|pending| pending.def.schema() == schema.name);
         self.reset.iter().copied().filter(move |schema| written(schema))
     }
 
@@ -139,7 +139,7 @@ impl Access {
             pending.def.part() == Part::Privilege && !pending.def.same(pending.write.value(), stored.as_ref())
         };
         let lost = |schema: &'static Schema| schema.fields.iter().any(|def| def.part() == Part::Privilege);
-        self.live().is_some() && (self.pending.iter().any(changed) || self.healed().any(lost))
+        self.live().is_some() && (self.changes.folded().iter().any(changed) || self.healed().any(lost))
     }
 
     /// Fields and header name the same owner, or the fields are not to be believed: an index that does not know of a session could not
@@ -221,21 +221,14 @@ impl Access {
 
     /// The session goes, and what stays of the request's changes begins another one.
     pub(super) fn give_up(&mut self, now: Timestamp) {
-        self.strip_the_former(now);
-        self.pending.retain(|pending| pending.write.value().is_some() && Self::outlives_wipe(pending));
         self.begin_again();
         self.leave();
-    }
-
-    /// Takes out of the changes what they were made on top of.
-    fn strip_the_former(&mut self, now: Timestamp) {
-        // What cannot be merged alone is written as the handler left it.
-        let own: Vec<_> = self.pending.iter().map(|pending| self.without_the_former(pending, now).unwrap_or(None)).collect();
-        for (pending, own) in self.pending.iter_mut().zip(own) {
-            if let Some(own) = own {
-                pending.write = own.write;
-            }
-        }
+        // On top of nothing: of a counter what was added, of a set what was put in.
+        self.changes.forget_bases(|def| def.is_kept());
+        let _ = self.refold(now);
+        let outlives = |pending: &&Pending| pending.write.value().is_some() && Self::outlives_wipe(pending);
+        let stays: Vec<_> = self.changes.folded().iter().filter(outlives).map(|pending| pending.def.keys()[0]).collect();
+        self.changes.keep_only(|def| stays.contains(&def.keys()[0]));
     }
 
     /// The session goes on as somebody else's: handles of before hold what is not theirs.
@@ -246,14 +239,14 @@ impl Access {
     }
 
     /// Signing in never fails because of what became of the session of before: it begins one of its own.
-    pub(super) fn sign_in_anew(&mut self, passage: &Passage, now: Timestamp) {
+    pub(super) fn sign_in_anew(&mut self) {
         if let Session::Live(_) = self.session {
-            if passage.wipes() {
-                self.strip_the_former(now);
-            }
             self.begin_again();
             self.session = Session::Fresh;
             self.client = ClientCopy::Untouchable;
+            // What was added goes into the new session, without what it was added to.
+            self.changes.forget_bases(|def| def.is_kept());
+            self.changes.rebase(|_| false);
         }
     }
 

@@ -1,7 +1,7 @@
 //! What has to be asked of the store: the request's changes as one record, one patch or one deletion.
 
 use super::{
-    access::{Access, Live, Seed, Session, StaleSince, Standing, Wishes, is_expired},
+    access::{Access, Live, Seed, Session, Stale, StaleSince, Wishes, is_expired},
     check_in::{Pending, Write, full_name, origins, tombstones},
     ownership::Passage,
     slot::Head,
@@ -59,7 +59,7 @@ pub(super) enum Weight {
 impl Access {
     /// What has to be asked of the store next. What cannot be stored stays, and can be changed again.
     pub(super) fn plan(&mut self, config: &Config, head: Head) -> Result<Plan, SessionError> {
-        let plan = self.plan_next(config, head);
+        let plan = self.refold(config.now()).and_then(|()| self.plan_next(config, head));
         self.planned_for = self.incarnation;
         match &plan {
             Err(SessionError::Gone) => self.end(),
@@ -68,7 +68,12 @@ impl Access {
                 self.wishes = Wishes { label: self.wishes.label.take(), ..Wishes::default() };
             }
             Err(_) => {}
-            Ok(_) => self.pending.iter_mut().for_each(|pending| pending.standing = Standing::UnderWay),
+            Ok(Plan::Delete(_)) => {}
+            // What is staged comes to nothing that has to be stored.
+            Ok(Plan::Nothing) => {
+                self.changes.come_to_nothing();
+            }
+            Ok(Plan::Create(_) | Plan::Commit(_)) => self.changes.take_into_commit(),
         }
         plan
     }
@@ -89,18 +94,21 @@ impl Access {
                 self.plan_commit(config, head, now)
             }
             Session::Unavailable(_) => Ok(Plan::Nothing),
-            Session::Stale(StaleSince::JustNow) if self.passage(None, now)?.newcomer().is_some() => {
+            // Signing in never fails because of what became of the session before.
+            Session::Stale(Stale { since: StaleSince::JustNow, .. }) | Session::Ended
+                if self.passage(None, now)?.newcomer().is_some() =>
+            {
                 self.plan_create(config, head, now)
             }
-            Session::Stale(StaleSince::JustNow) if self.has_unsaved() => Err(SessionError::Gone),
+            Session::Stale(Stale { since: StaleSince::JustNow, .. }) if self.has_unsaved() => Err(SessionError::Gone),
             Session::Ended | Session::Unsure(_) if self.has_unsaved() => Err(self.lost().unwrap_or(SessionError::Gone)),
-            Session::Stale(StaleSince::JustNow) | Session::Ended | Session::Unsure(_) => Ok(Plan::Nothing),
-            Session::Fresh | Session::Stale(StaleSince::Earlier) => self.plan_create(config, head, now),
+            Session::Stale(Stale { since: StaleSince::JustNow, .. }) | Session::Ended | Session::Unsure(_) => Ok(Plan::Nothing),
+            Session::Fresh | Session::Stale(Stale { since: StaleSince::Earlier, .. }) => self.plan_create(config, head, now),
         }
     }
 
     fn plan_create(&mut self, config: &Config, head: Head, now: Timestamp) -> Result<Plan, SessionError> {
-        let values = || self.pending.iter().filter(|pending| matches!(pending.write, Write::Value(_)));
+        let values = || self.changes.folded().iter().filter(|pending| matches!(pending.write, Write::Value(_)));
         if values().next().is_none() && !self.wishes.exist {
             return Ok(Plan::Nothing);
         }
@@ -132,7 +140,8 @@ impl Access {
         let passage = self.passage(Some(header), now)?;
         let expired = is_expired(header, config, now);
         if expired && passage.newcomer().is_some() {
-            self.sign_in_anew(&passage, now);
+            self.sign_in_anew();
+            self.refold(now)?;
             return self.plan_create(config, head, now);
         }
         if expired && self.signs_out() {
@@ -144,7 +153,8 @@ impl Access {
         if passage.wipes() {
             let kept = self.kept(&live.record.cells, config);
             let stays = live.record.cells.iter().any(|cell| cell.body.content.payload().is_some() && kept.contains(&cell.key));
-            let written = self.pending.iter().any(|pending| pending.write.value().is_some() && Self::outlives_wipe(pending));
+            let written =
+                self.changes.folded().iter().any(|pending| pending.write.value().is_some() && Self::outlives_wipe(pending));
             if passage.newcomer().is_none() && !stays && !written && !self.wishes.exist {
                 return Ok(self.plan_goodbye(now));
             }
@@ -209,7 +219,7 @@ impl Access {
     ) -> Result<(), SessionError> {
         let cells = &live.record.cells;
         let mut guarded = Vec::new();
-        for pending in self.pending.iter().filter(|pending| !passage.wipes() || Self::outlives_wipe(pending)) {
+        for pending in self.changes.folded().iter().filter(|pending| !passage.wipes() || Self::outlives_wipe(pending)) {
             let of_the_newcomer = if passage.wipes() { self.without_the_former(pending, patch.now)? } else { None };
             for put in stored_puts(of_the_newcomer.as_ref().unwrap_or(pending), vault, patch.now) {
                 patch.puts.push(put?);
@@ -240,7 +250,7 @@ impl Access {
         for schema in self.reset.iter().filter(|_| !passage.wipes()) {
             // The first write after a reset heals the schema: what is not written now is unreadable or half of something. That
             // holds for the cells this request has seen; somebody else may have healed them in the meantime.
-            if self.pending.iter().any(|pending| pending.def.schema() == schema.name) {
+            if self.changes.folded().iter().any(|pending| pending.def.schema() == schema.name) {
                 let rest = schema.fields.iter().filter(|def| self.find(**def).is_none());
                 // Removed fields stay as they are, so what is computed from them is hidden.
                 let stored = |def: &&&'static dyn AnyField| origins(**def).any(|key| cells.get(key).is_some());

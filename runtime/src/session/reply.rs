@@ -2,12 +2,17 @@
 
 use super::access::{Access, ClientCopy};
 use crate::{
+    config::Config,
     cookie::Arrival,
     error::{ErrorContext, SessionError},
     events,
     record::Timestamp,
 };
 use http::Method;
+use std::time::Duration;
+
+/// How old a request may be to clear the dead cookie that it came with: another process may have set a newer one.
+const CLEARED_WITHIN: Duration = Duration::from_secs(5);
 
 /// What the response must hand out.
 #[derive(Debug)]
@@ -42,7 +47,7 @@ pub(crate) struct Answer {
 
 impl Access {
     /// The session of a response that is about to go out is settled: nothing can be added to it.
-    pub(super) fn close(&mut self, result: Result<(), SessionError>) -> Answer {
+    pub(super) fn close(&mut self, result: Result<(), SessionError>, config: &Config) -> Answer {
         let failure = self.failure.take().or(result.err()).filter(|error| {
             // A reader need not learn that its session ended under it; the next request will.
             !(matches!(error, SessionError::Gone) && [Method::GET, Method::HEAD].contains(&self.method))
@@ -52,22 +57,34 @@ impl Access {
         }
         Answer {
             failure: failure.map(|error| (error, self.context.clone())),
-            cookie: self.cookie_effect(),
+            cookie: self.cookie_effect(config),
             arrival: std::mem::take(&mut self.arrival),
             personal: self.personal || self.live().is_some_and(|live| live.record.header.owner.is_some()),
         }
     }
 
+    /// Whether no other response can have set a newer cookie since this request came with a dead one.
+    ///
+    /// A deletion names no value, so that of a slow request would erase the token of a sign-in that overtook it. Then the dead cookie
+    /// stays, which costs the next request a look into the store, and is cleared there.
+    fn is_alone(&self, config: &Config) -> bool {
+        config.sessions_begun() == self.sessions_begun && config.now() < self.loaded_at.plus(CLEARED_WITHIN)
+    }
+
     /// The one place that decides what a response does to the cookie.
-    fn cookie_effect(&mut self) -> CookieEffect {
+    fn cookie_effect(&mut self, config: &Config) -> CookieEffect {
         let reply = std::mem::replace(&mut self.reply, Reply::Nothing);
         let effect = match (self.live(), reply) {
             (Some(live), Reply::Token) => CookieEffect::Set { value: live.token.encode(), until: live.cookie_until() },
             #[cfg(feature = "cookie")]
             (Some(live), Reply::Sealed(value)) => CookieEffect::Set { value, until: live.cookie_until() },
-            _ if self.client == ClientCopy::Dead => CookieEffect::Clear,
+            _ if self.client == ClientCopy::Ended => CookieEffect::Clear,
+            _ if self.client == ClientCopy::Dead && self.is_alone(config) => CookieEffect::Clear,
             _ => CookieEffect::Leave,
         };
+        if matches!(effect, CookieEffect::Set { .. }) && self.client != ClientCopy::Current {
+            config.note_session_begun();
+        }
         self.client = match effect {
             CookieEffect::Set { .. } => ClientCopy::Current,
             CookieEffect::Clear => ClientCopy::None,

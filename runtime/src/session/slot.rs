@@ -1,9 +1,6 @@
 //! The request's place for its session, shared by the layer and every handle.
 
-use super::{
-    access::Access,
-    flight::{Lane, Runway},
-};
+use super::{access::Access, flight::StoreLock};
 use crate::{config::Config, error::ErrorContext, record::Selector};
 use std::sync::{
     Arc, Mutex, MutexGuard, PoisonError,
@@ -27,7 +24,7 @@ struct Shared {
 pub(crate) struct Request {
     pub(super) config: Arc<Config>,
     pub(super) access: Option<Box<Access>>,
-    pub(super) runway: Runway,
+    pub(super) store_lock: StoreLock,
 }
 
 /// Whether cookies can still be set.
@@ -40,7 +37,7 @@ pub(super) enum Head {
 impl Slot {
     pub(crate) fn new(config: Arc<Config>) -> Self {
         Self(Arc::new(Shared {
-            request: Mutex::new(Request { config, access: None, runway: Runway::default() }),
+            request: Mutex::new(Request { config, access: None, store_lock: StoreLock::default() }),
             handles: AtomicUsize::new(0),
             unsaved: AtomicUsize::new(0),
             head_sent: AtomicBool::new(false),
@@ -81,7 +78,7 @@ impl Slot {
             return;
         }
         let mut request = self.lock();
-        if request.runway.lane() != Lane::Writing
+        if !request.store_lock.is_writing()
             && let Some(access) = request.access.as_deref_mut()
             && access.has_unsaved()
         {

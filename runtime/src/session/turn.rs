@@ -1,15 +1,14 @@
-//! The end of a request's turn: what is left is stored, and the response's head goes out.
+//! The end of a request: what is left is stored, and the response's head goes out.
 
 use super::{
-    access::{Access, Standing},
-    commit::{carry_out, commit},
-    flight::{Flight, Lane},
+    commit::carry_out,
+    flight::{Flight, Ticket},
     plan::Plan,
     reply::Answer,
     slot::{Head, Slot},
 };
 use crate::{config::Config, error::SessionError, events};
-use http::StatusCode;
+use http::{Method, StatusCode};
 use std::sync::Arc;
 
 /// The time in which a request can still set cookies. Dropped before the response is ready, because the client went away or
@@ -19,7 +18,7 @@ pub(crate) struct Turn(Slot);
 
 /// Whether the session of a finished request can be settled at once.
 pub(crate) enum Outlook {
-    /// Nobody asked for the session.
+    /// No handler asked for the session.
     Untouched,
     Settled(Answer, Arc<Config>),
     /// The store has to be asked.
@@ -30,8 +29,8 @@ pub(crate) enum Outlook {
 pub(crate) struct Settlement {
     turn: Turn,
     config: Arc<Config>,
-    /// With the way already taken for it; without, a reload goes first.
-    plan: Option<Result<Plan, SessionError>>,
+    ticket: Ticket,
+    plan: Result<Plan, SessionError>,
 }
 
 impl Turn {
@@ -49,40 +48,52 @@ impl Turn {
             return Outlook::Untouched;
         };
         let config = Arc::clone(&request.config);
-        let saving = request.runway.lane() == Lane::Writing;
-        access.drop_handed_out();
-        if (config.commit_when)(status) {
-            // A save that is still under way is a handle that outlived the handler; waiting for it could be waiting for ever.
-            if saving || slot.has_unsaved_handles() {
+        access.drop_reported();
+        // A save that is still under way is a handle that outlived the handler. Waiting for it could be waiting for ever.
+        let ticket = request.store_lock.take_over();
+        if let Some(why) = not_committed(&config, &access.method, status) {
+            access.discard_changes(0, why);
+        } else {
+            if ticket.is_none() || slot.has_unsaved_handles() {
                 access.fail(SessionError::HeldAtHead);
             }
             if let Some(failure) = access.failure.take() {
-                access.start_over();
+                access.start_over("failed");
                 access.failure = Some(failure);
             }
-        } else {
-            access.discard_changes();
         }
         if slot.has_handles() {
             events::outlived_head(access.live().map(|live| &live.token.selector));
         }
-        if saving {
-            // It ends as it ends: the changes under way are its own.
+        let Some(ticket) = ticket else {
+            // The save ends as it ends, and answers for its own changes.
             slot.send_head();
-            return Outlook::Settled(access.close(Ok(())), config);
-        }
-        if !request.runway.take(Lane::Writing) {
-            return Outlook::Pending(Settlement { turn: self, config, plan: None });
-        }
+            return Outlook::Settled(access.close(Ok(()), &config), config);
+        };
         match access.plan(&config, Head::Open) {
             Ok(Plan::Nothing) => {
-                // Nobody waits: the way was free, and the lock is held.
-                drop(request.runway.clear());
                 slot.send_head();
-                Outlook::Settled(access.close(Ok(())), config)
+                let answer = access.close(Ok(()), &config);
+                // A reload that the lock was taken over from waits for nothing, since it asks when its own answer arrives.
+                let waiting = request.store_lock.free(ticket);
+                waiting.into_iter().for_each(std::task::Waker::wake);
+                Outlook::Settled(answer, config)
             }
-            plan => Outlook::Pending(Settlement { turn: self, config, plan: Some(plan) }),
+            plan => Outlook::Pending(Settlement { turn: self, config, ticket, plan }),
         }
+    }
+}
+
+/// Why the changes of a request are not stored with its response, if so.
+///
+/// `HEAD` asks for what `GET` would answer, and runs its handler: a link checker must not use up a notice (RFC 9110, section 9.2.1).
+fn not_committed(config: &Config, method: &Method, status: StatusCode) -> Option<&'static str> {
+    if method == Method::HEAD {
+        Some("head")
+    } else if (config.commit_when)(status) {
+        None
+    } else {
+        Some("status")
     }
 }
 
@@ -90,7 +101,7 @@ impl Drop for Turn {
     fn drop(&mut self) {
         if self.0.head() == Head::Open {
             self.0.send_head();
-            self.0.change(Access::start_over);
+            self.0.change(|access| access.start_over("cancelled"));
         }
     }
 }
@@ -98,25 +109,60 @@ impl Drop for Turn {
 impl Settlement {
     /// Stores what is left, and closes the head.
     pub(crate) async fn settle(self) -> (Option<Answer>, Arc<Config>) {
-        let Self { turn, config, plan } = self;
+        let Self { turn, config, ticket, plan } = self;
         let slot = &turn.0;
-        let result = match plan {
-            Some(plan) => carry_out(Flight::boarded(slot), Arc::clone(&config), plan).await,
-            None => commit(slot).await,
-        };
+        let result = carry_out(Flight::held(slot, ticket), Arc::clone(&config), plan).await;
         slot.send_head();
         let answer = slot.with_access(|access| {
             if result.is_err() {
                 // The error says that they are lost. A destroy was tried twice, and clears the cookie all the same.
-                access.view += 1;
-                access.pending.clear();
+                access.changes.discard(0);
                 access.doomed = None;
             } else {
-                access.pending.retain(|pending| pending.standing == Standing::New);
-                access.lose_changes(&"they were checked in while the response was being sent");
+                let why = "they were checked in while the response was being sent";
+                for pending in access.changes.discard(0) {
+                    events::lost(pending.def.schema(), &why);
+                }
             }
-            access.close(result)
+            access.close(result, &config)
         });
         (answer, config)
+    }
+}
+
+/// One run of a handler inside of the request, such as an attempt that a retrying middleware makes, or one that a time limit ends.
+///
+/// A session layer that is applied once more inside makes one of each run of what is below it: where such a run ends with a status
+/// that stores nothing, or is dropped before its end, its changes are dropped with it.
+#[derive(Debug)]
+pub(crate) struct Attempt {
+    slot: Slot,
+    mark: u32,
+    ended: bool,
+}
+
+impl Attempt {
+    pub(crate) fn begin(slot: Slot) -> Self {
+        let mark = slot.with_access(|access| access.changes.mark()).unwrap_or(0);
+        Self { slot, mark, ended: false }
+    }
+
+    pub(crate) fn end(mut self, status: StatusCode) {
+        self.ended = true;
+        let mut request = self.slot.lock();
+        let request = &mut *request;
+        if let Some(access) = request.access.as_deref_mut()
+            && let Some(why) = not_committed(&request.config, &access.method, status)
+        {
+            access.discard_changes(self.mark, why);
+        }
+    }
+}
+
+impl Drop for Attempt {
+    fn drop(&mut self) {
+        if !self.ended {
+            self.slot.change(|access| access.discard_changes(self.mark, "cancelled"));
+        }
     }
 }

@@ -2,9 +2,10 @@
 
 use super::{
     access::Access,
-    check_in::{CheckIn, Opened},
+    changes::{SaveId, Seen, Source},
+    check_in::{Opened, Pending, Write},
     commit,
-    flight::{Flight, Lane},
+    flight::{Flight, LockMode},
     slot::Slot,
 };
 use crate::{
@@ -68,6 +69,8 @@ enum Unsaved {
     Perhaps,
     /// They were refused, and the handler knows.
     Refused,
+    /// A save failed to store them, and the handler knows.
+    Failed,
 }
 
 /// One cell that a handle's changes would write. A field that keeps older generations has several, the newest first.
@@ -106,7 +109,7 @@ impl<T: SessionData> TypedSession<T> {
         let now = request.config.now();
         match request.access.as_deref_mut() {
             Some(access) => (access.open::<T>(now), access.opened()),
-            None => (T::initial().into(), Opened { incarnation: 0, view: 0 }),
+            None => (T::initial().into(), Opened { incarnation: 0, seen: Seen::Stored(0) }),
         }
     }
 
@@ -140,13 +143,23 @@ impl<T: SessionData> TypedSession<T> {
     /// let app: Router = Router::new().route("/pay", post(pay));
     /// ```
     pub async fn save(&mut self) -> Result<(), SessionError> {
-        self.hand_in()?;
-        let result = commit::commit(&self.link.slot).await;
+        let saving = match Saving::begin(self) {
+            Ok(saving) => saving,
+            Err(error) => return Err(self.refused(error)),
+        };
+        let result = saving.end(commit::commit(&self.link.slot).await);
         if self.link.slot.with_access(|access| access.incarnation) != Some(self.link.opened.incarnation) {
-            // It is somebody else's now, and what this handle had loaded is not theirs.
+            // What this handle had loaded is of a session that has ended, or of another owner.
+            self.link.settle();
             self.start_over();
         }
-        result.inspect_err(|_| self.link.slot.change(Access::hand_out))
+        match result {
+            Ok(()) => {
+                self.settle();
+                Ok(())
+            }
+            Err(error) => Err(self.failed(error)),
+        }
     }
 
     /// Starts again from this request's state: checks in what this handle changed, and sees what other handles of the request
@@ -187,24 +200,26 @@ impl<T: SessionData> TypedSession<T> {
     pub async fn reload(&mut self) -> Result<(), SessionError> {
         self.hand_in()?;
         let slot = self.link.slot.clone();
-        let slot = &slot;
-        let _flight = Flight::begin(slot, Lane::Reading).await;
-        let (config, live) = {
-            let request = slot.lock();
-            let access = request.access.as_deref();
-            if let Some(lost) = access.and_then(|access| access.lost()) {
-                return Err(lost);
-            }
-            let live = access.and_then(|access| access.live());
-            (Arc::clone(&request.config), live.map(|live| (live.token.selector, live.presented())))
-        };
-        let mut result = Ok(());
-        if let (Backend::Server(store), Some((selector, secret))) = (&config.backend, live) {
+        let result = loop {
+            let flight = Flight::begin(&slot, LockMode::Reading).await;
+            let (config, live) = {
+                let request = slot.lock();
+                let access = request.access.as_deref();
+                if let Some(lost) = access.and_then(|access| access.lost()) {
+                    return Err(lost);
+                }
+                let live = access.and_then(|access| access.live());
+                (Arc::clone(&request.config), live.map(|live| (live.token.selector, live.presented())))
+            };
+            let (Backend::Server(store), Some((selector, secret))) = (&config.backend, live) else { break Ok(()) };
             let now = config.now();
             let presented = config.present(secret, now);
             let record = store.load(&selector, &presented, &Want::default()).await?;
-            result = slot.with_access(|access| access.reloaded(record, &config, now)).transpose().map(drop);
-        }
+            // The response's commit goes first. What was loaded before it may be older than what it has stored.
+            if flight.is_held() {
+                break slot.with_access(|access| access.reloaded(record, &config, now)).transpose().map(drop);
+            }
+        };
         self.start_over();
         result
     }
@@ -426,29 +441,63 @@ impl<T: SessionData> TypedSession<T> {
         let opened = self.link.opened;
         let taken_over = access.is_taken_over::<T>(&mut self.fields, now);
         T::__visit(&mut self.fields, &mut |field| {
-            if let Ok(Some(CheckIn::Put(change))) = access.prepare(field, opened, taken_over, now) {
-                let seal = if change.def.is_secret() && request.config.backend.seals_cells() { seal::OVERHEAD } else { 0 };
-                let size = |put: Put| put.body.content.payload().map(|payload| payload.len() + seal);
-                let cells = change.def.keys().iter().zip(change.puts(now));
-                changes.extend(cells.filter_map(|(key, put)| Some(Change { key, size: size(put.ok()?) })));
+            let Ok(Some(staged)) = access.prepare(field, opened, taken_over, Source::Request, now) else { return };
+            let change = Pending { def: staged.def, write: staged.write, kept: staged.kept };
+            if matches!(change.write, Write::Clear) && !access.is_stored(change.def) {
+                return;
             }
+            let seal = if change.def.is_secret() && request.config.backend.seals_cells() { seal::OVERHEAD } else { 0 };
+            let size = |put: Put| put.body.content.payload().map(|payload| payload.len() + seal);
+            let cells = change.def.keys().iter().zip(change.puts(now));
+            changes.extend(cells.filter_map(|(key, put)| Some(Change { key, size: size(put.ok()?) })));
         });
         changes
     }
 
-    /// As [`check_in`](TypedSession::check_in), for verbs that tell the handler what went wrong.
+    /// Stages this handle's changes for the request's commit, all or none, and says why they cannot be stored any more, if so.
     pub(super) fn hand_in(&mut self) -> Result<(), SessionError> {
-        self.check_in().inspect_err(|error| {
-            if !matches!(error, SessionError::Gone) {
-                self.link.refuse();
-                self.link.slot.change(Access::forget_proof);
+        match self.stage(Source::Request) {
+            Ok(()) => {
+                self.settle();
+                Ok(())
             }
-        })?;
-        self.link.slot.with_access(|access| access.lost()).flatten().map_or(Ok(()), Err)
+            Err(error) => Err(self.refused(error)),
+        }
     }
 
-    /// Hands this handle's changes over to the request, all or none.
-    fn check_in(&mut self) -> Result<(), SessionError> {
+    /// Further changes of this handle count from the values it holds.
+    fn settle(&mut self) {
+        if self.link.unsaved != Unsaved::No {
+            T::__visit(&mut self.fields, &mut |field| field.settle());
+            self.link.settle();
+        }
+    }
+
+    /// The handler learns that a change was refused before the store was asked. It can mend the value.
+    fn refused(&mut self, error: SessionError) -> SessionError {
+        if matches!(error, SessionError::Gone | SessionError::OutcomeUnknown(_)) {
+            return self.failed(error);
+        }
+        self.link.tell(Unsaved::Refused);
+        self.link.slot.change(Access::forget_proof);
+        error
+    }
+
+    /// The handler learns that a save failed. Its changes are the handle's again, and only another save stores them.
+    fn failed(&mut self, error: SessionError) -> SessionError {
+        if let SessionError::Gone = error {
+            // What this handle holds is of a session that has ended.
+            self.link.settle();
+            self.start_over();
+        } else {
+            self.link.tell(Unsaved::Failed);
+            T::__visit(&mut self.fields, &mut |field| field.fail());
+        }
+        error
+    }
+
+    /// Stages this handle's changes, all or none.
+    fn stage(&mut self, source: Source) -> Result<(), SessionError> {
         let mut request = self.link.slot.lock();
         let now = request.config.now();
         let Some(access) = request.access.as_deref_mut() else { return Ok(()) };
@@ -458,20 +507,58 @@ impl<T: SessionData> TypedSession<T> {
             self.link.settle();
             self.start_over();
             return if unsaved {
-                events::lost(T::__schema().name, &"the session was destroyed, or became somebody else's, in the same request");
+                events::lost(T::__schema().name, &"the session was destroyed, or got another owner, in the same request");
                 Err(SessionError::Gone)
             } else {
                 Ok(())
             };
         }
         // Debug builds look at untouched fields too, for changes that `&mut` did not announce.
-        if self.link.unsaved == Unsaved::No && !cfg!(debug_assertions) {
-            return Ok(());
+        if self.link.unsaved != Unsaved::No || cfg!(debug_assertions) {
+            access.stage::<T>(&mut self.fields, self.link.opened, source, now)?;
         }
-        access.check_in::<T>(&mut self.fields, self.link.opened, now)?;
-        drop(request);
-        self.link.settle();
-        Ok(())
+        match source {
+            // What cannot be stored any more is the response's error.
+            Source::Dropped => Ok(()),
+            Source::Request | Source::Save(_) => access.refuse_if_lost(now),
+        }
+    }
+}
+
+/// A save that is under way. Dropped before its end, it gives its changes back to the handle.
+struct Saving {
+    slot: Slot,
+    id: SaveId,
+    ended: bool,
+}
+
+impl Saving {
+    fn begin<T: SessionData>(handle: &mut TypedSession<T>) -> Result<Self, SessionError> {
+        let slot = handle.link.slot.clone();
+        // A handle is made of a loaded session, so there is one.
+        let id = slot.with_access(Access::begin_save).ok_or(SessionError::Gone)?;
+        let saving = Self { slot, id, ended: false };
+        handle.stage(Source::Save(id))?;
+        Ok(saving)
+    }
+
+    /// What a commit's result means for what the save brought.
+    fn end(mut self, result: Result<(), SessionError>) -> Result<(), SessionError> {
+        self.ended = true;
+        let id = self.id;
+        let mut request = self.slot.lock();
+        match request.access.as_deref_mut() {
+            Some(access) => access.end_save(id, result),
+            None => result,
+        }
+    }
+}
+
+impl Drop for Saving {
+    fn drop(&mut self) {
+        if !self.ended {
+            self.slot.change(|access| access.give_up_save(self.id));
+        }
     }
 }
 
@@ -495,9 +582,9 @@ impl Link {
         }
     }
 
-    fn refuse(&mut self) {
+    fn tell(&mut self, unsaved: Unsaved) {
         self.settle();
-        self.unsaved = Unsaved::Refused;
+        self.unsaved = unsaved;
     }
 
     fn with_header<R>(&self, look: impl FnOnce(Option<&crate::record::Header>) -> R) -> R {
@@ -518,14 +605,25 @@ impl<T: SessionData> Drop for TypedSession<T> {
     fn drop(&mut self) {
         if std::thread::panicking() {
             // Half-made changes are not stored, and no user code runs while unwinding.
-            self.link.slot.change(Access::start_over);
+            self.link.slot.change(|access| access.start_over("panic"));
         } else if self.link.unsaved == Unsaved::Refused {
             events::lost(T::__schema().name, &"they were refused, and the handler answered without mending them");
-        } else if self.link.unsaved == Unsaved::Perhaps || cfg!(debug_assertions) {
-            match self.check_in() {
-                // The sign-out was meant; what it dropped has been announced.
-                Ok(()) | Err(SessionError::Gone) => {}
-                Err(error) => self.link.slot.change(|access| access.fail(error)),
+        } else {
+            let unsaved = self.link.unsaved;
+            if unsaved == Unsaved::Perhaps || cfg!(debug_assertions) {
+                match self.stage(Source::Dropped) {
+                    // The sign-out was meant; what it dropped has been announced.
+                    Ok(()) | Err(SessionError::Gone) => {}
+                    Err(error) => self.link.slot.change(|access| access.fail(error)),
+                }
+            }
+            if unsaved != Unsaved::No {
+                T::__visit(&mut self.fields, &mut |field| {
+                    if field.change().is_some_and(|change| change.failed) {
+                        let why = "a `save()` failed, and the handler answered without another one";
+                        events::lost(field.def().schema(), &why);
+                    }
+                });
             }
         }
         self.link.settle();

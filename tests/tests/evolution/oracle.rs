@@ -287,12 +287,21 @@ enum Touch {
     Cleared,
 }
 
+/// How many seconds old a request may be to clear a dead cookie.
+const CLEARED_WITHIN: u64 = 5;
+
 /// What the browser's cookie is worth.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Copy {
     None,
     Current,
-    Dead,
+    /// It opened nothing when the request came, at that time and after so many sessions had begun.
+    Dead {
+        at: u64,
+        begun: u64,
+    },
+    /// The request ended its session.
+    Ended,
 }
 
 #[derive(Clone, Debug)]
@@ -321,6 +330,8 @@ pub(crate) struct Oracle {
     now: u64,
     sessions: Vec<Option<Session>>,
     requests: [Option<Request>; REQUESTS],
+    /// How many responses of each version's program have begun a session.
+    begun: [u64; 4],
 }
 
 impl Oracle {
@@ -344,7 +355,7 @@ impl Oracle {
         let copy = match (&token, &live) {
             (None, _) => Copy::None,
             (Some(_), Some(_)) => Copy::Current,
-            (Some(_), None) => Copy::Dead,
+            (Some(_), None) => Copy::Dead { at: self.now, begun: self.begun[usize::from(version)] },
         };
         let read = |key: Key| live.as_ref().map_or_else(|| key.default(version), |(_, session)| session.read(version, key));
         let held: BTreeMap<Key, Value> = ALL.into_iter().filter(|key| key.is_in(version)).map(|key| (key, read(key))).collect();
@@ -411,7 +422,7 @@ impl Oracle {
         request.rotate = false;
         if let Some((token, _)) = request.live.take() {
             request.doomed = Some(token.session);
-            request.copy = Copy::Dead;
+            request.copy = Copy::Ended;
         }
     }
 
@@ -436,12 +447,19 @@ impl Oracle {
             None => {
                 let values: Vec<_> = writes.into_iter().filter(|(_, value)| value.is_some()).collect();
                 if !values.is_empty() {
+                    self.begun[usize::from(request.version)] += 1;
                     return (200, Effect::Set(self.create(request.version, values)));
                 }
                 200
             }
         };
-        (status, if request.copy == Copy::Dead { Effect::Clear } else { Effect::Nothing })
+        let clears = match request.copy {
+            Copy::Ended => true,
+            // A slow deletion could reach a newer cookie.
+            Copy::Dead { at, begun } => begun == self.begun[usize::from(request.version)] && self.now < at + CLEARED_WITHIN,
+            Copy::None | Copy::Current => false,
+        };
+        (status, if clears { Effect::Clear } else { Effect::Nothing })
     }
 
     fn create(&mut self, version: u8, values: Vec<(Key, Option<Value>)>) -> Token {

@@ -145,8 +145,12 @@ async fn play<B: IntoBackend<Side: 'static>>(side: Side, backend: B, steps: Vec<
             Step::Finish(at) => {
                 let Some(request) = running[at].take() else { continue };
                 let response = request.finish().await;
+                let begins = model.begins(at);
                 let (status, effect, token) = model.finish(at);
                 let set = set_cookie(&response);
+                if begins && set.as_ref().is_some_and(|value| !value.is_empty()) {
+                    model.note_begun();
+                }
                 prop_assert_eq!(response.status().as_u16(), status, "status of request {}", at);
                 match effect {
                     Effect::Nothing => prop_assert_eq!(set, None),

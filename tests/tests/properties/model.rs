@@ -118,6 +118,8 @@ pub(crate) fn steps() -> impl Strategy<Value = Vec<Step>> {
 pub(crate) const LIFETIME: u64 = 3600;
 
 /// How long a late write of an old token counts as a parallel tab, in seconds.
+/// How old a request may be to clear a dead cookie.
+const CLEARED_WITHIN: u64 = 5;
 const PARALLEL: u64 = 60;
 
 /// Where the records lie.
@@ -178,7 +180,13 @@ enum Found {
 enum Copy {
     None,
     Current,
-    Dead,
+    /// It opened nothing when the request came, as long after the start and after so many sessions had begun.
+    Dead {
+        at: u64,
+        begun: u64,
+    },
+    /// The request ended its session.
+    Ended,
     Untouchable,
 }
 
@@ -214,11 +222,13 @@ pub(crate) struct Model {
     now: u64,
     sessions: Vec<Option<Session>>,
     requests: [Option<Request>; REQUESTS],
+    /// How many responses have begun a session.
+    begun: u64,
 }
 
 impl Model {
     pub(crate) fn new(side: Side) -> Self {
-        Self { side, now: 0, sessions: Vec::new(), requests: [const { None }; REQUESTS] }
+        Self { side, now: 0, sessions: Vec::new(), requests: [const { None }; REQUESTS], begun: 0 }
     }
 
     pub(crate) fn tick(&mut self, seconds: u64) {
@@ -257,7 +267,7 @@ impl Model {
                 Some(session) if !self.is_expired(session) => {
                     (Found::Live { token, known: Box::new(session.clone()) }, Copy::Current)
                 }
-                _ => (Found::Fresh, Copy::Dead),
+                _ => (Found::Fresh, Copy::Dead { at: self.now, begun: self.begun }),
             },
         };
         let base = match &found {
@@ -306,7 +316,7 @@ impl Model {
             request.doomed = Some(token.session);
             request.found = Found::Fresh;
             if request.copy == Copy::Current {
-                request.copy = Copy::Dead;
+                request.copy = Copy::Ended;
             }
         }
     }
@@ -338,9 +348,24 @@ impl Model {
                 (status, if ended { Effect::NothingOrSet } else { Effect::Set }, Some(token))
             }
             (Found::Live { token, .. }, None) if request.renewed => (status, Effect::NothingOrSet, Some(*token)),
-            _ if request.copy == Copy::Dead => (status, Effect::Clear, None),
-            _ => (status, Effect::Nothing, None),
+            _ => match request.copy {
+                Copy::Ended => (status, Effect::Clear, None),
+                // A slow deletion could reach a newer cookie.
+                Copy::Dead { at, begun } if begun == self.begun && self.now < at + CLEARED_WITHIN => {
+                    (status, Effect::Clear, None)
+                }
+                _ => (status, Effect::Nothing, None),
+            },
         }
+    }
+
+    /// Whether a response with a token begins a session, as the browser sees it.
+    pub(crate) fn begins(&self, request: usize) -> bool {
+        self.requests[request].as_ref().is_some_and(|request| request.copy != Copy::Current)
+    }
+
+    pub(crate) fn note_begun(&mut self) {
+        self.begun += 1;
     }
 
     /// One commit.
@@ -358,7 +383,7 @@ impl Model {
         }
     }
 
-    fn create(&mut self, request: &mut Request, writes: Vec<(Key, Option<Value>)>) -> u16 {
+    fn create(&mut self, request: &mut Request, writes: Vec<Write>) -> u16 {
         if writes.is_empty() {
             return 200;
         }
@@ -370,6 +395,7 @@ impl Model {
             rotated: 0,
         };
         for (key, value) in writes {
+            let value = value.map(|(mine, _)| mine);
             session.cells[key as usize] = Cell { value, stamp: 1 };
         }
         let token = Token { session: self.sessions.len(), epoch: 0 };
@@ -379,7 +405,7 @@ impl Model {
         200
     }
 
-    fn commit(&mut self, request: &mut Request, writes: Vec<(Key, Option<Value>)>) -> u16 {
+    fn commit(&mut self, request: &mut Request, writes: Vec<Write>) -> u16 {
         let Found::Live { token, known } = &mut request.found else { return 200 };
         if writes.is_empty() && !request.rotate {
             request.renewed = self.side == Side::Client && !self.is_expired(known);
@@ -392,16 +418,17 @@ impl Model {
         let mut after = current.clone();
         after.revision += u64::from(!writes.is_empty());
         for (key, value) in writes {
-            let (base, theirs) = (&known.cells[key as usize], &current.cells[key as usize]);
+            let (before, theirs) = (&known.cells[key as usize], &current.cells[key as usize]);
+            let or_default = |value: &Option<Value>| value.clone().unwrap_or_else(|| key.default());
             let value = match value {
-                Some(mine) if base.stamp != theirs.stamp => {
-                    let or_default = |value: &Option<Value>| value.clone().unwrap_or_else(|| key.default());
-                    match key.merged(&or_default(&base.value), &mine, &or_default(&theirs.value)) {
+                // What the handle was made from, or has saved last, is what its change counts from.
+                Some((mine, base)) if before.stamp != theirs.stamp || (key != Key::Last && before.value != base) => {
+                    match key.merged(&or_default(&base), &mine, &or_default(&theirs.value)) {
                         Some(merged) => Some(merged),
                         None => return 409,
                     }
                 }
-                other => other,
+                other => other.map(|(mine, _)| mine),
             };
             after.cells[key as usize] = Cell { value, stamp: after.revision };
         }
@@ -436,9 +463,12 @@ impl Model {
     }
 }
 
+/// A changed value and what it counts from, or a tombstone.
+type Write = (Key, Option<(Value, Option<Value>)>);
+
 impl Request {
-    /// What a commit would write: changed values, and tombstones where something is stored.
-    fn writes(&self) -> Vec<(Key, Option<Value>)> {
+    /// What a commit would write: changed values with what they count from, and tombstones where something is stored.
+    fn writes(&self) -> Vec<Write> {
         let known = |key: Key| match &self.found {
             Found::Live { known, .. } => known.cells[key as usize].value.clone(),
             _ => None,
@@ -453,11 +483,7 @@ impl Request {
                     if *held == or_default(base) {
                         return None;
                     }
-                    if key == Key::Last || known == *base {
-                        return Some(Some(held.clone()));
-                    }
-                    // What was saved before was merged with what others had stored; this handle counts from what it saved.
-                    Some(Some(key.merged(&or_default(base), held, &or_default(&known)).unwrap()))
+                    Some(Some((held.clone(), base.clone())))
                 }
             }
         };

@@ -343,7 +343,8 @@ async fn a_write_that_lost_its_session_is_409_but_get_and_head_keep_their_respon
         assert_eq!(response.status().as_u16(), if keeps { 200 } else { 409 }, "{method}");
         assert_eq!(response.headers().contains_key("x-ours"), keeps);
         assert_eq!(effect(&response), Effect::Nothing);
-        assert_eq!(events.count("session.late_write"), 1);
+        // HEAD is safe: its changes are not to be stored anyway.
+        assert_eq!(events.count("session.late_write"), usize::from(method != "HEAD"), "{method}");
         assert!(house.faults().inner().is_empty());
         assert_eq!(effect(&browser.get("/").await), Effect::Clear, "the next load clears what is really dead");
     }
