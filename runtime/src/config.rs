@@ -91,7 +91,7 @@ impl Config {
             policy,
             clock: Arc::new(SystemClock),
             page: ErrorPage::default(),
-            commit_when: Arc::new(|status| !status.is_server_error()),
+            commit_when: Arc::new(|status| !status.is_server_error() && status != StatusCode::REQUEST_TIMEOUT),
             schemas: Arc::default(),
             plain_http: Arc::new(Once::new()),
             sessions_begun: Arc::default(),

@@ -68,7 +68,7 @@ pub enum SessionError {
     /// call `save().await` in the handler. 500.
     HeadSent,
     /// A handle with unsaved changes outlived the handler, so they would be lost: it was moved into a stream or a task. Call
-    /// `save().await` before, or change fields inside and `save()` there. 500.
+    /// `save().await` before, or change fields inside and `save()` there. `&mut *session` counts as a change. 500.
     HeldAtHead,
     /// Two structs use one schema name under one layer. Give one of them another `#[session(name = "..")]`. 500.
     SchemaClash {

@@ -35,6 +35,26 @@ use tower_service::Service;
 /// A layer inside another one of the same cookie name joins it: the record is loaded once and committed once, by the outer layer,
 /// under the inner layer's policy. Layers with other cookie names belong on different routes.
 ///
+/// # Time limits and retries
+/// A middleware that drops a handler half-way, or runs it twice, belongs outside of this layer: add it after the layer. Then what a
+/// dropped handler or a failed attempt has changed is dropped with it.
+///
+/// Where it has to lie inside, the layer cannot tell a handler that was dropped from one that has returned: a status of 408 or 5xx
+/// stores nothing, but a fallback with another status would store half of a change. Add the layer once more, below that middleware:
+///
+/// ```
+/// # use axum::{Router, extract::Request, middleware::{Next, from_fn}, response::Response, routing::get};
+/// # use cloakroom::{SessionLayer, store::MemoryStore};
+/// # async fn or_else_later(request: Request, next: Next) -> Response { next.run(request).await }
+/// let sessions = SessionLayer::new(MemoryStore::new());
+/// let app: Router = Router::new()
+///     .route("/", get(|| async { "home" }))
+///     .layer(sessions.clone()) // each run of a handler stores all that it has changed, or nothing
+///     .layer(from_fn(or_else_later)) // drops a slow handler and answers instead
+///     .layer(sessions);
+/// ```
+///
+/// # Example
 /// ```
 /// use axum::{Router, routing::get};
 /// use cloakroom::{Lifetime, SessionData, SessionLayer, TypedSession, store::MemoryStore};
@@ -192,10 +212,11 @@ impl<Side> SessionLayer<Side> {
         self.with(|config| config.page = ErrorPage::hook(hook))
     }
 
-    /// For which response status changed fields are stored. *Default*: all but 5xx.
+    /// For which response status changed fields are stored. *Default*: all but 5xx and 408 (a time limit has dropped the handler
+    /// half-way).
     ///
-    /// It gates field changes that are not saved yet. A `destroy()`, and the cookie of what `save()` stored, go out whatever the
-    /// status.
+    /// It gates field changes that are not saved yet; what it excludes is the event `session.changes_discarded`. A `destroy()`, and the
+    /// cookie of what `save()` stored, go out whatever the status. The answer to a `HEAD` request never stores changed fields.
     ///
     /// ```
     /// # use cloakroom::{SessionLayer, store::MemoryStore};

@@ -263,8 +263,8 @@ impl Access {
             // A value made outside of the session is compared with what the session holds.
             Base::Unbound => (self.working_value(def, now), Seen::Unstored),
         };
-        // A touch prolongs what is there. Where nothing is, it is no change.
-        let prolongs = def.expires() && self.working_value(def, now).is_some();
+        // A touch prolongs what is there. Where nothing but the default is, it is no change.
+        let prolongs = def.expires() && self.working_value(def, now).is_some_and(|value| !def.same(Some(&value), None));
         let always = *kind == Kind::Forced || prolongs || taken_over == TakenOver::Yes;
         let kept = if always { Kept::Always } else { Kept::IfItChanges };
         if kept == Kept::IfItChanges && field.equals(&mine, base.as_ref()) {

@@ -127,9 +127,14 @@ impl<T: SessionData> TypedSession<T> {
     /// [`SessionError`]; nothing was stored, except after [`OutcomeUnknown`](SessionError::OutcomeUnknown), when it may have been. After the head, what needs
     /// a cookie is [`HeadSent`](SessionError::HeadSent).
     ///
-    /// An error is yours: the layer does not replace your response because of it. What could not be stored stays in the request for another
-    /// `save()`, and is dropped, with an event, if there is none. Drive the future to its end: one dropped half-way leaves the outcome
-    /// unknown, and the request is answered with 503.
+    /// `Ok` means that what this handle changed is stored, whatever else the request does at the same time.
+    ///
+    /// An error is the handler's: the layer does not replace the response because of it. The changes stay in the handle. Another `save()`
+    /// stores them, and so does a further change of the same field; otherwise they are dropped with the handle, with an event. After
+    /// [`Gone`](SessionError::Gone) the handle starts from the defaults, and signing in begins another session.
+    ///
+    /// Drive the future to its end. One that is dropped before the store was asked has stored nothing, and the changes are the
+    /// handle's again. One that is dropped while the store is writing leaves the outcome unknown, and the request is answered with 503.
     ///
     /// ```
     /// use axum::{Router, routing::post};

@@ -4,6 +4,7 @@
 
 mod after_the_head;
 mod anonymous;
+mod answers;
 mod caching;
 mod cross_site;
 mod csrf;
