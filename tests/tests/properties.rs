@@ -12,6 +12,8 @@ mod hostile;
 mod interleaved;
 #[path = "properties/model.rs"]
 mod model;
+#[path = "properties/protocol.rs"]
+mod protocol;
 #[path = "../../fuzz/src/targets.rs"]
 mod targets;
 
