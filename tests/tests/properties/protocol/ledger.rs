@@ -3,7 +3,7 @@
 //! Every change that a handle makes is followed from the assignment to its end. The rules are those of the specification; each has a
 //! name, which a failure begins with.
 
-use super::gates::{Applied, AskId, FOREIGN, GatedStore, Outcome, Question, Stored, TaskId};
+use super::gates::{Applied, AskId, FOREIGN, GatedStore, Outcome, Question, Stored, TaskId, number};
 use cloakroom::{
     SessionError,
     record::{Rotation, Selector},
@@ -77,15 +77,21 @@ struct Change {
     handle: TaskId,
     name: Name,
     value: u64,
+    made: u32,
     /// When it left its handle, last; [`IN_HANDLE`] until then.
     handed_in: u32,
     state: State,
+    /// The futures whose `save()` was storing it, beside its own, when the request's end discarded it.
+    carriers: Vec<TaskId>,
     /// The operations that brought it into the store.
     brought: Vec<AskId>,
 }
 
 /// The request does not know of the change yet.
 const IN_HANDLE: u32 = 0;
+
+/// What discards the changes of fields, and nothing else.
+const FAILED: &str = "a status of 5xx";
 
 impl fmt::Display for Change {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -148,6 +154,7 @@ pub struct Ledger {
     /// Whether the handles alive at the handler's end are a reason for an error.
     held_at_end: bool,
     responded: Option<u32>,
+    client_left: bool,
     violation: Option<Violation>,
     /// What happened, in words, if they are wanted.
     notes: Option<Vec<String>>,
@@ -175,6 +182,7 @@ impl Ledger {
             ended: None,
             held_at_end: false,
             responded: None,
+            client_left: false,
             violation: None,
             notes: None,
         }
@@ -236,7 +244,8 @@ impl Ledger {
         }
         // What is not a field is the request's at once.
         let handed_in = if name.key().is_some() { IN_HANDLE } else { now };
-        let change = Change { handle, name, value, handed_in, state: State::Open, brought: Vec::new() };
+        let change =
+            Change { handle, name, value, made: now, handed_in, state: State::Open, carriers: Vec::new(), brought: Vec::new() };
         self.note(|| format!("made: {change}"));
         self.changes.push(change);
     }
@@ -295,7 +304,7 @@ impl Ledger {
         let caused = match error {
             SessionError::Unavailable(_) | SessionError::OutcomeUnknown(_) | SessionError::Contended => self.faults > 0,
             SessionError::Gone => self.has_lost_the_session(),
-            SessionError::HeadSent => self.ended.is_some(),
+            SessionError::HeadSent => self.ended.is_some() || self.client_left,
             // Two handles met in one field, or another request's change did.
             _ => {
                 let mine = |change: &&Change| change.handle == handle && change.state == State::Saving;
@@ -332,7 +341,7 @@ impl Ledger {
             let Some(key) = name.key() else { continue };
             let held = |record: &Stored| record.number(key) == *value;
             let changed = self.changes.iter().any(|change| change.name == *name && change.value == *value);
-            let nothing = *value == 0 && self.stored.is_empty();
+            let nothing = *value == 0 && (self.stored.is_empty() || !self.destroys.is_empty());
             if !(before.iter().any(held) || self.stored.iter().any(held) || changed || nothing || *name == Name::Sum) {
                 self.fail("8 a reload is true", format!("h{handle} has reloaded and shows {name:?} = {value}"));
             }
@@ -385,26 +394,32 @@ impl Ledger {
         self.held_at_end = !self.alive.is_empty();
         match end {
             End::Status(status) if status < 500 => {}
-            End::Status(_) => self.discard("a status of 5xx", now),
+            End::Status(_) => self.discard(FAILED, now),
             End::Panic => self.discard("a panic", now),
         }
     }
 
-    /// What no `save()` has taken is gone.
+    /// What no `save()` has taken is gone; of a 5xx, the fields alone.
     fn discard(&mut self, why: &'static str, now: u32) {
-        for change in &mut self.changes {
+        let is_gated = |change: &Change| why != FAILED || change.name.key().is_some();
+        let desk = self.store.desk();
+        for change in self.changes.iter_mut().filter(|change| is_gated(change)) {
             match change.state {
                 State::CheckedIn { .. } => change.state = State::Discarded { at: now, why },
                 State::Cancelled { discarded } => change.state = State::Cancelled { discarded: discarded.or(Some(now)) },
                 State::Open if change.handle == 0 => change.state = State::Discarded { at: now, why },
-                _ => {}
+                _ => continue,
             }
+            let carries = |task: TaskId| desk.asks().iter().any(|ask| ask.owner == task && carries(&ask.question, change));
+            let carriers = self.saving.iter().map(|(task, _)| *task).filter(|task| carries(*task)).collect();
+            change.carriers = carriers;
         }
     }
 
     /// The client went away, and with it the response, and the handler if it was at work.
     pub fn response_cancelled(&mut self, asked: Option<AskId>) {
         self.cancelled(0, asked);
+        self.client_left = true;
         let now = self.tick();
         self.alive.retain(|alive| *alive != 0);
         self.discard("the end of the request", now);
@@ -449,6 +464,7 @@ impl Ledger {
             let silent = self.changes.iter().find(|change| {
                 change.state == State::Open
                     && change.handed_in == IN_HANDLE
+                    && change.made < ended
                     && self.alive.contains(&change.handle)
                     && self.destroys.is_empty()
             });
@@ -486,10 +502,10 @@ impl Ledger {
     /// The scheduler has answered an operation.
     pub fn answered(&mut self, id: AskId, outcome: Outcome, applied: Applied) {
         let now = self.tick();
-        let (question, asked) = {
+        let (question, asked, owner) = {
             let desk = self.store.desk();
             let ask = &desk.asks()[id];
-            (ask.question.clone(), ask.at)
+            (ask.question.clone(), ask.at, ask.owner)
         };
         if outcome.is_foreign() {
             self.foreign.push((now, outcome));
@@ -525,7 +541,9 @@ impl Ledger {
             };
             if is_new {
                 change.brought.push(id);
-                found.extend(unwanted(change, asked, id));
+                if !change.carriers.contains(&owner) {
+                    found.extend(unwanted(change, asked, id));
+                }
             }
             if change.name == Name::Sum && count(change, &self.stored) > 1 {
                 found.push(("4 an unknown outcome is not repeated", format!("{change} is stored twice")));
@@ -574,9 +592,13 @@ impl Ledger {
     /// Everything has come to rest. `opened` is the record that the client's cookie opens now, if any; `None` if the client has left.
     pub fn close(&mut self, client: Option<Option<Selector>>, old_cookie_opens: bool) {
         let mut found = Vec::new();
+        // What was created for a cookie that never went out is opened by none.
+        let first = self.first.map(|(selector, _)| selector);
+        let is_open = |record: &&Stored| Some(record.selector) == first || client.flatten() == Some(record.selector);
+        let open: Vec<Stored> = self.stored.iter().filter(is_open).cloned().collect();
         for change in &self.changes {
             match change.state {
-                State::Refused { .. } if change.name != Name::Token && self.is_stored(change) => {
+                State::Refused { .. } if change.name.key().is_some() && change.value != 0 && count(change, &open) > 0 => {
                     found.push(("2 a refusal is true", format!("a `save()` refused {change}, and it is stored")));
                 }
                 State::Open if change.handed_in == IN_HANDLE && self.is_stored(change) => {
@@ -591,7 +613,13 @@ impl Ledger {
                     let in_time = self.ended.is_some_and(|(ended, _)| at < ended);
                     let out_of_reach = matches!(client, Some(opened) if !opened.is_some_and(reachable));
                     let excused = !self.foreign.is_empty() || !self.destroys.is_empty() || self.token_uncertain;
-                    if in_time && self.is_stored(change) && out_of_reach && !excused && change.name != Name::Token {
+                    if in_time
+                        && self.is_stored(change)
+                        && out_of_reach
+                        && !excused
+                        && change.name != Name::Token
+                        && change.value != 0
+                    {
                         let text = format!("`save()` acknowledged {change}, and the next request does not see it");
                         found.push(("1 an Ok is true", text));
                     }
@@ -614,7 +642,14 @@ impl Ledger {
     /// A cookie that was set opened nothing.
     pub fn cookie_opens_nothing(&mut self) {
         let ended_elsewhere = self.foreign.iter().any(|(at, _)| *at > self.token_brought);
-        if !ended_elsewhere {
+        // A `save()` that outlives the handler may replace the token at any moment.
+        let replaced = {
+            let desk = self.store.desk();
+            self.saving
+                .iter()
+                .any(|(task, _)| desk.under_way(*task).is_some_and(|ask| desk.asks()[ask].question.brings_token()))
+        };
+        if !ended_elsewhere && !replaced && !self.token_uncertain {
             self.fail("5 a cookie opens a session", "the response sets a cookie that opens nothing".to_owned());
         }
     }
@@ -633,12 +668,32 @@ fn count(change: &Change, records: &[Stored]) -> u64 {
     let in_one = |record: &Stored| match change.name {
         Name::Sum => (record.number("data/sum") % FOREIGN) / change.value % 10,
         Name::Label => u64::from(record.label.as_deref() == Some(&*change.value.to_string())),
-        // Signing out leaves nothing to be found but that nobody is signed in.
-        Name::User if change.value == 0 => u64::from(!record.owned),
         Name::Token => 0,
         name => u64::from(name.key().is_some_and(|key| record.number(key) == change.value)),
     };
-    records.iter().map(in_one).max().unwrap_or(0)
+    match change.name {
+        // Signing out leaves nothing to be found.
+        Name::User if change.value == 0 => u64::from(!records.iter().any(|record| record.owned)),
+        _ => records.iter().map(in_one).max().unwrap_or(0),
+    }
+}
+
+/// Whether an operation would store a change.
+fn carries(question: &Question, change: &Change) -> bool {
+    let Some(key) = change.name.key() else { return false };
+    let carries = |number: u64| match change.name {
+        Name::Sum => (number % FOREIGN) / change.value % 10 > 0,
+        _ => number == change.value,
+    };
+    match question {
+        Question::Create(_, record) => {
+            record.cells.iter().any(|cell| &*cell.key == key && carries(number(cell.body.content.payload())))
+        }
+        Question::Commit(_, patch) => {
+            patch.puts.iter().any(|put| &*put.key == key && carries(number(put.body.content.payload())))
+        }
+        Question::Load(..) | Question::Delete(_) => false,
+    }
 }
 
 /// Why a change that an operation has just brought must not have come that way.
