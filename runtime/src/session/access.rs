@@ -1,7 +1,7 @@
 //! What a request knows about its session once a handler has asked for it, and the verbs that change it.
 
 use super::{
-    changes::{Changes, Dropped, SaveId},
+    changes::{Changes, Committer, Discard, Dropped, Fate, HandleId},
     reply::Reply,
 };
 use crate::{
@@ -35,6 +35,8 @@ pub(crate) struct Access {
     /// Schemas that could not be read, and start from their defaults.
     pub(super) reset: Vec<&'static Schema>,
     pub(super) wishes: Wishes,
+    /// Commands that a failed save has left: only another save of the same handle carries them out.
+    held: Vec<(HandleId, Wishes)>,
     /// A destroyed session whose record still has to go.
     pub(super) doomed: Option<Selector>,
     /// Raised by `destroy()`, so that handles of the destroyed session are told apart.
@@ -137,6 +139,8 @@ pub(super) enum ClientCopy {
 #[derive(Debug, Default)]
 pub(super) struct Wishes {
     pub(super) standing: Standing,
+    /// The handle that gave the last of them.
+    pub(super) by: HandleId,
     pub(super) rotate: bool,
     /// Whoever is signed in has proved again who they are.
     pub(super) reauthenticated: bool,
@@ -147,6 +151,16 @@ pub(super) struct Wishes {
 }
 
 impl Wishes {
+    /// Adds earlier commands; where both say something, these are newer.
+    fn add(&mut self, earlier: Self) {
+        self.by = earlier.by;
+        self.rotate |= earlier.rotate;
+        self.reauthenticated |= earlier.reauthenticated;
+        self.exist |= earlier.exist;
+        self.persistent = self.persistent.or(earlier.persistent);
+        self.label = self.label.take().or(earlier.label);
+    }
+
     fn is_empty(&self) -> bool {
         !self.rotate && !self.reauthenticated && !self.exist && self.persistent.is_none() && self.label.is_none()
     }
@@ -158,10 +172,8 @@ pub(super) enum Standing {
     /// The next commit takes it.
     #[default]
     New,
-    /// A save that is under way answers for it.
-    Saving(SaveId),
-    /// A save failed to carry it out, and the handler knows.
-    Reported,
+    /// A save of that handle is under way, and answers for it.
+    Saving(HandleId),
 }
 
 /// What a load found.
@@ -198,6 +210,7 @@ impl Access {
             changes: Changes::default(),
             reset: Vec::new(),
             wishes: Wishes::default(),
+            held: Vec::new(),
             doomed: None,
             incarnation: 0,
             planned_for: 0,
@@ -284,24 +297,24 @@ impl Access {
         self.failure.is_some()
     }
 
-    /// Forgets the changes of fields that the response's commit was to take, those after a mark, and that one failed to get in.
-    pub(super) fn discard_changes(&mut self, after: u32, why: &'static str) {
-        for pending in self.changes.discard(after) {
-            events::discarded(why, pending.def.schema());
+    /// Forgets the changes that the response's commit was to take, those after a mark, and that one failed to get in.
+    pub(super) fn discard_changes(&mut self, which: Discard, after: u32, why: &'static str) {
+        for schema in self.changes.discard(which, after).schemas {
+            events::discarded(why, schema);
         }
         self.failure = None;
         self.forget_proof();
     }
 
-    /// A proof was for whoever the changes beside it name. Without them it would be somebody else's.
+    /// A proof was for the owner that the changes beside it name. Without them it would be another owner's.
     pub(super) fn forget_proof(&mut self) {
         self.wishes.reauthenticated = false;
     }
 
     /// Forgets everything that no save answers for, but a destroy.
-    pub(super) fn start_over(&mut self, why: &'static str) {
-        self.discard_changes(0, why);
-        if !matches!(self.wishes.standing, Standing::Saving(_)) {
+    pub(super) fn start_over(&mut self, which: Discard, why: &'static str) {
+        self.discard_changes(which, 0, why);
+        if self.wishes.standing == Standing::New {
             self.wishes = Wishes::default();
         }
     }
@@ -316,54 +329,83 @@ impl Access {
         self.has_changes() || self.has_failed() || self.doomed.is_some() || !self.wishes.is_empty()
     }
 
-    /// A save answers for its own changes, and for the commands that were given before it.
-    pub(super) fn begin_save(&mut self) -> SaveId {
-        let id = self.changes.begin_save();
-        if !self.wishes.is_empty() {
-            self.wishes.standing = Standing::Saving(id);
+    /// A save answers for its own changes, and for the commands that its handle gave last.
+    pub(super) fn begin_save(&mut self, handle: HandleId) {
+        self.changes.begin_save(handle);
+        for (_, held) in self.held.extract_if(.., |(by, _)| *by == handle) {
+            self.wishes.add(held);
         }
-        id
+        if self.wishes.by == handle && !self.wishes.is_empty() {
+            self.wishes.standing = Standing::Saving(handle);
+        }
     }
 
     /// Ends a save that a commit brought to this result: says what became of what the save answers for.
-    pub(super) fn end_save(&mut self, id: SaveId, result: Result<(), SessionError>) -> Result<(), SessionError> {
-        let dropped = self.changes.end_save(id);
-        let result = result.and(dropped.map_or(Ok(()), |why| Err(why.error())));
-        if self.wishes.standing == Standing::Saving(id) {
-            self.wishes.standing = if result.is_ok() { Standing::New } else { Standing::Reported };
+    pub(super) fn end_save(&mut self, handle: HandleId, result: Result<(), SessionError>) -> Result<(), SessionError> {
+        let result = match self.changes.end_save(handle) {
+            Fate::Stored => result,
+            Fate::Withdrawn => result.and(Err(self.lost().unwrap_or(SessionError::Gone))),
+            Fate::Dropped(why) => result.and(Err(why.error())),
+        };
+        if result.is_err() {
+            self.changes.hold(handle);
+        }
+        if self.wishes.standing == Standing::Saving(handle) {
+            self.wishes.standing = Standing::New;
+            if result.is_err() {
+                self.held.push((handle, std::mem::take(&mut self.wishes)));
+            }
         }
         result
     }
 
-    /// A save was given up. What it answered for is unsaved again, or in doubt.
-    pub(super) fn give_up_save(&mut self, id: SaveId) {
-        self.changes.end_save(id);
-        if self.wishes.standing == Standing::Saving(id) {
+    /// A save was given up. What it answered for is unsaved again, stored, or in doubt.
+    pub(super) fn give_up_save(&mut self, handle: HandleId) -> Fate {
+        if self.wishes.standing == Standing::Saving(handle) {
             self.wishes.standing = Standing::New;
+        }
+        self.changes.end_save(handle)
+    }
+
+    /// A handle is dropped: what a failed save of it has left is lost.
+    pub(super) fn release(&mut self, handle: HandleId) {
+        let why = "a `save()` failed, and the handler answered without another one";
+        for schema in self.changes.release(handle).schemas {
+            events::lost(schema, &why);
+        }
+        for _ in self.held.extract_if(.., |(by, _)| *by == handle) {
+            events::lost(WISHES, &why);
         }
     }
 
-    /// Commands that a failed save has left are not carried out behind the handler's back.
-    pub(super) fn drop_reported(&mut self) {
-        if self.wishes.standing == Standing::Reported && !self.wishes.is_empty() {
-            self.wishes = Wishes::default();
-            events::lost(WISHES, &"a `save()` failed, and the handler answered without another one");
+    /// Whether the one who plans a commit may carry out the commands: those of a save under way are its own.
+    pub(super) fn may_command(&self, committer: Committer) -> bool {
+        match self.wishes.standing {
+            Standing::New => true,
+            Standing::Saving(handle) => committer == Committer::Save(handle),
         }
     }
 
     /// Drops the commands; a save that answers for them hears why.
     pub(super) fn drop_commands(&mut self, why: Dropped) -> bool {
         let wishes = std::mem::take(&mut self.wishes);
-        if let (Standing::Saving(id), false) = (wishes.standing, wishes.is_empty()) {
-            self.changes.note(id, why);
+        if let (Standing::Saving(handle), false) = (wishes.standing, wishes.is_empty()) {
+            self.changes.note(handle, why);
         }
         !wishes.is_empty()
     }
 
+    /// Drops everything that is staged. What dropped handles had changed is the response's to answer for.
+    pub(super) fn drop_staged(&mut self, why: Dropped) {
+        if self.changes.drop_all(why.clone()).unanswered {
+            self.fail(why.error());
+        }
+    }
+
     /// Forgets everything unsaved, loudly.
     pub(super) fn lose_changes(&mut self, dropped: Dropped, why: &dyn std::fmt::Display) {
-        for pending in self.changes.drop_all(dropped.clone()) {
-            events::lost(pending.def.schema(), why);
+        for schema in self.changes.drop_all(dropped.clone()).schemas {
+            events::lost(schema, why);
         }
         if self.drop_commands(dropped) {
             events::lost(WISHES, why);
@@ -381,26 +423,10 @@ impl Access {
         }
     }
 
-    pub(super) fn rotate(&mut self) {
-        // A session that does not exist yet gets a new token anyway.
-        self.wish(|wishes| wishes.rotate = true);
-    }
-
-    pub(super) fn reauthenticated(&mut self) {
-        self.wish(|wishes| wishes.reauthenticated = true);
-    }
-
-    pub(super) fn set_persistent(&mut self, persistent: bool) {
-        self.wish(|wishes| wishes.persistent = Some(persistent));
-    }
-
-    pub(super) fn set_label(&mut self, label: Option<Arc<str>>) {
-        self.wish(|wishes| wishes.label = Some(label));
-    }
-
-    pub(super) fn wish(&mut self, wish: impl FnOnce(&mut Wishes)) {
-        self.wishes.standing = Standing::New;
-        wish(&mut self.wishes);
+    /// A handle gives a command.
+    pub(super) fn command(&mut self, by: HandleId, give: impl FnOnce(&mut Wishes)) {
+        self.wishes.by = by;
+        give(&mut self.wishes);
     }
 
     pub(super) fn destroy(&mut self) {

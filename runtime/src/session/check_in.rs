@@ -2,7 +2,7 @@
 
 use super::{
     access::{Access, Live},
-    changes::{Seen, Source, Staged},
+    changes::{How, Seen, Source, Staged},
 };
 use crate::{
     error::{SessionError, TooLarge},
@@ -147,7 +147,7 @@ impl Access {
         }
         // What was staged before can be at odds with what is stored by now; then it is what fails, when it is written.
         let before = self.changes.staged().len();
-        let alone = before == 0 || !self.changes.are_outdated() || self.fold(now).is_ok();
+        let alone = before == 0 || !self.changes.are_outdated() || self.fold(now, |_| true).is_ok();
         self.changes.add(staged);
         self.refold(now).or_else(|error| {
             if !alone {
@@ -161,15 +161,27 @@ impl Access {
     /// Works out what the staged changes come to on top of what is stored, if that is not known.
     pub(super) fn refold(&mut self, now: Timestamp) -> Result<(), SessionError> {
         if self.changes.are_outdated() {
-            let folded = self.fold(now)?;
-            self.changes.set_folded(folded);
+            let folded = self.fold(now, |_| true)?;
+            self.changes.set_folded(folded, None);
         }
         Ok(())
     }
 
-    fn fold(&self, now: Timestamp) -> Result<Vec<Pending>, SessionError> {
+    /// ... and what those come to that the commit takes.
+    pub(super) fn refold_for_plan(&mut self, now: Timestamp) -> Result<(), SessionError> {
+        if !self.changes.takes_some() {
+            return self.refold(now);
+        }
+        let planned = self.fold(now, Staged::is_in_commit)?;
+        // What cannot be merged is an error of the one that brings it.
+        let folded = self.fold(now, |_| true).unwrap_or_default();
+        self.changes.set_folded(folded, Some(planned));
+        Ok(())
+    }
+
+    fn fold(&self, now: Timestamp, which: impl Fn(&Staged) -> bool) -> Result<Vec<Pending>, SessionError> {
         let mut folded: Vec<Pending> = Vec::with_capacity(self.changes.staged().len());
-        for staged in self.changes.staged() {
+        for staged in self.changes.staged().iter().filter(|staged| which(staged)) {
             let def = staged.def;
             let earlier = folded.iter().position(|pending| pending.def.keys()[0] == def.keys()[0]);
             let write = match (&staged.write, def.rule(), earlier) {
@@ -250,7 +262,7 @@ impl Access {
             }
             return Ok(None);
         };
-        if *failed && source == Source::Dropped {
+        if *failed && source.1 == How::Dropped {
             // Another save did not come, and the response's commit does not take it.
             return Ok(None);
         }

@@ -2,6 +2,7 @@
 
 use super::{
     access::Access,
+    changes::{Committer, HandleId},
     flight::{Flight, LockMode},
     plan::{Plan, Weight},
     sessions,
@@ -26,10 +27,15 @@ use std::{
 const CONTENTION: Duration = Duration::from_secs(2);
 
 /// Stores everything the request has changed, and returns when the store has answered.
-pub(super) async fn commit(slot: &Slot) -> Result<(), SessionError> {
+pub(super) async fn save(slot: &Slot, handle: HandleId) -> Result<(), SessionError> {
     let flight = Flight::begin(slot, LockMode::Writing).await;
-    let (config, plan) = slot.next_plan();
-    carry_out(flight, config, plan).await
+    if slot.with_access(|access| access.changes.is_answered(handle)) == Some(true) {
+        // Another commit has taken care of what this save brought.
+        return Ok(());
+    }
+    let committer = Committer::Save(handle);
+    let (config, plan) = slot.next_plan(committer);
+    carry_out(flight, config, plan, committer).await
 }
 
 /// Carries out a plan, and what follows from the store's answers.
@@ -37,6 +43,7 @@ pub(super) async fn carry_out(
     mut flight: Flight<'_>,
     mut config: Arc<Config>,
     mut plan: Result<Plan, SessionError>,
+    committer: Committer,
 ) -> Result<(), SessionError> {
     let slot = flight.slot();
     let started = Instant::now();
@@ -59,7 +66,7 @@ pub(super) async fn carry_out(
                 back_off(attempt).await;
             }
         }
-        (config, plan) = slot.next_plan();
+        (config, plan) = slot.next_plan(committer);
     }
 }
 
@@ -102,7 +109,8 @@ async fn ask_store(flight: &mut Flight<'_>, config: &Config, store: &ServerStore
             // That the session was used is worth no error: the next request says it again.
             match store.commit(&commit.selector, &commit.patch).await {
                 Ok(CommitOutcome::Committed { revision, rotated }) => {
-                    slot.change(|access| access.committed(*commit, revision, rotated));
+                    let head = slot.head();
+                    slot.change(|access| access.committed(*commit, revision, rotated, head));
                 }
                 Ok(CommitOutcome::Gone) => slot.change(Access::end),
                 Ok(CommitOutcome::Conflict { .. }) => {}
@@ -111,7 +119,7 @@ async fn ask_store(flight: &mut Flight<'_>, config: &Config, store: &ServerStore
         }
         Plan::Commit(commit) => {
             let ask = store.commit(&commit.selector, &commit.patch);
-            let signs_out = slot.with_access(|access| access.signs_out()) == Some(true);
+            let signs_out = commit.signs_out;
             let answer = flight.ask(ask).await.map_err(|error| {
                 if signs_out {
                     // Whoever signs out is signed out at this browser, as after a `destroy()` that failed.
@@ -122,7 +130,8 @@ async fn ask_store(flight: &mut Flight<'_>, config: &Config, store: &ServerStore
             match answer? {
                 CommitOutcome::Committed { revision, rotated } => {
                     let owner = commit.passage.newcomer().cloned();
-                    slot.change(|access| access.committed(*commit, revision, rotated));
+                    let head = slot.head();
+                    slot.change(|access| access.committed(*commit, revision, rotated, head));
                     make_room(store, config, owner.as_ref()).await;
                 }
                 CommitOutcome::Conflict { cells } => {
@@ -221,11 +230,11 @@ pub(crate) async fn yield_now() {
 }
 
 impl Slot {
-    fn next_plan(&self) -> (Arc<Config>, Result<Plan, SessionError>) {
+    fn next_plan(&self, committer: Committer) -> (Arc<Config>, Result<Plan, SessionError>) {
         let mut request = self.lock();
         let request = &mut *request;
         let access = request.access.as_deref_mut();
-        let plan = access.map_or(Ok(Plan::Nothing), |access| access.plan(&request.config, self.head()));
+        let plan = access.map_or(Ok(Plan::Nothing), |access| access.plan(&request.config, self.head(), committer));
         (Arc::clone(&request.config), plan)
     }
 }

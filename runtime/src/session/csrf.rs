@@ -2,6 +2,7 @@
 
 use super::{
     access::{Access, Seed, Session, Stale, StaleSince},
+    changes::HandleId,
     extract,
     ownership::Passage,
     typed::TypedSession,
@@ -57,11 +58,12 @@ impl<T: SessionData> TypedSession<T> {
     /// ```
     pub fn csrf_token(&mut self) -> Result<CsrfToken, SessionError> {
         self.hand_in()?;
+        let by = self.id();
         let mut request = self.slot().lock();
         let request = &mut *request;
         let now = request.config.now();
         match request.access.as_deref_mut() {
-            Some(access) => access.csrf_token(&request.config, now),
+            Some(access) => access.csrf_token(by, &request.config, now),
             None => Err(SessionError::Gone),
         }
     }
@@ -128,7 +130,7 @@ fn verdict(good: Option<bool>) -> Result<(), SessionError> {
 }
 
 impl Access {
-    fn csrf_token(&mut self, config: &Config, now: Timestamp) -> Result<CsrfToken, SessionError> {
+    fn csrf_token(&mut self, by: HandleId, config: &Config, now: Timestamp) -> Result<CsrfToken, SessionError> {
         let seed = match &self.session {
             Session::Live(live) => {
                 let header = &live.record.header;
@@ -156,7 +158,7 @@ impl Access {
         };
         let (Seed { token, key }, epoch) = seed;
         let issued = CsrfToken::issue(&key, &token.selector, epoch)?;
-        self.wish(|wishes| wishes.exist = true);
+        self.command(by, |wishes| wishes.exist = true);
         self.personal = true;
         Ok(issued)
     }

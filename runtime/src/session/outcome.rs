@@ -59,10 +59,18 @@ impl Access {
         self.session = Session::Live(Live { token, record: Arc::new(record), secret: Accepted::Current, held: None });
     }
 
-    pub(super) fn committed(&mut self, commit: NewPatch, revision: u64, rotated: bool) {
+    pub(super) fn committed(&mut self, commit: NewPatch, revision: u64, rotated: bool, head: Head) {
         let NewPatch { patch, next, passage, .. } = commit;
         let patch = &patch;
         let Session::Live(live) = &mut self.session else { return };
+        if passage.rotates() && head == Head::Sent {
+            // The head went out meanwhile, without the new token: no client could use the session any more.
+            self.doomed = Some(live.token.selector);
+            self.session = Session::Ended;
+            self.drop_staged(Dropped::HeadSent);
+            self.drop_commands(Dropped::HeadSent);
+            return;
+        }
         Arc::make_mut(&mut live.record).follow(patch, revision, rotated);
         if patch.carries_cells() || passage.rotates() {
             events::committed(&live.token.selector, patch.puts.len(), &self.method);
@@ -177,7 +185,7 @@ impl Access {
         if self.has_unsaved() {
             events::late_write(self.live().map(|live| &live.token.selector));
         }
-        self.changes.drop_all(Dropped::Gone);
+        self.drop_staged(Dropped::Gone);
         self.drop_commands(Dropped::Gone);
         self.client = ClientCopy::Untouchable;
         self.reply = Reply::Nothing;
@@ -190,7 +198,7 @@ impl Access {
         if self.planned_for != self.incarnation {
             return;
         }
-        self.changes.drop_all(Dropped::InDoubt);
+        self.drop_staged(Dropped::InDoubt);
         self.drop_commands(Dropped::InDoubt);
         self.session = match std::mem::replace(&mut self.session, Session::Fresh) {
             Session::Live(live) => Session::Unsure(Some(live)),

@@ -2,6 +2,7 @@
 
 use super::{
     access::{Access, ClientCopy, Live, Session},
+    changes::Dropped,
     check_in::{Pending, Write, refused_value},
 };
 use crate::{
@@ -225,9 +226,10 @@ impl Access {
         self.leave();
         // On top of nothing: of a counter what was added, of a set what was put in.
         self.changes.forget_bases(|def| def.is_kept());
-        let _ = self.refold(now);
+        let _ = self.refold_for_plan(now);
         let outlives = |pending: &&Pending| pending.write.value().is_some() && Self::outlives_wipe(pending);
         let stays: Vec<_> = self.changes.folded().iter().filter(outlives).map(|pending| pending.def.keys()[0]).collect();
+        self.changes.drop_waiting(Dropped::Gone);
         self.changes.keep_only(|def| stays.contains(&def.keys()[0]));
     }
 
@@ -244,6 +246,7 @@ impl Access {
             self.begin_again();
             self.session = Session::Fresh;
             self.client = ClientCopy::Untouchable;
+            self.changes.drop_waiting(Dropped::Gone);
             // What was added goes into the new session, without what it was added to.
             self.changes.forget_bases(|def| def.is_kept());
             self.changes.rebase(|_| false);

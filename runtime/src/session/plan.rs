@@ -2,6 +2,7 @@
 
 use super::{
     access::{Access, Live, Seed, Session, Stale, StaleSince, Wishes, is_expired},
+    changes::Committer,
     check_in::{Pending, Write, full_name, origins, tombstones},
     ownership::Passage,
     slot::Head,
@@ -43,6 +44,8 @@ pub(super) struct NewPatch {
     /// The token that the patch's rotation brings.
     pub(super) next: Option<Token>,
     pub(super) passage: Passage,
+    /// Whether a handler signs out with it.
+    pub(super) signs_out: bool,
     /// How much it matters.
     pub(super) weight: Weight,
 }
@@ -58,22 +61,24 @@ pub(super) enum Weight {
 
 impl Access {
     /// What has to be asked of the store next. What cannot be stored stays, and can be changed again.
-    pub(super) fn plan(&mut self, config: &Config, head: Head) -> Result<Plan, SessionError> {
-        let plan = self.refold(config.now()).and_then(|()| self.plan_next(config, head));
+    pub(super) fn plan(&mut self, config: &Config, head: Head, committer: Committer) -> Result<Plan, SessionError> {
+        self.changes.begin_plan(committer);
+        let others = if self.may_command(committer) { None } else { Some(std::mem::take(&mut self.wishes)) };
+        let plan = self.refold_for_plan(config.now()).and_then(|()| self.plan_next(config, head));
+        if let Err(SessionError::HeadSent) = &plan {
+            // The socket goes on without what it cannot have.
+            self.wishes = Wishes { label: self.wishes.label.take(), ..Wishes::default() };
+        }
+        if let Some(wishes) = others {
+            self.wishes = wishes;
+        }
+        self.changes.end_plan(matches!(plan, Ok(Plan::Create(_) | Plan::Commit(_) | Plan::Nothing)));
         self.planned_for = self.incarnation;
         match &plan {
             Err(SessionError::Gone) => self.end(),
-            // The socket goes on without what it cannot have.
-            Err(SessionError::HeadSent) => {
-                self.wishes = Wishes { label: self.wishes.label.take(), ..Wishes::default() };
-            }
-            Err(_) => {}
-            Ok(Plan::Delete(_)) => {}
             // What is staged comes to nothing that has to be stored.
-            Ok(Plan::Nothing) => {
-                self.changes.come_to_nothing();
-            }
-            Ok(Plan::Create(_) | Plan::Commit(_)) => self.changes.take_into_commit(),
+            Ok(Plan::Nothing) => self.changes.come_to_nothing(),
+            Ok(_) | Err(_) => {}
         }
         plan
     }
@@ -141,7 +146,7 @@ impl Access {
         let expired = is_expired(header, config, now);
         if expired && passage.newcomer().is_some() {
             self.sign_in_anew();
-            self.refold(now)?;
+            self.refold_for_plan(now)?;
             return self.plan_create(config, head, now);
         }
         if expired && self.signs_out() {
@@ -201,7 +206,8 @@ impl Access {
         if patch.carries_cells() {
             check_size(&live.record.cells, &patch)?;
         }
-        Ok(Plan::Commit(Box::new(NewPatch { selector: live.token.selector, patch, next, passage, weight })))
+        let signs_out = self.signs_out();
+        Ok(Plan::Commit(Box::new(NewPatch { selector: live.token.selector, patch, next, passage, signs_out, weight })))
     }
 
     fn plan_goodbye(&mut self, now: Timestamp) -> Plan {

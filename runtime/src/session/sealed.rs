@@ -41,7 +41,7 @@ pub(super) fn apply(slot: &Slot, config: &Config, store: &CookieStore, plan: Pla
                     return Err(SessionError::Gone);
                 };
                 let sealed = seal(commit.next.as_ref().unwrap_or(&live.token), &record)?;
-                access.committed(*commit, revision, rotated);
+                access.committed(*commit, revision, rotated, slot.head());
                 access.reply = Reply::Sealed(sealed);
                 Ok(())
             };

@@ -1,6 +1,7 @@
 //! The end of a request: what is left is stored, and the response's head goes out.
 
 use super::{
+    changes::{Committer, Discard},
     commit::carry_out,
     flight::{Flight, Ticket},
     plan::Plan,
@@ -48,17 +49,16 @@ impl Turn {
             return Outlook::Untouched;
         };
         let config = Arc::clone(&request.config);
-        access.drop_reported();
         // A save that is still under way is a handle that outlived the handler. Waiting for it could be waiting for ever.
         let ticket = request.store_lock.take_over();
         if let Some(why) = not_committed(&config, &access.method, status) {
-            access.discard_changes(0, why);
+            access.discard_changes(Discard::Dropped, 0, why);
         } else {
             if ticket.is_none() || slot.has_unsaved_handles() {
                 access.fail(SessionError::HeldAtHead);
             }
             if let Some(failure) = access.failure.take() {
-                access.start_over("failed");
+                access.start_over(Discard::Dropped, "failed");
                 access.failure = Some(failure);
             }
         }
@@ -70,7 +70,7 @@ impl Turn {
             slot.send_head();
             return Outlook::Settled(access.close(Ok(()), &config), config);
         };
-        match access.plan(&config, Head::Open) {
+        match access.plan(&config, Head::Open, Committer::Response) {
             Ok(Plan::Nothing) => {
                 slot.send_head();
                 let answer = access.close(Ok(()), &config);
@@ -101,7 +101,7 @@ impl Drop for Turn {
     fn drop(&mut self) {
         if self.0.head() == Head::Open {
             self.0.send_head();
-            self.0.change(|access| access.start_over("cancelled"));
+            self.0.change(|access| access.start_over(Discard::Dropped, "cancelled"));
         }
     }
 }
@@ -111,17 +111,19 @@ impl Settlement {
     pub(crate) async fn settle(self) -> (Option<Answer>, Arc<Config>) {
         let Self { turn, config, ticket, plan } = self;
         let slot = &turn.0;
-        let result = carry_out(Flight::held(slot, ticket), Arc::clone(&config), plan).await;
+        let result = carry_out(Flight::held(slot, ticket), Arc::clone(&config), plan, Committer::Response).await;
         slot.send_head();
         let answer = slot.with_access(|access| {
             if result.is_err() {
                 // The error says that they are lost. A destroy was tried twice, and clears the cookie all the same.
-                access.changes.discard(0);
-                access.doomed = None;
+                access.changes.discard(Discard::Dropped, 0);
+                if !slot.has_handles() {
+                    access.doomed = None;
+                }
             } else {
                 let why = "they were checked in while the response was being sent";
-                for pending in access.changes.discard(0) {
-                    events::lost(pending.def.schema(), &why);
+                for schema in access.changes.discard(Discard::Dropped, 0).schemas {
+                    events::lost(schema, &why);
                 }
             }
             access.close(result, &config)
@@ -154,7 +156,7 @@ impl Attempt {
         if let Some(access) = request.access.as_deref_mut()
             && let Some(why) = not_committed(&request.config, &access.method, status)
         {
-            access.discard_changes(self.mark, why);
+            access.discard_changes(Discard::Dropped, self.mark, why);
         }
     }
 }
@@ -162,7 +164,7 @@ impl Attempt {
 impl Drop for Attempt {
     fn drop(&mut self) {
         if !self.ended {
-            self.slot.change(|access| access.discard_changes(self.mark, "cancelled"));
+            self.slot.change(|access| access.discard_changes(Discard::Dropped, self.mark, "cancelled"));
         }
     }
 }

@@ -1,8 +1,8 @@
 //! The handle: a user's struct, its fields guarded, and the verbs of a session.
 
 use super::{
-    access::Access,
-    changes::{SaveId, Seen, Source},
+    access::{Access, Wishes},
+    changes::{Discard, Fate, HandleId, How, Seen, Source},
     check_in::{Opened, Pending, Write},
     commit,
     flight::{Flight, LockMode},
@@ -58,6 +58,7 @@ pub struct TypedSession<T: SessionData> {
 /// What ties a handle to its request.
 struct Link {
     slot: Slot,
+    id: HandleId,
     opened: Opened,
     unsaved: Unsaved,
 }
@@ -98,10 +99,15 @@ impl<T: SessionData> TypedSession<T> {
         &self.link.slot
     }
 
+    pub(super) fn id(&self) -> HandleId {
+        self.link.id
+    }
+
     pub(super) fn open(slot: &Slot, access: &mut Access) -> Self {
         slot.count_handle();
+        let id = access.changes.new_handle();
         let (fields, opened) = (access.open::<T>(access.loaded_at), access.opened());
-        Self { fields, link: Link { slot: slot.clone(), opened, unsaved: Unsaved::No } }
+        Self { fields, link: Link { slot: slot.clone(), id, opened, unsaved: Unsaved::No } }
     }
 
     fn fields(slot: &Slot) -> (T::Fields, Opened) {
@@ -148,11 +154,20 @@ impl<T: SessionData> TypedSession<T> {
     /// let app: Router = Router::new().route("/pay", post(pay));
     /// ```
     pub async fn save(&mut self) -> Result<(), SessionError> {
-        let saving = match Saving::begin(self) {
-            Ok(saving) => saving,
-            Err(error) => return Err(self.refused(error)),
+        let id = self.link.id;
+        self.link.slot.change(|access| access.begin_save(id));
+        if let Err(error) = self.stage((id, How::Saving)) {
+            self.link.slot.change(|access| drop(access.give_up_save(id)));
+            return Err(self.refused(error));
+        }
+        let mut saving = Saving { handle: self, ended: false };
+        let result = commit::save(&saving.handle.link.slot, id).await;
+        saving.ended = true;
+        drop(saving);
+        let result = match self.link.slot.lock().access.as_deref_mut() {
+            Some(access) => access.end_save(id, result),
+            None => result,
         };
-        let result = saving.end(commit::commit(&self.link.slot).await);
         if self.link.slot.with_access(|access| access.incarnation) != Some(self.link.opened.incarnation) {
             // What this handle had loaded is of a session that has ended, or of another owner.
             self.link.settle();
@@ -244,7 +259,7 @@ impl<T: SessionData> TypedSession<T> {
     /// }
     /// ```
     pub fn rotate(&mut self) {
-        self.link.slot.change(|access| access.rotate());
+        self.link.command(|wishes| wishes.rotate = true);
     }
 
     /// Says that whoever is signed in has just proved again who they are, with a password or a second factor. The token is another one
@@ -267,7 +282,7 @@ impl<T: SessionData> TypedSession<T> {
     /// }
     /// ```
     pub fn reauthenticated(&mut self) {
-        self.link.slot.change(|access| access.reauthenticated());
+        self.link.command(|wishes| wishes.reauthenticated = true);
     }
 
     /// Ends the session: the record is deleted and the cookie cleared, whatever the response's status.
@@ -405,7 +420,7 @@ impl<T: SessionData> TypedSession<T> {
     /// }
     /// ```
     pub fn set_persistent(&mut self, persistent: bool) {
-        self.link.slot.change(|access| access.set_persistent(persistent));
+        self.link.command(|wishes| wishes.persistent = Some(persistent));
     }
 
     /// Names the session for lists, such as "Firefox on a laptop"; `None` takes the name away. At most
@@ -425,7 +440,7 @@ impl<T: SessionData> TypedSession<T> {
             let text: String = text.chars().filter(|it| !it.is_control()).collect();
             Arc::from(shorten(&text, crate::limits::LABEL))
         });
-        self.link.slot.change(|access| access.set_label(label));
+        self.link.command(|wishes| wishes.label = Some(label));
     }
 
     /// What this handle would write if it were dropped now. `&mut`, since it looks at the fields the way a check-in does.
@@ -443,10 +458,10 @@ impl<T: SessionData> TypedSession<T> {
         let request = self.link.slot.lock();
         let now = request.config.now();
         let Some(access) = request.access.as_deref() else { return changes };
-        let opened = self.link.opened;
+        let (opened, id) = (self.link.opened, self.link.id);
         let taken_over = access.is_taken_over::<T>(&mut self.fields, now);
         T::__visit(&mut self.fields, &mut |field| {
-            let Ok(Some(staged)) = access.prepare(field, opened, taken_over, Source::Request, now) else { return };
+            let Ok(Some(staged)) = access.prepare(field, opened, taken_over, (id, How::CheckedIn), now) else { return };
             let change = Pending { def: staged.def, write: staged.write, kept: staged.kept };
             if matches!(change.write, Write::Clear) && !access.is_stored(change.def) {
                 return;
@@ -461,7 +476,7 @@ impl<T: SessionData> TypedSession<T> {
 
     /// Stages this handle's changes for the request's commit, all or none, and says why they cannot be stored any more, if so.
     pub(super) fn hand_in(&mut self) -> Result<(), SessionError> {
-        match self.stage(Source::Request) {
+        match self.stage((self.link.id, How::CheckedIn)) {
             Ok(()) => {
                 self.settle();
                 Ok(())
@@ -524,45 +539,27 @@ impl<T: SessionData> TypedSession<T> {
         }
         match source {
             // What cannot be stored any more is the response's error.
-            Source::Dropped => Ok(()),
-            Source::Request | Source::Save(_) => access.refuse_if_lost(now),
+            (_, How::Dropped) => Ok(()),
+            _ => access.refuse_if_lost(now),
         }
     }
 }
 
-/// A save that is under way. Dropped before its end, it gives its changes back to the handle.
-struct Saving {
-    slot: Slot,
-    id: SaveId,
+/// A save that is under way.
+struct Saving<'a, T: SessionData> {
+    handle: &'a mut TypedSession<T>,
     ended: bool,
 }
 
-impl Saving {
-    fn begin<T: SessionData>(handle: &mut TypedSession<T>) -> Result<Self, SessionError> {
-        let slot = handle.link.slot.clone();
-        // A handle is made of a loaded session, so there is one.
-        let id = slot.with_access(Access::begin_save).ok_or(SessionError::Gone)?;
-        let saving = Self { slot, id, ended: false };
-        handle.stage(Source::Save(id))?;
-        Ok(saving)
-    }
-
-    /// What a commit's result means for what the save brought.
-    fn end(mut self, result: Result<(), SessionError>) -> Result<(), SessionError> {
-        self.ended = true;
-        let id = self.id;
-        let mut request = self.slot.lock();
-        match request.access.as_deref_mut() {
-            Some(access) => access.end_save(id, result),
-            None => result,
-        }
-    }
-}
-
-impl Drop for Saving {
+impl<T: SessionData> Drop for Saving<'_, T> {
     fn drop(&mut self) {
-        if !self.ended {
-            self.slot.change(|access| access.give_up_save(self.id));
+        if self.ended {
+            return;
+        }
+        // The future was dropped. What is not stored is the handle's again.
+        let id = self.handle.link.id;
+        if let Some(Fate::Stored) = self.handle.link.slot.with_access(|access| access.give_up_save(id)) {
+            self.handle.settle();
         }
     }
 }
@@ -585,6 +582,10 @@ impl Link {
         if std::mem::replace(&mut self.unsaved, Unsaved::No) == Unsaved::Perhaps {
             self.slot.uncount_unsaved();
         }
+    }
+
+    fn command(&self, give: impl FnOnce(&mut Wishes)) {
+        self.slot.change(|access| access.command(self.id, give));
     }
 
     fn tell(&mut self, unsaved: Unsaved) {
@@ -610,13 +611,13 @@ impl<T: SessionData> Drop for TypedSession<T> {
     fn drop(&mut self) {
         if std::thread::panicking() {
             // Half-made changes are not stored, and no user code runs while unwinding.
-            self.link.slot.change(|access| access.start_over("panic"));
+            self.link.slot.change(|access| access.start_over(Discard::CheckedIn, "panic"));
         } else if self.link.unsaved == Unsaved::Refused {
             events::lost(T::__schema().name, &"they were refused, and the handler answered without mending them");
         } else {
             let unsaved = self.link.unsaved;
             if unsaved == Unsaved::Perhaps || cfg!(debug_assertions) {
-                match self.stage(Source::Dropped) {
+                match self.stage((self.link.id, How::Dropped)) {
                     // The sign-out was meant; what it dropped has been announced.
                     Ok(()) | Err(SessionError::Gone) => {}
                     Err(error) => self.link.slot.change(|access| access.fail(error)),
@@ -631,6 +632,8 @@ impl<T: SessionData> Drop for TypedSession<T> {
                 });
             }
         }
+        let id = self.link.id;
+        self.link.slot.change(|access| access.release(id));
         self.link.settle();
         self.link.slot.uncount_handle();
         self.link.slot.announce_lost();
