@@ -13,6 +13,7 @@ mod deadlines;
 mod failed_saves;
 mod failures;
 mod fields;
+mod flows;
 mod guard;
 mod handles;
 mod keys;
