@@ -49,22 +49,17 @@ impl Schedule {
 
     /// Takes note of how a batch of [`AT_ONCE`] went.
     pub(super) fn ran<E: Display>(&mut self, now: Timestamp, removed: Result<usize, E>, place: &dyn Display) {
-        self.left = Left::Nothing;
-        match removed {
-            Ok(removed) => {
-                self.failures = 0;
-                if removed >= AT_ONCE {
-                    self.left = Left::More;
-                }
-            }
-            Err(error) => {
-                // The growing wait between two attempts is what keeps these events few.
-                events::sweep_failed(place, error);
-                self.failures = (self.failures + 1).min(MOST_DOUBLINGS);
-            }
-        }
+        (self.left, self.failures) = match &removed {
+            Ok(removed) => (if *removed >= AT_ONCE { Left::More } else { Left::Nothing }, 0),
+            Err(_) => (Left::Nothing, (self.failures + 1).min(MOST_DOUBLINGS)),
+        };
         self.last = Some(now);
         self.wait = jittered(EVERY * 2u32.pow(self.failures));
+        if let Err(error) = removed {
+            // The growing wait between two attempts is what keeps these events few. Last, since what listens to events is the
+            // application's and may panic.
+            events::sweep_failed(place, error);
+        }
     }
 }
 

@@ -1,4 +1,4 @@
-//! The task that removes expired records from a database, once per store, beside the requests.
+//! Removes expired records from a database beside the requests, by one task at a time per store.
 
 use crate::{
     record::Timestamp,
@@ -7,23 +7,34 @@ use crate::{
         sweeping::{self, Left, Schedule},
     },
 };
-use std::sync::{
-    Arc,
-    atomic::{AtomicI64, Ordering},
+use std::{
+    pin::Pin,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicI64, Ordering},
+    },
 };
-use tokio::{sync::Notify, task::JoinHandle};
+use tokio::{runtime::Handle, task::JoinHandle};
 
-/// Sweeps now and then while the store is used. A failed sweep is an event and a longer wait; the task ends with this handle.
+/// Sweeps now and then while the store is used. A failed sweep is an event and a longer wait; a sweep under way ends with this
+/// handle.
+///
+/// A sweep is a task on the runtime of the request that tells it is time. So sweeping goes on when the runtime that the store was
+/// opened on has ended, and a sweep that ended with its runtime is made again.
 pub(in crate::store) struct Sweeper {
-    clock: Arc<Clock>,
-    task: JoinHandle<()>,
+    work: Arc<Work>,
+    task: Mutex<Option<JoinHandle<()>>>,
 }
 
-/// What time the requests say it is.
-struct Clock {
+struct Work {
+    place: String,
+    sweep: Box<Sweep>,
+    schedule: Mutex<Schedule>,
+    /// What time the requests say it is.
     now: AtomicI64,
-    moved: Notify,
 }
+
+type Sweep = dyn Fn(Timestamp, usize) -> Pin<Box<dyn Future<Output = Result<usize, StoreError>> + Send>> + Send + Sync;
 
 impl Sweeper {
     /// `sweep` removes at most that many records whose deadline lies before that instant.
@@ -32,45 +43,57 @@ impl Sweeper {
         F: Fn(Timestamp, usize) -> Fut + Send + Sync + 'static,
         Fut: Future<Output = Result<usize, StoreError>> + Send + 'static,
     {
-        let clock = Arc::new(Clock { now: AtomicI64::new(i64::MIN), moved: Notify::new() });
-        let task = tokio::spawn(run(Arc::clone(&clock), place, sweep));
-        Self { clock, task }
+        let sweep: Box<Sweep> = Box::new(move |past, limit| Box::pin(sweep(past, limit)));
+        let work = Work { place, sweep, schedule: Mutex::default(), now: AtomicI64::new(i64::MIN) };
+        Self { work: Arc::new(work), task: Mutex::default() }
     }
 
-    /// Remembers what time it is. The latest word counts, not the latest time: a clock that once ran ahead must not go on ending
-    /// sessions after it was set right.
+    /// Remembers what time it is, and begins a sweep if one is due. The latest word counts, not the latest time: a clock that once
+    /// ran ahead must not go on ending sessions after it was set right.
     pub(in crate::store) fn note(&self, now: Timestamp) {
-        // Waking a task costs more than all else here, and sweeping does not depend on seconds.
-        let last = self.clock.now.swap(now.as_millis(), Ordering::Relaxed);
-        if last / 1_000 != now.as_millis() / 1_000 {
-            self.clock.moved.notify_one();
+        // Looking at the schedule costs more than all else here, and sweeping does not depend on seconds.
+        let last = self.work.now.swap(now.as_millis(), Ordering::Relaxed);
+        if last / 1_000 == now.as_millis() / 1_000 {
+            return;
+        }
+        let mut task = lock(&self.task);
+        if task.as_ref().is_none_or(JoinHandle::is_finished)
+            && lock(&self.work.schedule).is_due(now)
+            && let Ok(runtime) = Handle::try_current()
+        {
+            *task = Some(runtime.spawn(run(Arc::clone(&self.work))));
         }
     }
 }
 
 impl Drop for Sweeper {
     fn drop(&mut self) {
-        self.task.abort();
+        if let Some(task) = lock(&self.task).take() {
+            task.abort();
+        }
     }
 }
 
-async fn run<F, Fut>(clock: Arc<Clock>, place: String, sweep: F)
-where
-    F: Fn(Timestamp, usize) -> Fut,
-    Fut: Future<Output = Result<usize, StoreError>>,
-{
-    let mut schedule = Schedule::default();
+/// Sweeps until a batch is not full. Where this is cut off, the schedule still says that a sweep is due.
+async fn run(work: Arc<Work>) {
     loop {
-        match schedule.left() {
-            Left::Nothing => clock.moved.notified().await,
+        let now = Timestamp::from_millis(work.now.load(Ordering::Relaxed));
+        let removed = (work.sweep)(now.minus(sweeping::SLACK), sweeping::AT_ONCE).await;
+        let left = {
+            let mut schedule = lock(&work.schedule);
+            schedule.ran(now, removed, &work.place);
+            schedule.left()
+        };
+        match left {
+            Left::Nothing => return,
             Left::More => tokio::time::sleep(sweeping::PAUSE).await,
         }
-        let now = Timestamp::from_millis(clock.now.load(Ordering::Relaxed));
-        if schedule.is_due(now) {
-            let removed = sweep(now.minus(sweeping::SLACK), sweeping::AT_ONCE).await;
-            schedule.ran(now, removed, &place);
-        }
     }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    // Nothing under these locks can be left half done.
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]
@@ -129,6 +152,26 @@ mod tests {
             assert!(swept.try_recv().is_err(), "not again within a second");
             now += 10_000;
         }
+    }
+
+    #[test]
+    fn it_goes_on_when_the_runtime_of_its_first_sweep_has_ended() {
+        let runtime = || tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+        let first = runtime();
+        let (sweeper, mut swept) = first.block_on(async { scripted(vec![Ok(sweeping::AT_ONCE)]) });
+        first.block_on(async {
+            sweeper.note(at(10_000));
+            assert!(swept.recv().await.is_some());
+        });
+        // The batch was full, so the sweep is cut off in the pause before the next one.
+        drop(first);
+        runtime().block_on(async {
+            sweeper.note(at(10_001));
+            assert_eq!(swept.recv().await, Some(at(10_001 - 3_600)));
+            tokio::task::yield_now().await;
+            sweeper.note(at(20_000));
+            assert_eq!(swept.recv().await, Some(at(20_000 - 3_600)));
+        });
     }
 
     #[tokio::test]
