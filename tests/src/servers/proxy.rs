@@ -66,6 +66,8 @@ struct Orders {
     /// Connections that began under an earlier number end.
     generation: u64,
     stalled: bool,
+    /// Connections that began under an earlier number stay open, and nothing passes them any more.
+    remembered: u64,
 }
 
 struct Trap {
@@ -138,6 +140,12 @@ impl Proxy {
         self.shared.orders.send_modify(|orders| orders.stalled = true);
     }
 
+    /// From now on nothing passes the connections that there are, and neither end hears of it, as behind a balancer that forgets idle
+    /// ones. New connections get through.
+    pub fn forget(&self) {
+        self.shared.orders.send_modify(|orders| orders.remembered += 1);
+    }
+
     /// What was held back goes on its way.
     pub fn flow(&self) {
         self.shared.orders.send_modify(|orders| orders.stalled = false);
@@ -202,7 +210,7 @@ impl Shared {
 /// Carries one connection's bytes. Returning is what cuts it.
 async fn relay(mut client: TcpStream, server: SocketAddr, shared: Arc<Shared>) {
     let mut orders = shared.orders.subscribe();
-    let generation = orders.borrow().generation;
+    let Orders { generation, remembered, .. } = *orders.borrow();
     if orders.wait_for(|orders| !orders.stalled || orders.generation != generation).await.is_err() {
         return;
     }
@@ -216,10 +224,11 @@ async fn relay(mut client: TcpStream, server: SocketAddr, shared: Arc<Shared>) {
         if now.generation != generation {
             return;
         }
+        let stalled = now.stalled || now.remembered != remembered;
         tokio::select! {
             biased;
             changed = orders.changed() => if changed.is_err() { return },
-            read = client.read(&mut from_client), if !now.stalled => {
+            read = client.read(&mut from_client), if !stalled => {
                 let Ok(length @ 1..) = read else { return };
                 let request = &from_client[..length];
                 match shared.strikes(request) {
@@ -234,7 +243,7 @@ async fn relay(mut client: TcpStream, server: SocketAddr, shared: Arc<Shared>) {
                 client_spoke_last = true;
                 if server.write_all(request).await.is_err() { return }
             }
-            read = server.read(&mut from_server), if !now.stalled => {
+            read = server.read(&mut from_server), if !stalled => {
                 let Ok(length @ 1..) = read else { return };
                 if loses_reply {
                     // Some servers answer a request in parts, and leave the rest of it undone for nobody.

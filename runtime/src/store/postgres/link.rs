@@ -136,6 +136,10 @@ impl Engine for Server {
         lent.client().is_closed()
     }
 
+    async fn probe(lent: &Lent) -> Result<(), Failure> {
+        Ok(lent.client().simple_query("").await.map(drop)?)
+    }
+
     fn verdict(failure: &Failure) -> Verdict {
         failure.verdict()
     }

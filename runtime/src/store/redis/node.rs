@@ -131,6 +131,10 @@ impl Engine for Node {
         link.driver.0.is_finished()
     }
 
+    async fn probe(link: &Link) -> RedisResult<()> {
+        redis::cmd("PING").query_async(&mut link.connection.clone()).await
+    }
+
     fn verdict(error: &RedisError) -> Verdict {
         verdict(error)
     }

@@ -32,6 +32,9 @@ pub(in crate::store) trait Engine: Send + Sync + 'static {
     /// Whether a connection is known to be dead before anything is sent.
     fn is_closed(connection: &Self::Connection) -> bool;
 
+    /// Asks the server for nothing, so that its answer shows that the connection still leads there.
+    async fn probe(connection: &Self::Connection) -> Result<(), Self::Error>;
+
     fn verdict(error: &Self::Error) -> Verdict;
 }
 
@@ -46,6 +49,13 @@ pub(in crate::store) enum Verdict {
     /// The answer was lost with the connection.
     Broken,
 }
+
+/// After how much silence a connection is probed before it carries a request. A balancer or a firewall may have forgotten it without
+/// a word, and the request would wait for its whole limit.
+const IDLE: Duration = Duration::from_secs(10);
+
+/// Which part of a request's limit a probe may take. The rest is for a new connection.
+const PROBE_PART: u32 = 4;
 
 /// A few connections to one server. Everything ends with it: connections, and attempts to open one.
 pub(in crate::store) struct Links<E: Engine> {
@@ -68,15 +78,30 @@ struct Slot<C> {
     opening: Arc<tokio::sync::Mutex<()>>,
 }
 
-/// A connection, and how to tell it from the one that took its place.
+/// A connection, and when its server was last heard there. The address of that instant tells the connection from the one that took
+/// its place.
 struct Lease<C> {
     connection: C,
-    identity: Arc<()>,
+    heard: Arc<Mutex<Instant>>,
+}
+
+impl<C: Clone> Lease<C> {
+    fn new(connection: C) -> Self {
+        Self { connection, heard: Arc::new(Mutex::new(Instant::now())) }
+    }
+
+    fn heard(&self) -> MutexGuard<'_, Instant> {
+        self.heard.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn is_idle(&self) -> bool {
+        self.heard().elapsed() > IDLE
+    }
 }
 
 impl<C: Clone> Clone for Lease<C> {
     fn clone(&self) -> Self {
-        Self { connection: self.connection.clone(), identity: Arc::clone(&self.identity) }
+        Self { connection: self.connection.clone(), heard: Arc::clone(&self.heard) }
     }
 }
 
@@ -89,7 +114,8 @@ impl<E: Engine> Links<E> {
         Ok(Self { shared: Arc::new(shared), next: AtomicUsize::new(0), limit, attempts: Mutex::default() })
     }
 
-    /// Runs an operation within the limit. One that only reads is made once more if its connection turns out to be dead.
+    /// Runs an operation within the limit. A connection that has been idle for long has to answer a probe first, or a new one takes its
+    /// place. An operation that only reads is made once more if its connection turns out to be dead.
     pub(in crate::store) async fn run<T, F, Fut>(&self, effect: Effect, operation: F) -> Result<T, StoreError>
     where
         F: Fn(E::Connection) -> Fut + Send + Sync,
@@ -102,9 +128,17 @@ impl<E: Engine> Links<E> {
             let (slot, lease) = timeout_at(deadline, self.lease(slot))
                 .await
                 .unwrap_or_else(|_| Err(StoreError::unavailable(format!("no connection within {:?}", self.limit))))?;
+            if lease.is_idle() && !self.answers(&lease, deadline).await {
+                // What this one has met, the others that were idle as long have met too.
+                self.shared.slots.iter().for_each(Slot::give_up_idle);
+                continue;
+            }
             tries -= 1;
             let error = match timeout_at(deadline, operation(lease.connection.clone())).await {
-                Ok(Ok(answer)) => return Ok(answer),
+                Ok(Ok(answer)) => {
+                    *lease.heard() = Instant::now();
+                    return Ok(answer);
+                }
                 Ok(Err(error)) => error,
                 Err(_) => {
                     // Others may still get their answers there, but nobody new should wait for it.
@@ -122,6 +156,21 @@ impl<E: Engine> Links<E> {
                 Verdict::Refused | Verdict::Unfit => return Err(StoreError::unavailable(error)),
             }
         }
+    }
+
+    /// Whether the server is still at the other end of a connection.
+    async fn answers(&self, lease: &Lease<E::Connection>, deadline: Instant) -> bool {
+        let patience = deadline.min(Instant::now() + self.limit / PROBE_PART);
+        let answer = timeout_at(patience, E::probe(&lease.connection)).await;
+        let answers = match answer {
+            Ok(Ok(())) => true,
+            Ok(Err(error)) => E::verdict(&error) == Verdict::Refused,
+            Err(_) => false,
+        };
+        if answers {
+            *lease.heard() = Instant::now();
+        }
+        answers
     }
 
     /// The connection of a slot; while it is not open, another's, since opening one takes longer than most requests.
@@ -180,7 +229,7 @@ impl<E: Engine> Shared<E> {
         match opened {
             Ok(connection) => {
                 self.breaker.worked();
-                let lease = Lease { connection, identity: Arc::default() };
+                let lease = Lease::new(connection);
                 *self.slots[slot].state() = Some(lease.clone());
                 Ok(lease)
             }
@@ -211,7 +260,11 @@ impl<C: Clone> Slot<C> {
 
     fn give_up(&self, lease: &Lease<C>) {
         // Unless somebody has replaced it already.
-        self.state().take_if(|open| Arc::ptr_eq(&open.identity, &lease.identity));
+        self.state().take_if(|open| Arc::ptr_eq(&open.heard, &lease.heard));
+    }
+
+    fn give_up_idle(&self) {
+        self.state().take_if(|open| open.is_idle());
     }
 }
 
@@ -262,6 +315,11 @@ mod tests {
 
         fn is_closed(_: &usize) -> bool {
             false
+        }
+
+        /// Connection 0 leads nowhere.
+        async fn probe(connection: &usize) -> Result<(), Failure> {
+            if *connection == 0 { std::future::pending().await } else { Ok(()) }
         }
 
         fn verdict(error: &Failure) -> Verdict {
@@ -320,6 +378,37 @@ mod tests {
             assert_eq!(read(&links).await.unwrap(), 0);
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
+    }
+
+    /// Makes every open connection one that has been idle for long.
+    fn leave_idle(links: &Links<Fake>) {
+        for lease in links.shared.slots.iter().filter_map(Slot::current::<Fake>) {
+            *lease.heard() = Instant::now().checked_sub(IDLE * 2).unwrap();
+        }
+    }
+
+    #[tokio::test]
+    async fn an_idle_connection_that_leads_nowhere_is_replaced_within_the_limit() {
+        let links = Links::open(Fake::default(), 1, Duration::from_secs(4)).await.unwrap();
+        leave_idle(&links);
+        let (outcome, tried) = fail_on_first(&links, Effect::Write, Verdict::Broken).await;
+        assert_eq!((outcome.unwrap(), tried), (1, 1), "nothing was sent where nobody listens");
+        leave_idle(&links);
+        assert_eq!(read(&links).await.unwrap(), 1, "this one answers");
+    }
+
+    #[tokio::test]
+    async fn one_silent_idle_connection_is_enough_to_distrust_the_others() {
+        let links = Links::open(Fake::default(), 3, Duration::from_secs(4)).await.unwrap();
+        while links.shared.slots.iter().any(|slot| slot.current::<Fake>().is_none()) {
+            read(&links).await.unwrap();
+            tokio::task::yield_now().await;
+        }
+        while links.next.load(Ordering::Relaxed) % 3 != 0 {
+            read(&links).await.unwrap();
+        }
+        leave_idle(&links);
+        assert_eq!(read(&links).await.unwrap(), 3, "all three were given up");
     }
 
     #[tokio::test]

@@ -126,6 +126,30 @@ async fn a_server_that_does_not_answer_costs_a_request_its_limit_and_no_more() {
     returns(&store).await;
 }
 
+/// It waits for as long as a connection is trusted without a word, which no clock of the test's can shorten.
+#[tokio::test]
+async fn an_idle_connection_that_was_silently_dropped_costs_no_request() {
+    let server = needs!(PostgresServer::start().await);
+    let proxy = Proxy::before(server.address()).await;
+    let limit = Duration::from_secs(6);
+    let store = made(PostgresStore::connect(proxy.url_like(&server.url())).timeout(limit)).await;
+    create(&store, &key(1), &record(&[])).await;
+    eventually("all four connections are open", async || {
+        load(&store, &key(1)).await.unwrap();
+        proxy.counts().connections >= 5
+    })
+    .await;
+    tokio::time::sleep(Duration::from_millis(10_200)).await;
+    proxy.forget();
+    let asked = Instant::now();
+    assert!(is_committed(&store.commit(&key(1), &patch(&[put("shop/a", b"1")])).await.unwrap()), "a write");
+    assert!(asked.elapsed() < limit, "{:?}", asked.elapsed());
+    for _ in 0..8 {
+        assert!(load(&store, &key(1)).await.unwrap().is_some());
+    }
+    assert!(asked.elapsed() < limit, "the other connections were not waited for: {:?}", asked.elapsed());
+}
+
 #[tokio::test]
 async fn a_commit_that_waits_too_long_for_a_lock_has_certainly_not_happened() {
     let server = needs!(PostgresServer::start().await);
