@@ -11,6 +11,8 @@ use async_trait::async_trait;
 use std::{error::Error, fmt, sync::Arc};
 
 mod backend;
+#[cfg(any(feature = "sqlite", feature = "postgres"))]
+mod batches;
 #[cfg(feature = "cookie")]
 mod cookie;
 #[cfg(any(feature = "sqlite", feature = "_server"))]
@@ -46,7 +48,7 @@ pub use self::postgres::{PostgresConnect, PostgresStore};
 #[cfg(feature = "redis")]
 pub use self::redis::{RedisConnect, RedisStore};
 #[cfg(feature = "sqlite")]
-pub use self::sqlite::{Durability, SqliteStore};
+pub use self::sqlite::{Durability, SqliteOpen, SqliteStore};
 
 /// A store on the server's side.
 ///
@@ -123,6 +125,9 @@ pub trait SessionStore: Send + Sync + 'static {
 
     /// Deletes the sessions of an owner, save one; answers how many.
     ///
+    /// An owner may have very many, so a store may take several steps, each atomic. Where one fails, the steps before it stay, and a
+    /// repeated call goes on with the rest.
+    ///
     /// # Errors
     /// [`StoreError`].
     async fn delete_by_owner(&self, owner: &OwnerHash, except: Option<&Selector>) -> Result<u64, StoreError>;
@@ -185,6 +190,10 @@ impl<S: SessionStore + ?Sized> SessionStore for Arc<S> {
         (**self).idle_touch()
     }
 }
+
+/// How long one operation may take before the request is answered 503, unless the store was told otherwise.
+#[cfg(any(feature = "sqlite", feature = "_server"))]
+const LIMIT: std::time::Duration = std::time::Duration::from_millis(800);
 
 type Cause = Box<dyn Error + Send + Sync>;
 

@@ -13,10 +13,8 @@ pub(super) use self::links::{Engine, Links, Verdict};
 #[cfg(any(feature = "postgres", feature = "mysql"))]
 pub(super) use self::sweeper::Sweeper;
 pub(super) use self::{breaker::Breaker, effect::Effect};
+pub(super) use super::LIMIT;
 use std::time::Duration;
-
-/// How long one operation may take before the request is answered 503, unless the store was told otherwise.
-pub(super) const LIMIT: Duration = Duration::from_millis(800);
 
 /// How long opening a connection may take. Requests wait for it no longer than their own limit.
 pub(super) const CONNECT_LIMIT: Duration = Duration::from_secs(5);

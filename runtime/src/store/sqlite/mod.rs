@@ -15,24 +15,31 @@ mod schema;
 mod writer;
 
 use self::writer::Writer;
-use super::{SessionStore, StoreError, sweeping};
+use super::{LIMIT, SessionStore, StoreError, batches::in_batches, sweeping};
 use crate::record::{CommitOutcome, CreateOutcome, Header, OwnerHash, Patch, Presented, Record, Selector, Timestamp, Want};
 use async_trait::async_trait;
 use rusqlite::Connection;
 use std::{
     fmt,
+    future::IntoFuture,
     path::{Path, PathBuf},
+    pin::Pin,
     sync::{Arc, Mutex, PoisonError},
+    time::Duration,
 };
 
 /// Sessions in a SQLite database: durable, embedded, nothing to operate (feature `sqlite`).
 ///
 /// Clones are handles of one store; its writing thread ends with the last of them. Several processes of one machine may open
 /// the same file, and an application may keep its own tables in it (ours begin with `cloakroom_`); the file is put into WAL
-/// mode. It has to lie on a local disk.
+/// mode. It has to lie on a local disk. Open it after a `fork`, not before: the child of one has neither the thread nor SQLite's locks.
 ///
 /// A committed change survives the death of the process at any moment. Whether it also survives a power failure is
 /// [`Durability`]'s to say.
+///
+/// While another process holds the write lock (a backup, `VACUUM`, a transaction left open), sessions are read as ever, and what would
+/// be written is answered 503 after [`timeout`](SqliteOpen::timeout), or at once where some thousands wait already. Its futures need a
+/// tokio runtime with time enabled; the store belongs to none, and goes on when the one it was opened on has ended.
 ///
 /// Records an hour past their deadline are removed as the store is used, in small batches and about once a minute.
 ///
@@ -71,8 +78,90 @@ pub enum Durability {
     Power,
 }
 
+/// A SQLite store to be: await it, after saying what should be other than usual.
+///
+/// Made by [`SqliteStore::open`] and [`SqliteStore::in_memory`].
+///
+/// ```no_run
+/// use cloakroom::store::{Durability, SqliteStore};
+/// use std::time::Duration;
+///
+/// # async fn example() -> Result<(), cloakroom::store::StoreError> {
+/// let store = SqliteStore::open("sessions.db").durability(Durability::Power).timeout(Duration::from_millis(300)).await?;
+/// # let _ = store;
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone, Debug)]
+#[must_use = "nothing happens before it is awaited"]
+pub struct SqliteOpen(Settings);
+
+#[derive(Clone, Debug)]
+struct Settings {
+    place: Place,
+    durability: Durability,
+    limit: Duration,
+}
+
+impl SqliteOpen {
+    fn new(place: Place) -> Self {
+        Self(Settings { place, durability: Durability::default(), limit: LIMIT })
+    }
+
+    /// What a commit has survived once it is answered. *Default*: [`Durability::Process`].
+    ///
+    /// ```no_run
+    /// use cloakroom::store::{Durability, SqliteStore};
+    ///
+    /// # async fn example() -> Result<(), cloakroom::store::StoreError> {
+    /// let store = SqliteStore::open("sessions.db").durability(Durability::Power).await?;
+    /// # let _ = store;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn durability(mut self, durability: Durability) -> Self {
+        self.0.durability = durability;
+        self
+    }
+
+    /// How long one operation may take, the wait for other writers included; then the request is answered 503. *Default*: 800 ms.
+    /// Raise it where another process keeps the database's write lock for longer, and sessions should wait for that.
+    ///
+    /// ```no_run
+    /// # async fn example() -> Result<(), cloakroom::store::StoreError> {
+    /// # use std::time::Duration;
+    /// let patient = cloakroom::store::SqliteStore::open("sessions.db").timeout(Duration::from_secs(2)).await?;
+    /// # let _ = patient;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn timeout(mut self, limit: Duration) -> Self {
+        self.0.limit = limit;
+        self
+    }
+
+    async fn build(self) -> Result<SqliteStore, StoreError> {
+        let Settings { place, limit, .. } = self.0.clone();
+        let (writer, connection) = Writer::start(self.0).await?;
+        let reads = match place {
+            Place::File(path) => Reads::Pool { path, limit, idle: Mutex::default() },
+            Place::Memory => Reads::Shared(connection),
+        };
+        Ok(SqliteStore(Arc::new(Inner { reads, writer })))
+    }
+}
+
+impl IntoFuture for SqliteOpen {
+    type Output = Result<SqliteStore, StoreError>;
+    type IntoFuture = Pin<Box<dyn Future<Output = Self::Output> + Send>>;
+
+    fn into_future(self) -> Self::IntoFuture {
+        Box::pin(self.build())
+    }
+}
+
 /// Where the database lies.
-#[derive(Clone)]
+#[derive(Clone, Debug)]
 enum Place {
     File(PathBuf),
     Memory,
@@ -88,41 +177,28 @@ impl fmt::Display for Place {
 }
 
 impl SqliteStore {
-    /// Opens a database file, which is created if need be, with its tables.
+    /// A store in a database file, which is created if need be, with its tables.
+    ///
+    /// Await what this answers; before that, say what should be other than usual. On Unix a new file is made for its owner alone (mode
+    /// 0600), as are those that SQLite keeps beside it; a file that is there keeps its mode.
     ///
     /// # Errors
-    /// [`StoreError::Unavailable`] if the folder does not exist, the file is no database or cannot be written, or a newer
-    /// version of the library has made its tables.
-    ///
-    /// ```no_run
-    /// use cloakroom::store::SqliteStore;
-    ///
-    /// # async fn example() -> Result<(), cloakroom::store::StoreError> {
-    /// let store = SqliteStore::open("sessions.db").await?;
-    /// # let _ = store;
-    /// # Ok(())
-    /// # }
-    /// ```
-    pub async fn open(path: impl AsRef<Path>) -> Result<Self, StoreError> {
-        Self::open_with(path, Durability::default()).await
-    }
-
-    /// [`open`](SqliteStore::open) with a choice of what a commit survives.
+    /// [`StoreError::Unavailable`] if the folder does not exist, the file is no database or cannot be written, another process holds
+    /// its lock for more than 5 s, or a newer version of the library has made its tables.
     ///
     /// ```no_run
     /// use cloakroom::store::{Durability, SqliteStore};
+    /// use std::time::Duration;
     ///
     /// # async fn example() -> Result<(), cloakroom::store::StoreError> {
-    /// let store = SqliteStore::open_with("sessions.db", Durability::Power).await?;
-    /// # let _ = store;
+    /// let store = SqliteStore::open("sessions.db").await?;
+    /// let careful = SqliteStore::open("orders.db").durability(Durability::Power).timeout(Duration::from_secs(2)).await?;
+    /// # let _ = (store, careful);
     /// # Ok(())
     /// # }
     /// ```
-    ///
-    /// # Errors
-    /// As [`open`](SqliteStore::open).
-    pub async fn open_with(path: impl AsRef<Path>, durability: Durability) -> Result<Self, StoreError> {
-        Self::start(Place::File(path.as_ref().to_owned()), durability).await
+    pub fn open(path: impl AsRef<Path>) -> SqliteOpen {
+        SqliteOpen::new(Place::File(path.as_ref().to_owned()))
     }
 
     /// A database in memory, gone with its last handle: the real engine, for tests.
@@ -139,17 +215,8 @@ impl SqliteStore {
     ///
     /// # Errors
     /// [`StoreError::Unavailable`] if the system has no memory or no thread to give.
-    pub async fn in_memory() -> Result<Self, StoreError> {
-        Self::start(Place::Memory, Durability::default()).await
-    }
-
-    async fn start(place: Place, durability: Durability) -> Result<Self, StoreError> {
-        let (writer, connection) = Writer::start(place.clone(), durability).await?;
-        let reads = match place {
-            Place::File(path) => Reads::Pool { path, idle: Mutex::default() },
-            Place::Memory => Reads::Shared(connection),
-        };
-        Ok(Self(Arc::new(Inner { reads, writer })))
+    pub fn in_memory() -> SqliteOpen {
+        SqliteOpen::new(Place::Memory)
     }
 
     fn read<T>(&self, read: impl FnOnce(&Connection) -> rusqlite::Result<T>) -> Result<T, StoreError> {
@@ -169,9 +236,9 @@ impl fmt::Debug for SqliteStore {
 
 /// Where reads find a connection.
 enum Reads {
-    /// Connections that nobody uses just now. A read that finds none opens one, so there are never more than threads that read
+    /// Connections that are not in use just now. A read that finds none opens one, so there are never more than threads that read
     /// at once, and none ever waits for another.
-    Pool { path: PathBuf, idle: Mutex<Vec<Connection>> },
+    Pool { path: PathBuf, limit: Duration, idle: Mutex<Vec<Connection>> },
     /// The writer's own, since a database in memory has no other. Reads wait for the group that is being written.
     Shared(Arc<Mutex<Connection>>),
 }
@@ -180,11 +247,11 @@ impl Reads {
     fn with<T>(&self, read: impl FnOnce(&Connection) -> rusqlite::Result<T>) -> rusqlite::Result<T> {
         match self {
             Self::Shared(connection) => read(&connection.lock().unwrap_or_else(PoisonError::into_inner)),
-            Self::Pool { path, idle } => {
+            Self::Pool { path, limit, idle } => {
                 let taken = idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
                 let connection = match taken {
                     Some(connection) => connection,
-                    None => schema::reader(path)?,
+                    None => schema::reader(path, *limit)?,
                 };
                 // A connection that failed is closed instead of kept.
                 let answer = read(&connection)?;
@@ -219,24 +286,27 @@ impl SessionStore for SqliteStore {
     }
 
     async fn by_owner(&self, owner: &OwnerHash) -> Result<Vec<(Selector, Header)>, StoreError> {
-        self.read(|db| rows::by_owner(db, owner))
+        let (mut found, mut after) = (Vec::new(), None);
+        loop {
+            let page = self.read(|db| rows::by_owner(db, owner, after.as_ref(), sweeping::AT_ONCE))?;
+            found.extend(page.found);
+            if page.next.is_none() {
+                return Ok(found);
+            }
+            after = page.next;
+            // A page takes a millisecond, and the thread may have other things to do.
+            tokio::task::yield_now().await;
+        }
     }
 
     async fn delete_by_owner(&self, owner: &OwnerHash, except: Option<&Selector>) -> Result<u64, StoreError> {
         let (owner, except) = (*owner, except.copied());
-        self.0.writer.write(move |db| rows::delete_by_owner(db, &owner, except.as_ref())).await
+        let delete = |batch| self.0.writer.write(move |db| rows::delete_by_owner(db, &owner, except.as_ref(), batch));
+        in_batches(usize::MAX, delete).await.map(|deleted| deleted as u64)
     }
 
     async fn sweep(&self, now: Timestamp, limit: usize) -> Result<usize, StoreError> {
-        let mut swept = 0;
-        loop {
-            let batch = sweeping::AT_ONCE.min(limit - swept);
-            let removed = self.0.writer.write(move |db| rows::sweep(db, now, batch)).await?;
-            swept += removed;
-            if removed < batch || swept == limit {
-                return Ok(swept);
-            }
-        }
+        in_batches(limit, |batch| self.0.writer.write(move |db| rows::sweep(db, now, batch))).await
     }
 }
 

@@ -154,30 +154,46 @@ pub(super) fn delete(db: &Connection, key: &Selector) -> Result<()> {
     Ok(())
 }
 
-pub(super) fn by_owner(db: &Connection, owner: &OwnerHash) -> Result<Vec<(Selector, Header)>> {
-    let mut statement = db.prepare_cached("SELECT selector, header FROM cloakroom_record WHERE owner = ?1")?;
-    let mut rows = statement.query([owner.as_bytes()])?;
-    let mut found = Vec::new();
+/// The sessions of an owner whose selectors follow one, in the order of selectors. The index over owners has that order.
+const BY_OWNER: &str = "
+    SELECT selector, header FROM cloakroom_record WHERE owner = ?1 AND selector > ?2 ORDER BY selector LIMIT ?3";
+
+/// A page of an owner's sessions, and where the next one begins if there may be one.
+pub(super) fn by_owner(db: &Connection, owner: &OwnerHash, after: Option<&Selector>, limit: usize) -> Result<Page> {
+    let mut statement = db.prepare_cached(BY_OWNER)?;
+    let after = after.map_or(&[][..], |after| after.as_bytes());
+    let mut rows = statement.query(params![owner.as_bytes(), after, as_number(limit)])?;
+    let (mut found, mut last, mut count) = (Vec::new(), None, 0);
     while let Some(row) = rows.next()? {
         let key = Selector::from_bytes(row.get(0)?);
         found.extend(decode_header(&key, row.get_ref(1)?.as_blob()?).map(|header| (key, header)));
+        (last, count) = (Some(key), count + 1);
     }
-    Ok(found)
+    Ok(Page { found, next: last.filter(|_| count == limit) })
 }
 
-pub(super) fn delete_by_owner(db: &Connection, owner: &OwnerHash, except: Option<&Selector>) -> Result<u64> {
+pub(super) struct Page {
+    pub(super) found: Vec<(Selector, Header)>,
+    pub(super) next: Option<Selector>,
+}
+
+pub(super) fn delete_by_owner(db: &Connection, owner: &OwnerHash, except: Option<&Selector>, limit: usize) -> Result<usize> {
     let doomed = selectors(
-        db.prepare_cached("SELECT selector FROM cloakroom_record WHERE owner = ?1 AND selector IS NOT ?2")?
-            .query(params![owner.as_bytes(), except.map(Selector::as_bytes)])?,
+        db.prepare_cached("SELECT selector FROM cloakroom_record WHERE owner = ?1 AND selector IS NOT ?2 LIMIT ?3")?
+            .query(params![owner.as_bytes(), except.map(Selector::as_bytes), as_number(limit)])?,
     )?;
     doomed.iter().try_for_each(|key| delete(db, key))?;
-    Ok(doomed.len() as u64)
+    Ok(doomed.len())
+}
+
+fn as_number(limit: usize) -> i64 {
+    i64::try_from(limit).unwrap_or(i64::MAX)
 }
 
 pub(super) fn sweep(db: &Connection, now: Timestamp, limit: usize) -> Result<usize> {
     let expired = selectors(
         db.prepare_cached("SELECT selector FROM cloakroom_record WHERE expires <= ?1 ORDER BY expires LIMIT ?2")?
-            .query(params![now.as_millis(), i64::try_from(limit).unwrap_or(i64::MAX)])?,
+            .query(params![now.as_millis(), as_number(limit)])?,
     )?;
     expired.iter().try_for_each(|key| delete(db, key))?;
     Ok(expired.len())

@@ -27,10 +27,10 @@ const TABLES: &str = "
     ) STRICT, WITHOUT ROWID;
 ";
 
-/// How long the writer waits for a writer of another process.
-const WRITE_PATIENCE: Duration = Duration::from_secs(5);
+/// How long opening waits for a writer of another process. No request waits meanwhile.
+const OPEN_PATIENCE: Duration = Duration::from_secs(5);
 
-/// How long a read may hold up its thread. In WAL mode only a recovery after a crash makes it wait at all.
+/// How long a read may hold up its thread, if the limit is not shorter. In WAL mode only a recovery after a crash makes it wait at all.
 const READ_PATIENCE: Duration = Duration::from_millis(250);
 
 /// More than there are statements, so that each is prepared once per connection.
@@ -60,7 +60,21 @@ fn check_path(place: &Place) -> Result<(), StoreError> {
     }
 }
 
+/// Makes the file that is not there yet, for its owner alone. SQLite gives the files beside it the same mode.
+#[cfg(unix)]
+fn make_private(path: &Path) {
+    use std::os::unix::fs::OpenOptionsExt as _;
+    // A file that is there keeps its mode, and what else may be wrong SQLite says.
+    drop(std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(path));
+}
+
+#[cfg(not(unix))]
+fn make_private(_: &Path) {}
+
 fn prepared(place: &Place, durability: Durability) -> Result<Connection, Refusal> {
+    if let Place::File(path) = place {
+        make_private(path);
+    }
     let mut db = match place {
         // Without URI support, a path is nothing but a path.
         Place::File(path) => Connection::open_with_flags(
@@ -69,7 +83,7 @@ fn prepared(place: &Place, durability: Durability) -> Result<Connection, Refusal
         )?,
         Place::Memory => Connection::open_in_memory()?,
     };
-    db.busy_timeout(WRITE_PATIENCE)?;
+    db.busy_timeout(OPEN_PATIENCE)?;
     db.set_prepared_statement_cache_capacity(STATEMENTS);
     if let Place::File(_) = place {
         use_wal(&db)?;
@@ -122,9 +136,9 @@ fn use_wal(db: &Connection) -> Result<(), Refusal> {
 }
 
 /// A connection that only reads, beside the writer's.
-pub(super) fn reader(path: &Path) -> rusqlite::Result<Connection> {
+pub(super) fn reader(path: &Path, limit: Duration) -> rusqlite::Result<Connection> {
     let db = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX)?;
-    db.busy_timeout(READ_PATIENCE)?;
+    db.busy_timeout(READ_PATIENCE.min(limit))?;
     db.set_prepared_statement_cache_capacity(STATEMENTS);
     Ok(db)
 }

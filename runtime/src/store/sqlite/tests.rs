@@ -8,8 +8,11 @@ use std::{
         atomic::{AtomicU32, Ordering},
     },
     thread,
-    time::Duration,
+    time::{Duration, Instant},
 };
+
+mod many;
+mod waiting;
 
 /// A folder of one test, removed afterwards.
 pub(in crate::store) struct Folder(PathBuf);
@@ -99,7 +102,7 @@ fn many_that_open_a_new_file_at_once_all_succeed() {
         for n in 0..8 {
             let path = &path;
             scope.spawn(move || {
-                let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+                let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
                 runtime.block_on(async {
                     let store = SqliteStore::open(path).await.unwrap();
                     store.create(&key(n), record(header(0, 100))).await.unwrap();
@@ -199,7 +202,7 @@ async fn an_application_keeps_its_own_tables_and_version_in_the_file() {
 async fn power_durability_flushes_every_group() {
     let folder = Folder::new();
     for (durability, level) in [(Durability::Process, 1), (Durability::Power, 2)] {
-        let store = SqliteStore::open_with(folder.path("sessions.db"), durability).await.unwrap();
+        let store = SqliteStore::open(folder.path("sessions.db")).durability(durability).await.unwrap();
         assert_eq!(number(&store, "PRAGMA synchronous").await, level);
     }
 }
@@ -263,6 +266,13 @@ fn scratch(place: &Place) -> Connection {
     db
 }
 
+/// A job with much time.
+fn job<T: Send + 'static>(
+    work: impl Fn(&Connection) -> rusqlite::Result<T> + Send + 'static,
+) -> (writer::Job, tokio::sync::oneshot::Receiver<Result<T, StoreError>>) {
+    writer::job(work, Instant::now() + Duration::from_secs(60))
+}
+
 fn revision(db: &Connection) -> u64 {
     rows::load(db, &key(1), &Want::default()).unwrap().unwrap().header.revision
 }
@@ -273,9 +283,9 @@ async fn a_group_is_one_transaction_that_nobody_sees_before_its_end() {
     let path = folder.path("sessions.db");
     let mut db = scratch(&Place::File(path.clone()));
     let (mut jobs, answers): (Vec<_>, Vec<_>) =
-        (0..10u8).map(|n| writer::job(move |db| rows::commit(db, &key(1), &with_a(&[n])))).unzip();
+        (0..10u8).map(|n| job(move |db| rows::commit(db, &key(1), &with_a(&[n])))).unzip();
     let elsewhere = path.clone();
-    let (look, seen) = writer::job(move |_| Ok(revision(&schema::reader(&elsewhere)?)));
+    let (look, seen) = job(move |_| Ok(revision(&schema::reader(&elsewhere, LIMIT)?)));
     jobs.push(look);
     writer::settle(&mut db, jobs);
     for (n, answer) in answers.into_iter().enumerate() {
@@ -283,18 +293,18 @@ async fn a_group_is_one_transaction_that_nobody_sees_before_its_end() {
         assert_eq!(answer.await.unwrap().unwrap(), committed);
     }
     assert_eq!(seen.await.unwrap().unwrap(), 1);
-    assert_eq!(revision(&schema::reader(&path).unwrap()), 11);
+    assert_eq!(revision(&schema::reader(&path, LIMIT).unwrap()), 11);
 }
 
 #[tokio::test]
 async fn a_job_that_fails_half_way_leaves_nothing_and_takes_nobody_of_its_group_along() {
     let mut db = scratch(&Place::Memory);
-    let (before, first) = writer::job(|db| rows::commit(db, &key(1), &with_a(b"first")));
-    let (failing, failed) = writer::job(|db| {
+    let (before, first) = job(|db| rows::commit(db, &key(1), &with_a(b"first")));
+    let (failing, failed) = job(|db| {
         rows::commit(db, &key(1), &with_a(b"half"))?;
         db.execute_batch("INSERT INTO no_such_table VALUES (1)")
     });
-    let (after, last) = writer::job(|db| rows::commit(db, &key(1), &with_a(b"last")));
+    let (after, last) = job(|db| rows::commit(db, &key(1), &with_a(b"last")));
     writer::settle(&mut db, vec![before, failing, after]);
     assert_eq!(first.await.unwrap().unwrap(), CommitOutcome::Committed { revision: 2, rotated: false });
     assert!(matches!(failed.await.unwrap(), Err(StoreError::Unavailable(_))));
@@ -305,16 +315,57 @@ async fn a_job_that_fails_half_way_leaves_nothing_and_takes_nobody_of_its_group_
 #[tokio::test]
 async fn a_group_whose_transaction_cannot_be_committed_is_unavailable_as_a_whole() {
     let mut db = scratch(&Place::Memory);
-    let (good, one) = writer::job(|db| rows::commit(db, &key(1), &with_a(b"1")));
-    let (bad, other) = writer::job(|db| db.execute_batch("INSERT INTO child VALUES (1)"));
+    let (good, one) = job(|db| rows::commit(db, &key(1), &with_a(b"1")));
+    let (bad, other) = job(|db| db.execute_batch("INSERT INTO child VALUES (1)"));
     writer::settle(&mut db, vec![good, bad]);
     assert!(matches!(one.await.unwrap(), Err(StoreError::Unavailable(_))));
     assert!(matches!(other.await.unwrap(), Err(StoreError::Unavailable(_))));
     assert_eq!(revision(&db), 1);
     // The connection is as good as before.
-    let (good, one) = writer::job(|db| rows::commit(db, &key(1), &with_a(b"1")));
+    let (good, one) = job(|db| rows::commit(db, &key(1), &with_a(b"1")));
     writer::settle(&mut db, vec![good]);
     assert_eq!(one.await.unwrap().unwrap(), CommitOutcome::Committed { revision: 2, rotated: false });
+}
+
+#[tokio::test]
+async fn a_panic_in_a_job_undoes_it_and_takes_no_other_of_its_group_along() {
+    let mut db = scratch(&Place::Memory);
+    let (before, first) = job(|db| rows::commit(db, &key(1), &with_a(b"first")));
+    let (failing, failed) = job(|db| -> rusqlite::Result<()> {
+        rows::commit(db, &key(1), &with_a(b"half"))?;
+        panic!("on purpose")
+    });
+    let (after, last) = job(|db| rows::commit(db, &key(1), &with_a(b"last")));
+    writer::settle(&mut db, vec![before, failing, after]);
+    assert_eq!(first.await.unwrap().unwrap(), CommitOutcome::Committed { revision: 2, rotated: false });
+    let refused = failed.await.unwrap().unwrap_err();
+    assert!(matches!(refused, StoreError::Unavailable(_)) && refused.to_string().contains("on purpose"), "{refused}");
+    assert_eq!(last.await.unwrap().unwrap(), CommitOutcome::Committed { revision: 3, rotated: false });
+    assert_eq!(revision(&db), 3);
+}
+
+#[tokio::test]
+async fn a_job_that_its_caller_has_given_up_is_not_written() {
+    let mut db = scratch(&Place::Memory);
+    let (given_up, unheard) = job(|db| rows::commit(db, &key(1), &with_a(b"given up")));
+    let (wanted, answer) = job(|db| rows::commit(db, &key(1), &with_a(b"wanted")));
+    let claim = given_up.claim();
+    assert!(claim.take() && !claim.take(), "one has it");
+    writer::settle(&mut db, vec![given_up, wanted]);
+    assert_eq!(answer.await.unwrap().unwrap(), CommitOutcome::Committed { revision: 2, rotated: false });
+    assert!(unheard.await.is_err());
+    assert_eq!(rows::load(&db, &key(1), &Want::default()).unwrap().unwrap().cells.get("shop/a").unwrap().body, body(b"wanted"));
+}
+
+#[tokio::test]
+async fn a_job_that_has_begun_is_the_callers_no_more() {
+    let mut db = scratch(&Place::Memory);
+    let claim = Arc::new(Mutex::new(None::<Arc<writer::Claim>>));
+    let seen = Arc::clone(&claim);
+    let (begun, answer) = job(move |_| Ok(seen.lock().unwrap().as_ref().unwrap().take()));
+    *claim.lock().unwrap() = Some(begun.claim());
+    writer::settle(&mut db, vec![begun]);
+    assert!(!answer.await.unwrap().unwrap());
 }
 
 #[tokio::test]
@@ -380,6 +431,77 @@ async fn long_expired_records_leave_on_their_own_and_recent_ones_stay() {
     assert!(eventually(|| count("cloakroom_record") == 1));
     assert_eq!(count("cloakroom_cell"), 0);
     assert!(peek(&store, 5_000).await.is_some());
+}
+
+#[tokio::test]
+async fn sweeping_goes_on_after_a_clock_that_ran_ahead_was_set_right() {
+    let store = SqliteStore::in_memory().await.unwrap();
+    let (hour, year) = (3_600_000, 365 * 86_400_000);
+    // The clock is a year ahead, and the writer has heard of it.
+    let mut lives = header(year, 2 * year);
+    lives.absolute_until = at(2 * year);
+    store.create(&key(1), record(lives)).await.unwrap();
+    sql(&store, "SELECT 1").await;
+    store.create(&key(2), record(header(0, 100))).await.unwrap();
+    let mut now = 100 + hour;
+    assert!(
+        {
+            let mut gone = false;
+            for _ in 0..2_000 {
+                store.load(&key(9), &presented(1, now), &Want::default()).await.unwrap();
+                sql(&store, "SELECT 1").await;
+                gone = peek(&store, 2).await.is_none();
+                if gone {
+                    break;
+                }
+                now += 100_000;
+            }
+            gone
+        },
+        "an expired record stays"
+    );
+    assert!(now < year, "before the clock has caught up");
+    assert!(peek(&store, 1).await.is_some());
+}
+
+#[cfg(unix)]
+#[tokio::test]
+async fn a_new_file_is_its_owners_alone_and_an_old_one_keeps_its_mode() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let folder = Folder::new();
+    let mode = |name: &str| std::fs::metadata(folder.path(name)).unwrap().permissions().mode() & 0o777;
+    let store = SqliteStore::open(folder.path("new.db")).await.unwrap();
+    store.create(&key(1), record(header(0, 100))).await.unwrap();
+    for name in ["new.db", "new.db-wal", "new.db-shm"] {
+        assert_eq!(mode(name), 0o600, "{name}");
+    }
+    std::fs::write(folder.path("old.db"), "").unwrap();
+    std::fs::set_permissions(folder.path("old.db"), std::fs::Permissions::from_mode(0o640)).unwrap();
+    let store = SqliteStore::open(folder.path("old.db")).await.unwrap();
+    store.create(&key(1), record(header(0, 100))).await.unwrap();
+    for name in ["old.db", "old.db-wal", "old.db-shm"] {
+        assert_eq!(mode(name), 0o640, "{name}");
+    }
+}
+
+#[test]
+fn a_store_and_its_sweep_go_on_when_the_runtime_it_was_opened_on_has_ended() {
+    let folder = Folder::new();
+    let runtime = || tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+    let store = runtime().block_on(async {
+        let store = SqliteStore::open(folder.path("sessions.db")).await.unwrap();
+        store.create(&key(1), record(header(0, 100))).await.unwrap();
+        store
+    });
+    runtime().block_on(async {
+        assert!(peek(&store, 1).await.is_some());
+        store.load(&key(9), &presented(1, 86_400_000), &Want::default()).await.unwrap();
+        sql(&store, "SELECT 1").await;
+        let db = Connection::open(folder.path("sessions.db")).unwrap();
+        assert!(eventually(|| {
+            db.query_row("SELECT count(*) FROM cloakroom_record", [], |row| row.get::<_, i64>(0)).unwrap() == 0
+        }));
+    });
 }
 
 #[tokio::test]
