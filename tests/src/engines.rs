@@ -52,7 +52,7 @@ impl Engine {
         let first = || addresses.first().expect("an address").as_str();
         match self {
             Self::Memory => Arc::new(MemoryStore::new()),
-            Self::Sqlite => Arc::new(SqliteStore::open(first()).await.expect("the database opens")),
+            Self::Sqlite => Arc::new(SqliteStore::open(first()).timeout(limit).await.expect("the database opens")),
             Self::Redis => Arc::new(RedisStore::connect(first()).timeout(limit).await.expect("redis answers")),
             Self::RedisCluster => Arc::new(RedisStore::cluster(addresses).timeout(limit).await.expect("the cluster answers")),
             Self::Postgres => {

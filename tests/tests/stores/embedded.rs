@@ -6,6 +6,7 @@ use cloakroom::{
     testing::conformance,
 };
 use cloakroom_tests::site::keys;
+use std::time::Duration;
 
 #[tokio::test]
 async fn memory_keeps_every_rule_of_a_store() {
@@ -19,7 +20,7 @@ async fn sqlite_in_a_file_keeps_every_rule_of_a_store() {
     conformance::server_side(|| {
         count += 1;
         let path = folder.path().join(format!("{count}.db"));
-        async move { SqliteStore::open(path).await.unwrap() }
+        async move { SqliteStore::open(path).timeout(Duration::from_secs(20)).await.unwrap() }
     })
     .await;
 }
