@@ -7,9 +7,11 @@
 -- deploy. Each statement in one has a snapshot of its own (READ COMMITTED), which is what they are here for: a commit that has
 -- waited for a record's lock then sees what the one before it has written.
 
+-- One row per version of the library's statements that these tables and functions serve.
 CREATE TABLE cloakroom_schema (version int8 NOT NULL);
 
--- One row per session: its header. Instants are milliseconds of the application's clock.
+-- One row per session: its header. Instants are milliseconds of the application's clock. Text from outside is stored as the bytes of its
+-- UTF-8, since a database in another encoding refuses what its encoding cannot say.
 CREATE TABLE cloakroom_record (
     selector bytea NOT NULL PRIMARY KEY,
     revision int8 NOT NULL,
@@ -28,18 +30,19 @@ CREATE TABLE cloakroom_record (
     previous_hash bytea,
     previous_key bytea,
     owner_hash bytea,
-    owner_schema text,
-    label text,
+    owner_schema bytea,
+    label bytea,
     -- Numbered parts that later builds have added to the header.
     extensions bytea
 ) WITH (fillfactor = 80);
 CREATE INDEX ON cloakroom_record (least(idle_until, absolute_until));
-CREATE INDEX ON cloakroom_record (owner_hash) WHERE owner_hash IS NOT NULL;
+-- Of an owner with very many sessions, pages are read in the order of selectors.
+CREATE INDEX ON cloakroom_record (owner_hash, selector) WHERE owner_hash IS NOT NULL;
 
 -- One row per stored field.
 CREATE TABLE cloakroom_cell (
     selector bytea NOT NULL,
-    key text COLLATE "C" NOT NULL,
+    key bytea NOT NULL,
     stamp int8 NOT NULL,
     body bytea NOT NULL,
     PRIMARY KEY (selector, key)
@@ -47,8 +50,8 @@ CREATE TABLE cloakroom_cell (
 
 CREATE FUNCTION cloakroom_create_1(
     p_selector bytea, p_revision int8, p_epoch int8, p_created int8, p_last_seen int8, p_idle_until int8, p_absolute_until int8,
-    p_persistent bool, p_secret_hash bytea, p_wrapped_key bytea, p_keys text[], p_stamps int8[], p_bodies bytea[],
-    p_authenticated_at int8 DEFAULT NULL, p_owner_hash bytea DEFAULT NULL, p_owner_schema text DEFAULT NULL, p_label text DEFAULT NULL,
+    p_persistent bool, p_secret_hash bytea, p_wrapped_key bytea, p_keys bytea[], p_stamps int8[], p_bodies bytea[],
+    p_authenticated_at int8 DEFAULT NULL, p_owner_hash bytea DEFAULT NULL, p_owner_schema bytea DEFAULT NULL, p_label bytea DEFAULT NULL,
     p_previous_hash bytea DEFAULT NULL, p_previous_key bytea DEFAULT NULL, p_previous_state int2 DEFAULT NULL,
     p_previous_since int8 DEFAULT NULL, p_extensions bytea DEFAULT NULL
 ) RETURNS bool LANGUAGE plpgsql AS $$
@@ -73,20 +76,20 @@ $$;
 -- Committed: the new revision, and whether it rotated. A guard failed: keys, stamps and bodies of the guarded cells. Gone: nothing.
 CREATE FUNCTION cloakroom_commit_1(
     p_selector bytea, p_epoch int8, p_now int8,
-    p_put_keys text[] DEFAULT NULL, p_put_bodies bytea[] DEFAULT NULL,
-    p_guard_keys text[] DEFAULT NULL, p_guard_stamps int8[] DEFAULT NULL,
-    p_wipe_except text[] DEFAULT NULL,
+    p_put_keys bytea[] DEFAULT NULL, p_put_bodies bytea[] DEFAULT NULL,
+    p_guard_keys bytea[] DEFAULT NULL, p_guard_stamps int8[] DEFAULT NULL,
+    p_wipe_except bytea[] DEFAULT NULL,
     p_roll_seen int8 DEFAULT NULL, p_roll_idle int8 DEFAULT NULL,
     p_reset_created int8 DEFAULT NULL, p_reset_seen int8 DEFAULT NULL, p_reset_idle int8 DEFAULT NULL,
     p_reset_absolute int8 DEFAULT NULL,
     p_presented bytea DEFAULT NULL,
     p_rotate_from bytea DEFAULT NULL, p_rotate_to bytea DEFAULT NULL, p_rotate_key bytea DEFAULT NULL,
-    p_set_owner bool DEFAULT false, p_owner_hash bytea DEFAULT NULL, p_owner_schema text DEFAULT NULL,
+    p_set_owner bool DEFAULT false, p_owner_hash bytea DEFAULT NULL, p_owner_schema bytea DEFAULT NULL,
     p_set_authenticated bool DEFAULT false, p_authenticated_at int8 DEFAULT NULL,
     p_persistent bool DEFAULT NULL,
-    p_set_label bool DEFAULT false, p_label text DEFAULT NULL,
+    p_set_label bool DEFAULT false, p_label bytea DEFAULT NULL,
     p_extensions bytea DEFAULT NULL,
-    OUT committed int8, OUT rotated bool, OUT keys text[], OUT stamps int8[], OUT bodies bytea[]
+    OUT committed int8, OUT rotated bool, OUT keys bytea[], OUT stamps int8[], OUT bodies bytea[]
 ) LANGUAGE plpgsql AS $$
 DECLARE
     carries_cells bool := p_put_keys IS NOT NULL OR p_wipe_except IS NOT NULL;
@@ -179,13 +182,14 @@ BEGIN
 END
 $$;
 
--- Locked in the order of their selectors, so that two of these cannot wait for each other.
-CREATE FUNCTION cloakroom_delete_by_owner_1(p_owner bytea, p_except bytea) RETURNS int8 LANGUAGE plpgsql AS $$
+-- At most so many; fewer means that there are no more. Locked in the order of their selectors, so that two of these cannot wait for each
+-- other.
+CREATE FUNCTION cloakroom_delete_by_owner_1(p_owner bytea, p_except bytea, p_limit int8) RETURNS int8 LANGUAGE plpgsql AS $$
 BEGIN
     RETURN cloakroom_delete_1(ARRAY (
         SELECT r.selector FROM cloakroom_record AS r
             WHERE r.owner_hash = p_owner AND r.selector IS DISTINCT FROM p_except
-            ORDER BY r.selector FOR UPDATE
+            ORDER BY r.selector LIMIT p_limit FOR UPDATE
     ));
 END
 $$;

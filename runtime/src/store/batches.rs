@@ -1,6 +1,35 @@
-//! Removing many records in bounded steps, so that no step outlasts its limit and other writers come in between.
+//! What concerns many records at once, in bounded steps, so that no step outlasts its limit and others come in between.
 
 use super::{StoreError, sweeping::AT_ONCE};
+use crate::record::{Header, Selector};
+
+/// Some of an owner's sessions in the order of their selectors, and after which one the next page begins, if there may be one.
+pub(super) struct Page {
+    pub(super) found: Vec<(Selector, Header)>,
+    pub(super) next: Option<Selector>,
+}
+
+/// Reads pages of so many sessions after a selector until there are no more.
+///
+/// The pages are no snapshot, but a session that is there throughout is in one of them, and in no second one: its selector never
+/// changes.
+pub(super) async fn in_pages<F, Fut>(read: F) -> Result<Vec<(Selector, Header)>, StoreError>
+where
+    F: Fn(Option<Selector>, usize) -> Fut,
+    Fut: Future<Output = Result<Page, StoreError>>,
+{
+    let (mut found, mut after) = (Vec::new(), None);
+    loop {
+        let page = read(after, AT_ONCE).await?;
+        found.extend(page.found);
+        if page.next.is_none() {
+            return Ok(found);
+        }
+        after = page.next;
+        // A page is work for this thread too, which may have other things to do.
+        tokio::task::yield_now().await;
+    }
+}
 
 /// Calls `remove` with the size of a batch until it removes less than that, or until `limit` records are removed in all.
 ///

@@ -26,7 +26,7 @@ async fn index_and_record_cannot_part(running: Running) {
             let db = rusqlite::Connection::open(folder.path().join("sessions.db")).unwrap();
             db.execute_batch("DROP INDEX cloakroom_record_by_owner").unwrap();
         }
-        Place::Postgres(server) => drop(server.sql("DROP INDEX cloakroom_record_owner_hash_idx").await),
+        Place::Postgres(server) => drop(server.sql("DROP INDEX cloakroom_record_owner_hash_selector_idx").await),
         Place::MySql(server) => drop(server.sql("ALTER TABLE cloakroom_record DROP INDEX by_owner").await),
         _ => panic!("its index is not a part of its records"),
     }

@@ -43,6 +43,11 @@ impl From<tokio_postgres::Error> for Failure {
 }
 
 impl Failure {
+    /// Of tables that cannot be used.
+    pub(super) fn of_tables(why: String) -> Self {
+        Self(Kind::Client(why))
+    }
+
     fn code(&self) -> Option<&SqlState> {
         match &self.0 {
             Kind::Server { code, .. } => Some(code),

@@ -38,18 +38,19 @@ pub use self::builder::PostgresConnect;
 use self::{
     builder::{PoolOf, Source},
     clients::{Clients, Given, Lent},
+    failure::Failure,
     names::Names,
     rows::Statements,
 };
 use super::{
     SessionStore, StoreError,
+    batches::{in_batches, in_pages},
     remote::{Effect, Sweeper},
-    sweeping,
 };
 use crate::record::{CommitOutcome, CreateOutcome, Header, OwnerHash, Patch, Presented, Record, Selector, Timestamp, Want};
 use async_trait::async_trait;
 use std::{error::Error, fmt, sync::Arc, time::Duration};
-use tokio::time::timeout;
+use tokio::{sync::OnceCell, time::timeout};
 use tokio_postgres::Client;
 
 /// How long making the tables may take.
@@ -104,11 +105,13 @@ struct Tables {
     clients: Clients,
     statements: Arc<Statements>,
     names: Names,
+    /// Set once they were seen to be of a version that this build knows.
+    known: OnceCell<()>,
 }
 
 impl Inner {
     fn new(clients: Clients, statements: Arc<Statements>, names: Names) -> Self {
-        let tables = Arc::new(Tables { clients, statements, names });
+        let tables = Arc::new(Tables { clients, statements, names, known: OnceCell::new() });
         let swept = Arc::clone(&tables);
         let sweeper = Sweeper::start(tables.names.to_string(), move |past, limit| {
             let tables = Arc::clone(&swept);
@@ -119,6 +122,11 @@ impl Inner {
 }
 
 impl Tables {
+    /// Asks for the tables' version, the first time only: one round trip in the life of a store.
+    async fn check(&self, lent: &Lent) -> Result<(), Failure> {
+        self.known.get_or_try_init(|| schema::check(lent.client(), &self.names)).await.copied()
+    }
+
     /// On a connection of its own, with time of its own: large records take longer than a request may, and nobody's request should
     /// wait behind them.
     async fn sweep(&self, past: Timestamp, limit: usize) -> Result<usize, StoreError> {
@@ -148,8 +156,8 @@ impl PostgresStore {
     ///
     /// # Errors
     /// [`StoreError::Unavailable`] if a setting is wrong, the server cannot be reached, or it refuses the user. No error repeats the
-    /// password. Tables that are missing are an error of the first operation, so that [`migrate`](PostgresStore::migrate) can be
-    /// called.
+    /// password. Tables that are missing, or of a version that this build does not know, are an error of the first operation, so that
+    /// [`migrate`](PostgresStore::migrate) can be called.
     ///
     /// ```no_run
     /// use cloakroom::store::PostgresStore;
@@ -243,7 +251,10 @@ impl PostgresStore {
         let tables = &self.0.tables;
         let migration = async {
             let lent = tables.clients.patient().await?;
-            schema::migrate(lent.client(), &tables.names).await
+            schema::migrate(lent.client(), &tables.names).await?;
+            // They are known now. Another operation may have noted it already.
+            drop(tables.known.set(()));
+            Ok(())
         };
         timeout(MIGRATION_LIMIT, migration).await.unwrap_or_else(|_| {
             Err(StoreError::outcome_unknown(format!(
@@ -269,10 +280,15 @@ impl PostgresStore {
     async fn run<T, F, Fut>(&self, effect: Effect, operation: F) -> Result<T, StoreError>
     where
         F: Fn(Lent) -> Fut + Send + Sync,
-        Fut: Future<Output = Result<T, failure::Failure>> + Send,
+        Fut: Future<Output = Result<T, Failure>> + Send,
         T: Send,
     {
-        self.0.tables.clients.run(effect, operation).await
+        let (tables, operation) = (&self.0.tables, &operation);
+        let checked = move |lent: Lent| async move {
+            tables.check(&lent).await?;
+            operation(lent).await
+        };
+        tables.clients.run(effect, checked).await
     }
 
     fn statements(&self) -> &Statements {
@@ -308,22 +324,19 @@ impl SessionStore for PostgresStore {
     }
 
     async fn by_owner(&self, owner: &OwnerHash) -> Result<Vec<(Selector, Header)>, StoreError> {
-        self.run(Effect::Read, |lent| rows::by_owner(lent, self.statements(), owner)).await
+        in_pages(|after, limit| {
+            self.run(Effect::Read, move |lent| rows::by_owner(lent, self.statements(), owner, after, limit))
+        })
+        .await
     }
 
     async fn delete_by_owner(&self, owner: &OwnerHash, except: Option<&Selector>) -> Result<u64, StoreError> {
-        self.run(Effect::Write, |lent| rows::delete_by_owner(lent, self.statements(), owner, except)).await
+        let delete =
+            |batch| self.run(Effect::Write, move |lent| rows::delete_by_owner(lent, self.statements(), owner, except, batch));
+        in_batches(usize::MAX, delete).await.map(|deleted| deleted as u64)
     }
 
     async fn sweep(&self, now: Timestamp, limit: usize) -> Result<usize, StoreError> {
-        let mut swept = 0;
-        loop {
-            let batch = sweeping::AT_ONCE.min(limit - swept);
-            let removed = self.0.tables.sweep(now, batch).await?;
-            swept += removed;
-            if removed < batch || swept == limit {
-                return Ok(swept);
-            }
-        }
+        in_batches(limit, |batch| self.0.tables.sweep(now, batch)).await
     }
 }

@@ -6,10 +6,13 @@ use crate::{
         CellKey, Cells, CommitOutcome, CreateOutcome, Deadlines, Extensions, Header, Owner, OwnerChange, OwnerHash, Patch,
         Previous, PreviousState, Record, Rotation, SecretHash, Selector, Timestamp, Want, WireError, WrappedKey,
     },
-    store::damage::{self, unreadable_header},
+    store::{
+        batches::Page,
+        damage::{self, unreadable_header},
+    },
 };
 use bytes::BytesMut;
-use std::{error::Error, fmt};
+use std::{error::Error, fmt, sync::Arc};
 use tokio_postgres::{
     Client, Row, Statement,
     types::{IsNull, ToSql, Type},
@@ -21,13 +24,16 @@ const HEADER: &str = "r.revision, r.epoch, r.created, r.last_seen, r.idle_until,
      r.owner_schema, r.label, r.extensions";
 const HEADER_COLUMNS: usize = 18;
 
-/// One statement is one snapshot, so header and cells fit together; one row, so the header is sent once. '~' and the character
-/// after it enclose the keys of on-demand cells.
+/// One statement is one snapshot, so header and cells fit together; one row, so the header is sent once. '~' and the byte after it
+/// enclose the keys of on-demand cells.
 const LOAD: &str = "SELECT {header}, c.keys, c.stamps, c.bodies FROM cloakroom_record AS r, LATERAL (\
      SELECT array_agg(c.key) AS keys, array_agg(c.stamp) AS stamps, array_agg(c.body) AS bodies FROM cloakroom_cell AS c \
-     WHERE c.selector = r.selector AND (c.key < '~' OR c.key >= chr(127) OR c.key = ANY ($2))) AS c WHERE r.selector = $1";
+     WHERE c.selector = r.selector AND (c.key < '~'::bytea OR c.key >= decode('7f', 'hex') OR c.key = ANY ($2))) AS c \
+     WHERE r.selector = $1";
 
-const BY_OWNER: &str = "SELECT {header}, r.selector FROM cloakroom_record AS r WHERE r.owner_hash = $1";
+/// A page of an owner's sessions, in the order of their selectors.
+const BY_OWNER: &str = "SELECT {header}, r.selector FROM cloakroom_record AS r \
+     WHERE r.owner_hash = $1 AND r.selector > $2 ORDER BY r.selector LIMIT $3";
 
 const CREATE: &str = "SELECT cloakroom_create_1";
 const COMMIT: &str = "SELECT * FROM cloakroom_commit_1";
@@ -76,7 +82,7 @@ impl Statements {
     pub(super) async fn prepare(&self, client: &Client) -> Result<Prepared, Failure> {
         let usual: Vec<Type> = USUAL.map(|(_, kind)| kind).into();
         Ok(Prepared {
-            load: client.prepare_typed(&self.load, &[Type::BYTEA, Type::TEXT_ARRAY]).await?,
+            load: client.prepare_typed(&self.load, &[Type::BYTEA, Type::BYTEA_ARRAY]).await?,
             usual_commit: client.prepare_typed(&self.usual_commit, &usual).await?,
         })
     }
@@ -166,7 +172,7 @@ pub(super) async fn load(
     want: &Want<'_>,
 ) -> Result<Option<Record>, Failure> {
     let selector = &key.as_bytes()[..];
-    let named: Vec<&str> = want.named.iter().copied().filter(|name| name.starts_with('~')).collect();
+    let named: Vec<&[u8]> = want.named.iter().filter(|name| name.starts_with('~')).map(|name| name.as_bytes()).collect();
     let named = (!named.is_empty()).then_some(named);
     let row = match lent.prepared(statements).await? {
         Some(prepared) => {
@@ -174,7 +180,7 @@ pub(super) async fn load(
             lent.client().query_opt(&prepared.load, &as_arguments(&arguments)).await?
         }
         None => {
-            let arguments: [(&(dyn ToSql + Sync), Type); 2] = [(&selector, Type::BYTEA), (&named, Type::TEXT_ARRAY)];
+            let arguments: [(&(dyn ToSql + Sync), Type); 2] = [(&selector, Type::BYTEA), (&named, Type::BYTEA_ARRAY)];
             lent.client().query_typed_opt(&statements.load, &arguments).await?
         }
     };
@@ -185,11 +191,12 @@ pub(super) async fn load(
 
 /// The cells of three arrays from that column on; nulls where there are none.
 fn cells(row: &Row, from: usize) -> Result<Cells, Failure> {
-    let keys: Vec<&str> = row.try_get::<_, Option<_>>(from)?.unwrap_or_default();
+    let keys: Vec<&[u8]> = row.try_get::<_, Option<_>>(from)?.unwrap_or_default();
     let stamps: Vec<i64> = row.try_get::<_, Option<_>>(from + 1)?.unwrap_or_default();
     let bodies: Vec<&[u8]> = row.try_get::<_, Option<_>>(from + 2)?.unwrap_or_default();
     let cells = keys.into_iter().zip(stamps).zip(bodies);
-    Ok(cells.map(|((key, stamp), body)| damage::cell(CellKey::from(key), stamp.cast_unsigned(), body)).collect())
+    let key = |bytes| CellKey::from(&*String::from_utf8_lossy(bytes));
+    Ok(cells.map(|((name, stamp), body)| damage::cell(key(name), stamp.cast_unsigned(), body)).collect())
 }
 
 /// The header of a row, or none if its values are not what a header has.
@@ -199,12 +206,12 @@ fn header(key: &Selector, row: &Row) -> Result<Option<Header>, Failure> {
     let secrets: (&[u8], &[u8]) = (row.try_get(8)?, row.try_get(9)?);
     let previous_secrets: (Option<&[u8]>, Option<&[u8]>) = (row.try_get(10)?, row.try_get(11)?);
     let previous_state: (Option<i16>, Option<i64>) = (row.try_get(12)?, row.try_get(13)?);
-    let owner: (Option<&[u8]>, Option<&str>) = (row.try_get(14)?, row.try_get(15)?);
+    let owner: (Option<&[u8]>, Option<&[u8]>) = (row.try_get(14)?, row.try_get(15)?);
     let (revision, epoch) = (number(0)?.cast_unsigned(), number(1)?);
     let (created, last_seen, idle_until, absolute_until) = (instant(2)?, instant(3)?, instant(4)?, instant(5)?);
     let authenticated_at = row.try_get::<_, Option<i64>>(6)?.map(Timestamp::from_millis);
     let persistent = row.try_get(7)?;
-    let label = row.try_get::<_, Option<&str>>(16)?.map(Into::into);
+    let label: Option<&[u8]> = row.try_get(16)?;
     let extensions: Option<&[u8]> = row.try_get(17)?;
     let read = || {
         let mut header = Header::new(
@@ -219,7 +226,7 @@ fn header(key: &Selector, row: &Row) -> Result<Option<Header>, Failure> {
         header.last_seen = last_seen;
         header.authenticated_at = authenticated_at;
         header.persistent = persistent;
-        header.label = label;
+        header.label = label.map(text).transpose()?;
         header.extensions = Extensions::decode(extensions.unwrap_or_default())?;
         header.previous = match (previous_secrets, previous_state) {
             ((None, None), (None, None)) => None,
@@ -233,7 +240,7 @@ fn header(key: &Selector, row: &Row) -> Result<Option<Header>, Failure> {
         };
         header.owner = match owner {
             (None, None) => None,
-            (Some(hash), Some(schema)) => Some(Owner { schema: schema.into(), hash: OwnerHash::from_bytes(exactly(hash)?) }),
+            (Some(hash), Some(schema)) => Some(Owner { schema: text(schema)?, hash: OwnerHash::from_bytes(exactly(hash)?) }),
             _ => return Err(WireError::Truncated),
         };
         Ok(header)
@@ -244,6 +251,10 @@ fn header(key: &Selector, row: &Row) -> Result<Option<Header>, Failure> {
 fn exactly<const N: usize>(bytes: &[u8]) -> Result<[u8; N], WireError> {
     let short = if bytes.len() < N { WireError::Truncated } else { WireError::Trailing };
     bytes.try_into().map_err(|_| short)
+}
+
+fn text(bytes: &[u8]) -> Result<Arc<str>, WireError> {
+    str::from_utf8(bytes).map(Into::into).map_err(|_| WireError::BadText)
 }
 
 fn number_of(state: PreviousState) -> i16 {
@@ -271,7 +282,7 @@ pub(super) async fn create(
 ) -> Result<CreateOutcome, Failure> {
     let Record { header, cells } = record;
     let (previous, owner) = (header.previous.as_ref(), header.owner.as_ref());
-    let keys: Vec<&str> = cells.iter().map(|cell| &*cell.key).collect();
+    let keys: Vec<&[u8]> = cells.iter().map(|cell| cell.key.as_bytes()).collect();
     let stamps: Vec<i64> = cells.iter().map(|cell| cell.stamp.cast_signed()).collect();
     let bodies: Vec<Vec<u8>> = cells.iter().map(|cell| cell.body.encode()).collect();
     let call = Call::new(&statements.create)
@@ -291,10 +302,10 @@ pub(super) async fn create(
         .maybe("p_previous_state", Type::INT2, previous.map(|previous| number_of(previous.state)))
         .maybe("p_previous_since", Type::INT8, previous.map(|previous| previous.since.as_millis()))
         .maybe("p_owner_hash", Type::BYTEA, owner.map(|owner| bytes(owner.hash.as_bytes())))
-        .maybe("p_owner_schema", Type::TEXT, owner.map(|owner| &*owner.schema))
-        .maybe("p_label", Type::TEXT, header.label.as_deref())
+        .maybe("p_owner_schema", Type::BYTEA, owner.map(|owner| owner.schema.as_bytes()))
+        .maybe("p_label", Type::BYTEA, header.label.as_deref().map(str::as_bytes))
         .maybe("p_extensions", Type::BYTEA, Some(header.extensions.encode()).filter(|parts| !parts.is_empty()))
-        .with("p_keys", Type::TEXT_ARRAY, keys)
+        .with("p_keys", Type::BYTEA_ARRAY, keys)
         .with("p_stamps", Type::INT8_ARRAY, stamps)
         .with("p_bodies", Type::BYTEA_ARRAY, bodies);
     let created = call.row(lent.client()).await?.try_get(0)?;
@@ -306,9 +317,9 @@ const USUAL: [(&str, Type); 10] = [
     ("p_selector", Type::BYTEA),
     ("p_epoch", Type::INT8),
     ("p_now", Type::INT8),
-    ("p_put_keys", Type::TEXT_ARRAY),
+    ("p_put_keys", Type::BYTEA_ARRAY),
     ("p_put_bodies", Type::BYTEA_ARRAY),
-    ("p_guard_keys", Type::TEXT_ARRAY),
+    ("p_guard_keys", Type::BYTEA_ARRAY),
     ("p_guard_stamps", Type::INT8_ARRAY),
     ("p_roll_seen", Type::INT8),
     ("p_roll_idle", Type::INT8),
@@ -324,10 +335,10 @@ pub(super) async fn commit(
     let selector = &key.as_bytes()[..];
     let (epoch, now) = (i64::from(patch.epoch), patch.now.as_millis());
     let puts = (!patch.puts.is_empty()).then_some(&patch.puts);
-    let put_keys: Option<Vec<&str>> = puts.map(|puts| puts.iter().map(|put| &*put.key).collect());
+    let put_keys: Option<Vec<&[u8]>> = puts.map(|puts| puts.iter().map(|put| put.key.as_bytes()).collect());
     let put_bodies: Option<Vec<Vec<u8>>> = puts.map(|puts| puts.iter().map(|put| put.body.encode()).collect());
     let guards = (!patch.guards.is_empty()).then_some(&patch.guards);
-    let guard_keys: Option<Vec<&str>> = guards.map(|guards| guards.iter().map(|guard| &*guard.key).collect());
+    let guard_keys: Option<Vec<&[u8]>> = guards.map(|guards| guards.iter().map(|guard| guard.key.as_bytes()).collect());
     let guard_stamps: Option<Vec<i64>> = guards.map(|guards| guards.iter().map(|guard| guard.stamp.cast_signed()).collect());
     let (roll, reset) = match patch.deadlines {
         Some(Deadlines::Roll { last_seen, idle_until }) => (Some((last_seen.as_millis(), idle_until.as_millis())), None),
@@ -364,16 +375,16 @@ pub(super) async fn commit(
                 OwnerChange::Set(owner) => Some(owner),
                 OwnerChange::Clear => None,
             });
-            let kept = patch.wipe_except.as_ref().map(|kept| kept.iter().map(|key| &**key).collect::<Vec<&str>>());
+            let kept = patch.wipe_except.as_ref().map(|kept| kept.iter().map(|key| key.as_bytes()).collect::<Vec<&[u8]>>());
             Call::new(&statements.commit)
                 .with("p_selector", Type::BYTEA, selector)
                 .with("p_epoch", Type::INT8, epoch)
                 .with("p_now", Type::INT8, now)
-                .maybe("p_put_keys", Type::TEXT_ARRAY, put_keys)
+                .maybe("p_put_keys", Type::BYTEA_ARRAY, put_keys)
                 .maybe("p_put_bodies", Type::BYTEA_ARRAY, put_bodies)
-                .maybe("p_guard_keys", Type::TEXT_ARRAY, guard_keys)
+                .maybe("p_guard_keys", Type::BYTEA_ARRAY, guard_keys)
                 .maybe("p_guard_stamps", Type::INT8_ARRAY, guard_stamps)
-                .maybe("p_wipe_except", Type::TEXT_ARRAY, kept)
+                .maybe("p_wipe_except", Type::BYTEA_ARRAY, kept)
                 .maybe("p_roll_seen", Type::INT8, roll_seen)
                 .maybe("p_roll_idle", Type::INT8, roll_idle)
                 .maybe("p_reset_created", Type::INT8, reset.map(|[created, ..]| created))
@@ -386,12 +397,12 @@ pub(super) async fn commit(
                 .maybe("p_rotate_key", Type::BYTEA, rotation.map(|(.., wrapped)| bytes(wrapped.as_bytes())))
                 .maybe("p_set_owner", Type::BOOL, owner.map(|_| true))
                 .maybe("p_owner_hash", Type::BYTEA, owner.flatten().map(|owner| bytes(owner.hash.as_bytes())))
-                .maybe("p_owner_schema", Type::TEXT, owner.flatten().map(|owner| &*owner.schema))
+                .maybe("p_owner_schema", Type::BYTEA, owner.flatten().map(|owner| owner.schema.as_bytes()))
                 .maybe("p_set_authenticated", Type::BOOL, patch.authenticated_at.map(|_| true))
                 .maybe("p_authenticated_at", Type::INT8, patch.authenticated_at.flatten().map(Timestamp::as_millis))
                 .maybe("p_persistent", Type::BOOL, patch.persistent)
                 .maybe("p_set_label", Type::BOOL, patch.label.as_ref().map(|_| true))
-                .maybe("p_label", Type::TEXT, patch.label.as_ref().and_then(Option::as_deref))
+                .maybe("p_label", Type::BYTEA, patch.label.as_ref().and_then(Option::as_deref).map(str::as_bytes))
                 .maybe("p_extensions", Type::BYTEA, patch.extensions.as_ref().map(Extensions::encode))
                 .row(lent.client())
                 .await?
@@ -400,7 +411,7 @@ pub(super) async fn commit(
     if let Some(revision) = row.try_get::<_, Option<i64>>(0)? {
         return Ok(CommitOutcome::Committed { revision: revision.cast_unsigned(), rotated: row.try_get(1)? });
     }
-    if row.try_get::<_, Option<Vec<&str>>>(2)?.is_some() {
+    if row.try_get::<_, Option<Vec<&[u8]>>>(2)?.is_some() {
         return Ok(CommitOutcome::Conflict { cells: cells(&row, 2)?.iter().cloned().collect() });
     }
     Ok(CommitOutcome::Gone)
@@ -426,15 +437,21 @@ pub(super) async fn by_owner(
     lent: Lent,
     statements: &Statements,
     owner: &OwnerHash,
-) -> Result<Vec<(Selector, Header)>, Failure> {
-    let rows = lent.client().query_typed(&statements.by_owner, &[(&bytes(owner.as_bytes()), Type::BYTEA)]).await?;
-    let mut found = Vec::with_capacity(rows.len());
+    after: Option<Selector>,
+    limit: usize,
+) -> Result<Page, Failure> {
+    let after = after.as_ref().map_or(&[][..], |after| after.as_bytes());
+    let arguments: [(&(dyn ToSql + Sync), Type); 3] =
+        [(&bytes(owner.as_bytes()), Type::BYTEA), (&after, Type::BYTEA), (&as_number(limit), Type::INT8)];
+    let rows = lent.client().query_typed(&statements.by_owner, &arguments).await?;
+    let (mut found, mut last) = (Vec::with_capacity(rows.len()), None);
     for row in &rows {
         let Ok(selector) = exactly(row.try_get(HEADER_COLUMNS)?) else { continue };
         let key = Selector::from_bytes(selector);
         found.extend(header(&key, row)?.map(|header| (key, header)));
+        last = Some(key);
     }
-    Ok(found)
+    Ok(Page { found, next: last.filter(|_| rows.len() == limit) })
 }
 
 pub(super) async fn delete_by_owner(
@@ -442,23 +459,27 @@ pub(super) async fn delete_by_owner(
     statements: &Statements,
     owner: &OwnerHash,
     except: Option<&Selector>,
-) -> Result<u64, Failure> {
-    let call = Call::new(&statements.delete_by_owner).with("p_owner", Type::BYTEA, bytes(owner.as_bytes())).with(
-        "p_except",
-        Type::BYTEA,
-        except.map(|key| &key.as_bytes()[..]),
-    );
-    Ok(call.row(lent.client()).await?.try_get::<_, i64>(0)?.cast_unsigned())
+    limit: usize,
+) -> Result<usize, Failure> {
+    let call = Call::new(&statements.delete_by_owner)
+        .with("p_owner", Type::BYTEA, bytes(owner.as_bytes()))
+        .with("p_except", Type::BYTEA, except.map(|key| &key.as_bytes()[..]))
+        .with("p_limit", Type::INT8, as_number(limit));
+    count(&call.row(lent.client()).await?)
 }
 
 pub(super) async fn sweep(lent: Lent, statements: &Statements, past: Timestamp, limit: usize) -> Result<usize, Failure> {
-    let call = Call::new(&statements.sweep).with("p_past", Type::INT8, past.as_millis()).with(
-        "p_limit",
-        Type::INT8,
-        i64::try_from(limit).unwrap_or(i64::MAX),
-    );
-    let swept: i64 = call.row(lent.client()).await?.try_get(0)?;
-    Ok(usize::try_from(swept).unwrap_or(usize::MAX))
+    let call =
+        Call::new(&statements.sweep).with("p_past", Type::INT8, past.as_millis()).with("p_limit", Type::INT8, as_number(limit));
+    count(&call.row(lent.client()).await?)
+}
+
+fn as_number(limit: usize) -> i64 {
+    i64::try_from(limit).unwrap_or(i64::MAX)
+}
+
+fn count(row: &Row) -> Result<usize, Failure> {
+    Ok(usize::try_from(row.try_get::<_, i64>(0)?).unwrap_or(usize::MAX))
 }
 
 #[cfg(test)]

@@ -15,7 +15,10 @@ mod schema;
 mod writer;
 
 use self::writer::Writer;
-use super::{LIMIT, SessionStore, StoreError, batches::in_batches, sweeping};
+use super::{
+    LIMIT, SessionStore, StoreError,
+    batches::{in_batches, in_pages},
+};
 use crate::record::{CommitOutcome, CreateOutcome, Header, OwnerHash, Patch, Presented, Record, Selector, Timestamp, Want};
 use async_trait::async_trait;
 use rusqlite::Connection;
@@ -286,17 +289,7 @@ impl SessionStore for SqliteStore {
     }
 
     async fn by_owner(&self, owner: &OwnerHash) -> Result<Vec<(Selector, Header)>, StoreError> {
-        let (mut found, mut after) = (Vec::new(), None);
-        loop {
-            let page = self.read(|db| rows::by_owner(db, owner, after.as_ref(), sweeping::AT_ONCE))?;
-            found.extend(page.found);
-            if page.next.is_none() {
-                return Ok(found);
-            }
-            after = page.next;
-            // A page takes a millisecond, and the thread may have other things to do.
-            tokio::task::yield_now().await;
-        }
+        in_pages(async |after, limit| self.read(|db| rows::by_owner(db, owner, after, limit))).await
     }
 
     async fn delete_by_owner(&self, owner: &OwnerHash, except: Option<&Selector>) -> Result<u64, StoreError> {

@@ -5,7 +5,10 @@ use crate::{
         Cell, CellBody, CellKey, Cells, CommitOutcome, CreateOutcome, Header, OwnerHash, Patch, Put, Record, Selector,
         Timestamp, Want,
     },
-    store::damage::{cell, unreadable_header},
+    store::{
+        batches::Page,
+        damage::{cell, unreadable_header},
+    },
 };
 use rusqlite::{Connection, OptionalExtension, Result, params, types::ValueRef};
 
@@ -159,9 +162,9 @@ const BY_OWNER: &str = "
     SELECT selector, header FROM cloakroom_record WHERE owner = ?1 AND selector > ?2 ORDER BY selector LIMIT ?3";
 
 /// A page of an owner's sessions, and where the next one begins if there may be one.
-pub(super) fn by_owner(db: &Connection, owner: &OwnerHash, after: Option<&Selector>, limit: usize) -> Result<Page> {
+pub(super) fn by_owner(db: &Connection, owner: &OwnerHash, after: Option<Selector>, limit: usize) -> Result<Page> {
     let mut statement = db.prepare_cached(BY_OWNER)?;
-    let after = after.map_or(&[][..], |after| after.as_bytes());
+    let after = after.as_ref().map_or(&[][..], |after| after.as_bytes());
     let mut rows = statement.query(params![owner.as_bytes(), after, as_number(limit)])?;
     let (mut found, mut last, mut count) = (Vec::new(), None, 0);
     while let Some(row) = rows.next()? {
@@ -170,11 +173,6 @@ pub(super) fn by_owner(db: &Connection, owner: &OwnerHash, after: Option<&Select
         (last, count) = (Some(key), count + 1);
     }
     Ok(Page { found, next: last.filter(|_| count == limit) })
-}
-
-pub(super) struct Page {
-    pub(super) found: Vec<(Selector, Header)>,
-    pub(super) next: Option<Selector>,
 }
 
 pub(super) fn delete_by_owner(db: &Connection, owner: &OwnerHash, except: Option<&Selector>, limit: usize) -> Result<usize> {

@@ -65,6 +65,31 @@ async fn hasty_pool(server: &PostgresServer) -> PostgresStore {
     pooled(server.url()).timeout(Duration::from_secs(2)).await.unwrap()
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_store_and_its_sweep_go_on_when_the_runtime_it_was_opened_on_has_ended() {
+    let server = needs!(PostgresServer::start().await);
+    let url = server.url();
+    let elsewhere = tokio::task::spawn_blocking(move || {
+        let runtime = || tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let store = runtime().block_on(async {
+            let store = hasty(&url).await;
+            create(&store, &key(1), &record(&[])).await;
+            load(&store, &key(1)).await.unwrap();
+            store
+        });
+        runtime().block_on(async {
+            returns(&store).await;
+            let presented = Presented::new(SecretHash::from_bytes([1; 32]), at(48 * HOUR), Lifetime::default());
+            eventually("the expired leave", async || {
+                store.load(&key(1), &presented, &Want::default()).await.is_ok_and(|found| found.is_none())
+            })
+            .await;
+        });
+    });
+    elsewhere.await.unwrap();
+    assert_eq!(server.sql("SELECT count(*) FROM cloakroom_record").await, "0");
+}
+
 #[tokio::test]
 async fn a_client_of_the_applications_that_is_closed_is_said_to_be() {
     let server = needs!(PostgresServer::start().await);
@@ -190,8 +215,9 @@ async fn a_standby_is_read_and_a_failover_is_followed() {
     returns(&on_standby).await;
 }
 
+/// No disk is full here: a trigger raises what the server raises then.
 #[tokio::test]
-async fn a_server_that_has_no_room_refuses_a_commit_and_lets_a_session_end() {
+async fn a_commit_that_meets_the_error_of_a_full_disk_is_refused_whole() {
     let server = needs!(PostgresServer::start().await);
     let store = hasty(&server.url()).await;
     create(&store, &key(1), &record(&[put("shop/a", b"1")])).await;
