@@ -572,7 +572,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn an_owners_only_session_is_never_evicted_and_the_refusal_names_the_bound() {
+    async fn an_owners_only_session_stays_and_the_refusal_names_the_bound() {
         let store = MemoryStore::with_capacity(20);
         for n in 0..20 {
             store.create(&key(n), record(owned(header(0, 1000), n))).await.unwrap();

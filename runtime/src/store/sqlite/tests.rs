@@ -485,7 +485,7 @@ async fn a_new_file_is_its_owners_alone_and_an_old_one_keeps_its_mode() {
 }
 
 #[test]
-fn a_store_and_its_sweep_go_on_when_the_runtime_it_was_opened_on_has_ended() {
+fn a_store_and_its_sweep_outlive_the_runtime_it_was_opened_on() {
     let folder = Folder::new();
     let runtime = || tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
     let store = runtime().block_on(async {

@@ -66,7 +66,7 @@ async fn hasty_pool(server: &PostgresServer) -> PostgresStore {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_store_and_its_sweep_go_on_when_the_runtime_it_was_opened_on_has_ended() {
+async fn a_store_and_its_sweep_outlive_the_runtime_it_was_opened_on() {
     let server = needs!(PostgresServer::start().await);
     let url = server.url();
     let elsewhere = tokio::task::spawn_blocking(move || {

@@ -174,7 +174,7 @@ async fn a_subscriber_that_panics_fails_the_write_it_met_and_no_later_one() {
 }
 
 #[tokio::test]
-async fn a_subscriber_that_panics_at_a_failed_sweep_ends_neither_writing_nor_sweeping() {
+async fn a_panic_at_a_failed_sweep_ends_neither_writing_nor_sweeping() {
     let store = SqliteStore::in_memory().await.unwrap();
     store.create(&key(1), record(header(0, 100))).await.unwrap();
     sql(&store, "CREATE TRIGGER stop BEFORE DELETE ON cloakroom_record BEGIN SELECT RAISE(ABORT, 'no'); END").await;
