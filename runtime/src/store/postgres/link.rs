@@ -67,14 +67,14 @@ impl Server {
 
     /// The settings that a connection begins with; those of the connection string come later and so prevail.
     ///
-    /// Every statement finds its rows by an index. Without the last setting, a plan that is made and kept while the tables are
-    /// empty reads all of them ever after.
+    /// Every statement finds its rows by an index, and pages in its order. Without the last two settings, a plan that is made while
+    /// little is known of the tables reads all of them, or all the sessions of an owner for each page.
     fn options(&self) -> String {
         let patience = self.patience.as_millis().max(1);
         let theirs = self.address.config.get_options().unwrap_or_default();
         format!(
             "-c statement_timeout={patience} -c lock_timeout={patience} -c default_transaction_isolation=read\\ committed \
-             -c enable_seqscan=off {theirs}"
+             -c enable_seqscan=off -c enable_bitmapscan=off {theirs}"
         )
     }
 

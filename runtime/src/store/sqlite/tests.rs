@@ -140,13 +140,20 @@ async fn a_commit_writes_the_rows_of_its_cells_and_the_header_whatever_the_sessi
 async fn both_indexes_are_used() {
     let store = SqliteStore::in_memory().await.unwrap();
     let plan = async |query: &'static str| {
-        let plan: Result<String, _> = store.0.writer.write(move |db| db.query_row(query, [], |row| row.get(3))).await;
-        plan.unwrap()
+        let steps = move |db: &Connection| {
+            let mut statement = db.prepare(&format!("EXPLAIN QUERY PLAN {query}"))?;
+            let rows = statement.query_map([], |row| row.get::<_, String>(3))?;
+            rows.collect::<rusqlite::Result<Vec<_>>>()
+        };
+        store.0.writer.write(steps).await.unwrap().join("; ")
     };
-    let by_owner = plan("EXPLAIN QUERY PLAN SELECT selector, header FROM cloakroom_record WHERE owner = x'00'").await;
-    assert!(by_owner.contains("cloakroom_record_by_owner"), "{by_owner}");
-    let expired =
-        plan("EXPLAIN QUERY PLAN SELECT selector FROM cloakroom_record WHERE expires <= 5 ORDER BY expires LIMIT 5").await;
+    let by_owner = plan(
+        "SELECT selector, header FROM cloakroom_record WHERE owner = x'00' AND selector > x'00' ORDER BY selector LIMIT 5",
+    )
+    .await;
+    assert!(by_owner.contains("cloakroom_record_by_owner (owner=? AND selector>?)"), "{by_owner}");
+    assert!(!by_owner.contains("TEMP B-TREE"), "it is in order already: {by_owner}");
+    let expired = plan("SELECT selector FROM cloakroom_record WHERE expires <= 5 ORDER BY expires LIMIT 5").await;
     assert!(expired.contains("cloakroom_record_by_expires"), "{expired}");
 }
 
