@@ -148,12 +148,13 @@ impl tracing::Subscriber for Panics {
 
 /// Has the writing thread of a store, and no other, tell its events to [`Panics`].
 async fn panic_at_events(store: &SqliteStore) {
-    let set = || {
+    let set = |_: &Connection| {
         // It holds until the thread ends.
         std::mem::forget(tracing::subscriber::set_default(Panics));
         tracing::callsite::rebuild_interest_cache();
+        Ok(())
     };
-    store.0.writer.write(move |_| Ok(set())).await.unwrap();
+    store.0.writer.write(set).await.unwrap();
 }
 
 #[tokio::test]
