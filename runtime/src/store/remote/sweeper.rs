@@ -21,17 +21,21 @@ use tokio::{runtime::Handle, task::JoinHandle};
 ///
 /// A sweep is a task on the runtime of the request that tells it is time. So sweeping goes on when the runtime that the store was
 /// opened on has ended, and a sweep that ended with its runtime is made again.
-pub(in crate::store) struct Sweeper {
-    work: Arc<Work>,
-    task: Mutex<Option<JoinHandle<()>>>,
-}
+pub(in crate::store) struct Sweeper(Arc<Work>);
 
 struct Work {
     place: String,
     sweep: Box<Sweep>,
-    schedule: Mutex<Schedule>,
     /// What time the requests say it is.
     now: AtomicI64,
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    schedule: Schedule,
+    /// The sweep under way, if it has not ended with its runtime or in a panic.
+    task: Option<JoinHandle<()>>,
 }
 
 type Sweep = dyn Fn(Timestamp, usize) -> Pin<Box<dyn Future<Output = Result<usize, StoreError>> + Send>> + Send + Sync;
@@ -44,56 +48,65 @@ impl Sweeper {
         Fut: Future<Output = Result<usize, StoreError>> + Send + 'static,
     {
         let sweep: Box<Sweep> = Box::new(move |past, limit| Box::pin(sweep(past, limit)));
-        let work = Work { place, sweep, schedule: Mutex::default(), now: AtomicI64::new(i64::MIN) };
-        Self { work: Arc::new(work), task: Mutex::default() }
+        Self(Arc::new(Work { place, sweep, now: AtomicI64::new(i64::MIN), state: Mutex::default() }))
     }
 
     /// Remembers what time it is, and begins a sweep if one is due. The latest word counts, not the latest time: a clock that once
     /// ran ahead must not go on ending sessions after it was set right.
     pub(in crate::store) fn note(&self, now: Timestamp) {
         // Looking at the schedule costs more than all else here, and sweeping does not depend on seconds.
-        let last = self.work.now.swap(now.as_millis(), Ordering::Relaxed);
+        let last = self.0.now.swap(now.as_millis(), Ordering::Relaxed);
         if last / 1_000 == now.as_millis() / 1_000 {
             return;
         }
-        let mut task = lock(&self.task);
-        if task.as_ref().is_none_or(JoinHandle::is_finished)
-            && lock(&self.work.schedule).is_due(now)
+        let mut state = self.0.state();
+        if state.task.as_ref().is_none_or(JoinHandle::is_finished)
+            && state.schedule.is_due(now)
             && let Ok(runtime) = Handle::try_current()
         {
-            *task = Some(runtime.spawn(run(Arc::clone(&self.work))));
+            state.task = Some(runtime.spawn(run(Arc::clone(&self.0))));
         }
     }
 }
 
 impl Drop for Sweeper {
     fn drop(&mut self) {
-        if let Some(task) = lock(&self.task).take() {
+        if let Some(task) = self.0.state().task.take() {
             task.abort();
         }
     }
 }
 
-/// Sweeps until a batch is not full. Where this is cut off, the schedule still says that a sweep is due.
-async fn run(work: Arc<Work>) {
-    loop {
-        let now = Timestamp::from_millis(work.now.load(Ordering::Relaxed));
-        let removed = (work.sweep)(now.minus(sweeping::SLACK), sweeping::AT_ONCE).await;
-        let left = {
-            let mut schedule = lock(&work.schedule);
-            schedule.ran(now, removed, &work.place);
-            schedule.left()
-        };
-        match left {
-            Left::Nothing => return,
-            Left::More => tokio::time::sleep(sweeping::PAUSE).await,
-        }
+impl Work {
+    fn now(&self) -> Timestamp {
+        Timestamp::from_millis(self.now.load(Ordering::Relaxed))
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        // A panic in what listens to events comes after the schedule was changed.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    // Nothing under these locks can be left half done.
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+/// Sweeps until nothing is due. Where this is cut off, the schedule still says that a sweep is due.
+async fn run(work: Arc<Work>) {
+    loop {
+        let now = work.now();
+        let removed = (work.sweep)(now.minus(sweeping::SLACK), sweeping::AT_ONCE).await;
+        let left = {
+            let mut state = work.state();
+            state.schedule.ran(now, removed, &work.place);
+            // Time may have moved meanwhile, and who moved it saw this task.
+            if !state.schedule.is_due(work.now()) {
+                state.task = None;
+                return;
+            }
+            state.schedule.left()
+        };
+        if left == Left::More {
+            tokio::time::sleep(sweeping::PAUSE).await;
+        }
+    }
 }
 
 #[cfg(test)]
@@ -172,6 +185,41 @@ mod tests {
             sweeper.note(at(20_000));
             assert_eq!(swept.recv().await, Some(at(20_000 - 3_600)));
         });
+    }
+
+    #[tokio::test]
+    async fn time_that_moves_during_a_sweep_is_not_forgotten() {
+        let (report, mut swept) = mpsc::unbounded_channel();
+        let gate = Arc::new(tokio::sync::Semaphore::new(0));
+        let hold = Arc::clone(&gate);
+        let sweeper = Sweeper::start("a test".to_owned(), move |before, _| {
+            report.send(before).unwrap();
+            let hold = Arc::clone(&hold);
+            async move {
+                hold.acquire().await.unwrap().forget();
+                Ok(0)
+            }
+        });
+        sweeper.note(at(10_000));
+        assert_eq!(swept.recv().await, Some(at(10_000 - 3_600)));
+        sweeper.note(at(20_000));
+        gate.add_permits(1);
+        assert_eq!(swept.recv().await, Some(at(20_000 - 3_600)));
+    }
+
+    #[tokio::test]
+    async fn it_goes_on_after_a_sweep_that_panicked() {
+        let (report, mut swept) = mpsc::unbounded_channel();
+        let sweeper = Sweeper::start("a test".to_owned(), move |before, _| {
+            report.send(before).unwrap();
+            assert!(before >= at(20_000 - 3_600), "on purpose");
+            async { Ok(0) }
+        });
+        for seconds in [10_000, 20_000, 30_000] {
+            sweeper.note(at(seconds));
+            assert_eq!(swept.recv().await, Some(at(seconds - 3_600)));
+            tokio::task::yield_now().await;
+        }
     }
 
     #[tokio::test]
