@@ -4,6 +4,7 @@ pub mod allocations;
 pub mod engines;
 pub mod events;
 pub mod grammar;
+pub mod intercept;
 pub mod processes;
 pub mod servers;
 pub mod shop;

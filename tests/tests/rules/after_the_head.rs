@@ -149,6 +149,25 @@ async fn a_rotation_after_the_head_is_head_sent_and_the_token_stays() {
 }
 
 #[tokio::test]
+async fn after_the_head_no_session_becomes_persistent() {
+    let house = House::new();
+    let stream = |mut s: TypedSession<Visitor>| async move {
+        Late::body(async move {
+            *s.visits += 1;
+            s.set_persistent(true);
+            assert!(matches!(s.save().await, Err(SessionError::HeadSent)));
+            String::new()
+        })
+    };
+    let browser = house.browser(visitors().route("/stream", get(stream)));
+    browser.post("/begin").await;
+    house.log();
+    browser.get("/stream").await;
+    assert_eq!(house.log(), ["load -> found r1"], "the client's cookie would not say so");
+    assert_eq!(browser.get("/").await.text(), "10");
+}
+
+#[tokio::test]
 async fn unsaved_changes_dropped_after_the_head_are_a_loud_event() {
     let events = Events::capture();
     let house = House::new();
@@ -206,6 +225,23 @@ async fn a_destroy_or_a_refused_change_dropped_after_the_head_is_as_loud() {
     assert_eq!(events.count("session.failed"), 1);
     drop(events);
     assert_eq!(browser.get("/").await.text(), "10", "neither was carried out");
+}
+
+#[tokio::test]
+async fn a_label_dropped_after_the_head_is_as_loud() {
+    let house = House::new();
+    let stream = |mut s: TypedSession<Visitor>| async move {
+        Late::body(async move {
+            s.set_label("too late");
+            String::new()
+        })
+    };
+    let browser = house.browser(visitors().route("/stream", get(stream)));
+    browser.post("/begin").await;
+    let events = Events::capture();
+    browser.get("/stream").await;
+    assert_eq!(events.count("session.changes_lost"), 1);
+    assert_eq!(house.record(&browser).await.unwrap().header.label, None);
 }
 
 #[tokio::test]

@@ -1,6 +1,9 @@
 //! Response headers: what caches are told, and what the cookie looks like.
 
-use crate::data::Visitor;
+use crate::{
+    data::Visitor,
+    members::{self, Members},
+};
 use axum::{
     Router,
     routing::{get, post},
@@ -8,7 +11,7 @@ use axum::{
 use cloakroom::{
     CookiePolicy, Lifetime, TypedSession,
     record::{Owner, OwnerChange, OwnerHash, Patch},
-    store::SessionStore,
+    store::{SessionStore, SqliteStore},
     testing::TestResponse,
 };
 use cloakroom_tests::{
@@ -104,6 +107,24 @@ async fn a_response_of_a_session_with_an_owner_is_private_unless_the_application
     house.faults().inner().commit(&key, &patch).await.unwrap();
     assert_eq!(all(&browser.get("/").await, header::CACHE_CONTROL), ["private, no-store"]);
     assert_eq!(all(&browser.get("/cached").await, header::CACHE_CONTROL), ["private, max-age=60"]);
+}
+
+#[tokio::test]
+async fn a_page_of_an_owner_stays_private_if_its_session_ends_meanwhile() {
+    // On SQL the commit notes the use, and finds that the session is gone.
+    let house = House::over(SqliteStore::in_memory().await.unwrap());
+    let inside = house.clone();
+    let page = move |s: TypedSession<Members>| async move {
+        let far = inside.now().plus(Duration::from_secs(1 << 40));
+        assert_eq!(inside.faults().inner().sweep(far, 10).await.unwrap(), 1);
+        format!("{:?}", *s.user)
+    };
+    let browser = house.browser(members::routes().route("/page", get(page)));
+    browser.post("/in/7").await;
+    house.clock.advance(Lifetime::default().idle() / 2);
+    let response = browser.get("/page").await;
+    assert_eq!((response.status().as_u16(), response.text().as_str(), effect(&response)), (200, "Some(7)", Effect::Nothing));
+    assert_eq!(all(&response, header::CACHE_CONTROL), ["private, no-store"]);
 }
 
 #[tokio::test]

@@ -237,6 +237,28 @@ async fn the_cookie_of_a_session_that_was_created_goes_out_though_a_later_save_h
 }
 
 #[tokio::test]
+async fn after_an_unknown_outcome_nothing_writes_the_change_again() {
+    for (fault, stored) in [(Fault::UnknownNotApplied, 10), (Fault::UnknownApplied, 11)] {
+        for again in [false, true] {
+            let house = House::new();
+            let count = move |mut s: TypedSession<Visitor>| async move {
+                *s.visits += 1;
+                assert!(matches!(s.save().await, Err(SessionError::OutcomeUnknown(_))));
+                // Neither another save nor the response's own commit.
+                if again {
+                    assert!(matches!(s.save().await, Err(SessionError::OutcomeUnknown(_))));
+                }
+            };
+            let browser = begun(&house, visitors().route("/count", post(count))).await;
+            house.faults().next(Operation::Commit, fault.clone());
+            assert_eq!(browser.post("/count").await.status(), 200);
+            assert_eq!(house.store.count(Operation::Commit), 1, "{fault:?}, again: {again}");
+            assert_eq!(browser.get("/").await.text(), format!("{stored} None None"));
+        }
+    }
+}
+
+#[tokio::test]
 async fn a_session_in_doubt_can_be_destroyed() {
     let out = |mut s: TypedSession<Visitor>| async move {
         *s.visits += 1;

@@ -1,18 +1,20 @@
 //! A store that is down, silent or unsure: what is answered, and what becomes of the cookie.
 
 use crate::data::Visitor;
+use async_trait::async_trait;
 use axum::{
     Router,
     routing::{get, post},
 };
 use cloakroom::{
     SessionData, SessionError, TypedSession,
-    record::{CellBody, CodecId, Content, Payload, Shape},
-    store::MemoryStore,
+    record::{CellBody, CodecId, Content, CreateOutcome, Payload, Record, Selector, Shape},
+    store::{MemoryStore, SessionStore, StoreError},
     testing::{Fault, Operation},
 };
 use cloakroom_tests::{
     events::Events,
+    intercept::{Intercept, Intercepted},
     shop::{Browser, House},
     site::{Effect, effect},
 };
@@ -152,6 +154,24 @@ async fn a_destroy_is_tried_again_once_and_then_is_a_503_that_clears_the_cookie_
 }
 
 #[tokio::test]
+async fn an_unknown_deletion_stays_unknown_if_the_second_attempt_fails() {
+    let house = House::new();
+    let out = |mut s: TypedSession<Visitor>| async move {
+        s.destroy();
+        let error = s.save().await.unwrap_err();
+        assert!(matches!(error, SessionError::OutcomeUnknown(_)), "{error}");
+    };
+    let browser = house.browser(visitors().route("/leave", post(out)));
+    browser.post("/add").await;
+    house.faults().next(Operation::Delete, Fault::UnknownNotApplied);
+    house.faults().next(Operation::Delete, Fault::Unavailable);
+    house.log();
+    let response = browser.post("/leave").await;
+    assert_eq!((response.status().as_u16(), effect(&response)), (200, Effect::Clear), "the response tries once more");
+    assert_eq!(house.log()[1..], ["delete -> outcome unknown", "delete -> unavailable", "delete -> done"]);
+}
+
+#[tokio::test]
 async fn a_failed_destroy_begins_no_new_session_for_its_notice() {
     let house = House::new();
     let out = |mut s: TypedSession<Visitor>| async move {
@@ -184,57 +204,39 @@ async fn save_reports_what_the_store_said_and_the_handler_goes_on() {
     assert_eq!(browser.get("/").await.text(), "1");
 }
 
+/// The first record of a store finds its place taken.
+#[derive(Default)]
+struct Collides(AtomicUsize);
+
+#[async_trait]
+impl Intercept for Collides {
+    async fn create(&self, store: &MemoryStore, key: &Selector, record: Record) -> Result<CreateOutcome, StoreError> {
+        if self.0.fetch_add(1, Ordering::Relaxed) == 0 { Ok(CreateOutcome::Exists) } else { store.create(key, record).await }
+    }
+}
+
 #[tokio::test]
 async fn a_taken_selector_is_tried_again_with_another_token() {
-    #[derive(Clone)]
-    struct Collides(MemoryStore, Arc<AtomicUsize>);
-    use cloakroom::{record::*, store::*};
-    #[async_trait::async_trait]
-    impl SessionStore for Collides {
-        async fn load(
-            &self,
-            key: &Selector,
-            presented: &Presented,
-            want: &Want<'_>,
-        ) -> Result<Option<Arc<Record>>, StoreError> {
-            self.0.load(key, presented, want).await
-        }
-        async fn create(&self, key: &Selector, record: Record) -> Result<CreateOutcome, StoreError> {
-            if self.1.fetch_add(1, Ordering::Relaxed) == 0 {
-                Ok(CreateOutcome::Exists)
-            } else {
-                self.0.create(key, record).await
-            }
-        }
-        async fn commit(&self, key: &Selector, patch: &Patch) -> Result<CommitOutcome, StoreError> {
-            self.0.commit(key, patch).await
-        }
-        async fn delete(&self, key: &Selector) -> Result<(), StoreError> {
-            self.0.delete(key).await
-        }
-        async fn by_owner(&self, owner: &OwnerHash) -> Result<Vec<(Selector, Header)>, StoreError> {
-            self.0.by_owner(owner).await
-        }
-        async fn delete_by_owner(&self, owner: &OwnerHash, except: Option<&Selector>) -> Result<u64, StoreError> {
-            self.0.delete_by_owner(owner, except).await
-        }
-        async fn sweep(&self, now: Timestamp, limit: usize) -> Result<usize, StoreError> {
-            self.0.sweep(now, limit).await
-        }
+    // The CSRF token of a form is of a token that is drawn before the record is made.
+    let form = |mut s: TypedSession<Visitor>| async move {
+        *s.visits += 1;
+        s.csrf_token().map(drop)
+    };
+    for path in ["/add", "/form"] {
+        let house = House::over(Intercepted::by(Collides::default()));
+        let browser = house.browser(visitors().route("/form", post(form)));
+        assert_eq!(browser.post(path).await.status(), 200, "{path}");
+        let handles: Vec<String> =
+            house.store.take().iter().map(|op| op.to_string().split(' ').nth(1).unwrap().to_owned()).collect();
+        assert_eq!(handles.len(), 2, "{path}");
+        assert_ne!(handles[0], handles[1], "{path}");
+        assert_eq!(browser.get("/").await.text(), "1", "{path}");
     }
-    let house = House::over(Collides(MemoryStore::new(), Arc::default()));
-    let browser = house.browser(visitors());
-    assert_eq!(browser.post("/add").await.status(), 200);
-    let handles: Vec<String> =
-        house.store.take().iter().map(|op| op.to_string().split(' ').nth(1).unwrap().to_owned()).collect();
-    assert_eq!(handles.len(), 2);
-    assert_ne!(handles[0], handles[1]);
-    assert_eq!(browser.get("/").await.text(), "1");
 }
 
 #[tokio::test]
 async fn a_full_store_is_a_503_for_newcomers_only_and_evicts_nobody_with_an_owner() {
-    use cloakroom::{record::*, store::SessionStore};
+    use cloakroom::record::*;
     let house = House::over(MemoryStore::with_capacity(1));
     let browser = house.browser(visitors());
     browser.post("/add").await;
@@ -327,7 +329,6 @@ async fn a_write_that_lost_its_session_is_409_but_get_and_head_keep_their_respon
         let handler = move |mut s: TypedSession<Visitor>| {
             let inside = inside.clone();
             async move {
-                use cloakroom::store::SessionStore;
                 *s.visits += 1;
                 let far = inside.now().plus(std::time::Duration::from_secs(1 << 40));
                 inside.faults().inner().sweep(far, 10).await.unwrap();

@@ -144,6 +144,25 @@ async fn the_first_write_after_a_reset_writes_the_whole_schema_and_heals_it() {
 }
 
 #[tokio::test]
+async fn a_struct_that_one_save_healed_is_not_reset_by_the_next() {
+    let (house, corrupted) = begun().await;
+    let corrupt = altered(&house, &corrupted, "shop/cart", |_, _, bytes| *bytes = vec![0xff]).await;
+    house.plant(&corrupted, [("shop/cart", corrupt)]).await;
+    let twice = |mut s: TypedSession<Shop>| async move {
+        *s.name = "Bob".into();
+        s.save().await.unwrap();
+        *s.code = Some(1);
+        s.save().await.unwrap();
+        s.cart.push(9);
+    };
+    let show = |s: TypedSession<Shop>| async move { format!("{} {:?} {:?}", *s.name, *s.code, *s.cart) };
+    let browser = house.browser(Router::new().route("/twice", post(twice)).route("/", get(show)));
+    browser.set_cookie("__Host-id", corrupted.cookie("__Host-id").unwrap());
+    assert_eq!(browser.post("/twice").await.status(), 200);
+    assert_eq!(browser.get("/").await.text(), "Bob Some(1) [9]");
+}
+
+#[tokio::test]
 async fn a_write_to_another_schema_leaves_the_corrupt_one_alone() {
     let (house, browser) = begun().await;
     let corrupt = altered(&house, &browser, "shop/cart", |_, _, bytes| *bytes = vec![0xff]).await;

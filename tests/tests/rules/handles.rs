@@ -9,7 +9,7 @@ use axum::{
     response::Response,
     routing::{get, post},
 };
-use cloakroom::{SessionError, SessionRejection, TypedSession, testing::Operation};
+use cloakroom::{Lifetime, SessionError, SessionRejection, TypedSession, testing::Operation};
 use cloakroom_tests::{
     events::Events,
     shop::{House, with_cookies},
@@ -421,6 +421,26 @@ async fn reload_of_a_session_that_has_ended_is_gone() {
     assert_eq!((response.status().as_u16(), effect(&response)), (200, Effect::Nothing));
 }
 
+#[tokio::test]
+async fn a_reload_past_the_deadline_is_gone_and_shows_nothing() {
+    let house = House::new();
+    let clock = house.clock.clone();
+    let add = |mut s: TypedSession<Visitor>| async move { *s.visits += 100 };
+    let tab = house.browser(visitors().route("/add", post(add)));
+    let between = tab.clone();
+    let handler = move |mut s: TypedSession<Visitor>| async move {
+        between.post("/add").await;
+        clock.advance(Lifetime::default().idle());
+        assert!(matches!(s.reload().await, Err(SessionError::Gone)));
+        assert_eq!(s.visits, 0, "neither what it held nor what the other tab wrote");
+    };
+    let browser = house.browser(visitors().route("/reload", get(handler)));
+    browser.post("/begin").await;
+    tab.set_cookie("__Host-id", browser.cookie("__Host-id").unwrap());
+    assert_eq!(browser.get("/reload").await.status(), 200);
+    assert_eq!(tab.get("/").await.text(), "0 None None");
+}
+
 use cloakroom::store::SessionStore as _;
 
 #[tokio::test]
@@ -594,6 +614,16 @@ async fn a_label_is_stored_with_the_session_and_never_begins_one() {
     assert_eq!(house.record(&browser).await.unwrap().header.label.unwrap().len(), cloakroom::limits::LABEL);
     browser.post("/unlabel").await;
     assert_eq!(house.record(&browser).await.unwrap().header.label, None);
+}
+
+#[tokio::test]
+async fn a_label_keeps_no_control_characters() {
+    let house = House::new();
+    let label = |mut s: TypedSession<Visitor>| async move { s.set_label("a\r\nb\t\u{1b}[31m\u{0}\u{7f}\u{9b}c") };
+    let browser = house.browser(visitors().route("/label", post(label)));
+    browser.post("/begin").await;
+    browser.post("/label").await;
+    assert_eq!(house.record(&browser).await.unwrap().header.label.as_deref(), Some("ab[31mc"));
 }
 
 #[tokio::test]

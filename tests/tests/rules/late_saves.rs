@@ -194,6 +194,31 @@ async fn a_destroy_while_another_handle_saves_leaves_no_record_and_no_cookie() {
 }
 
 #[tokio::test]
+async fn a_destroy_during_a_save_after_the_head_leaves_no_record() {
+    for fault in [Fault::HoldBefore as fn(Gate) -> Fault, Fault::HoldAfter] {
+        let house = House::new();
+        let place = left();
+        let keep = Arc::clone(&place);
+        let socket = move |a: TypedSession<Visitor>, b: TypedSession<Visitor>| async move { leave(&keep, (a, b)) };
+        let browser = begun(&house, visitors().route("/socket", get(socket))).await;
+        browser.get("/socket").await;
+        let (mut a, mut b) = take(&place);
+        let gate = Gate::new();
+        house.faults().next(Operation::Commit, fault(gate.clone()));
+        *a.visits += 1;
+        let out = async {
+            gate.reached().await;
+            b.destroy();
+            gate.open();
+        };
+        let (saved, ()) = tokio::join!(a.save(), out);
+        saved.unwrap();
+        assert!(house.faults().inner().is_empty(), "the save carries the destroy out");
+        assert_eq!(browser.get("/").await.text(), "0 None");
+    }
+}
+
+#[tokio::test]
 async fn a_handle_dropped_after_the_head_does_not_take_along_what_another_one_failed_to_save() {
     let events = Events::capture();
     let house = House::new();
@@ -215,6 +240,26 @@ async fn a_handle_dropped_after_the_head_does_not_take_along_what_another_one_fa
     assert_eq!(events.count("session.changes_lost"), 0);
     drop(b);
     assert_eq!(events.count("session.changes_lost"), 1, "nobody is left to save them");
+}
+
+#[tokio::test]
+async fn what_a_503_said_was_lost_is_not_written_by_a_later_save() {
+    let house = House::new();
+    let place = left();
+    let keep = Arc::clone(&place);
+    let socket = move |mut a: TypedSession<Visitor>, b: TypedSession<Visitor>| async move {
+        *a.visits += 1;
+        drop(a);
+        leave(&keep, b);
+    };
+    let browser = begun(&house, visitors().route("/socket", post(socket))).await;
+    house.faults().next(Operation::Commit, Fault::Unavailable);
+    assert_eq!(browser.post("/socket").await.status(), 503);
+    let mut b = take(&place);
+    *b.name = Some("Ada".into());
+    // Whether the session of a request that failed takes more is not the point here.
+    let saved = b.save().await.is_ok();
+    assert_eq!(browser.get("/").await.text(), if saved { r#"10 Some("Ada")"# } else { "10 None" });
 }
 
 #[tokio::test]

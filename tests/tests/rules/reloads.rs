@@ -199,6 +199,27 @@ async fn a_conflict_on_another_struct_leaves_a_corrupt_one_to_be_healed_by_a_lat
 }
 
 #[tokio::test]
+async fn a_merge_overwrites_nothing_that_it_cannot_read() {
+    let house = House::new();
+    let begin = |mut s: TypedSession<Merging>| async move { *s.last = 1 };
+    let shared = Router::new().route("/begin", post(begin));
+    let another_program = house.clone();
+    let browser = with_tab(&house, shared, |tab| {
+        let add = move |mut s: TypedSession<Merging>| async move {
+            assert_eq!(s.sum, 0);
+            another_program.plant(&tab, [("rules/sum", unreadable())]).await;
+            *s.sum += 1;
+        };
+        Router::new().route("/add", post(add))
+    })
+    .await;
+    let response = browser.post("/add").await;
+    assert_eq!((response.status().as_u16(), effect(&response)), (409, Effect::Nothing));
+    let record = house.record(&browser).await.unwrap();
+    assert_eq!(record.cells.get("rules/sum").unwrap().body, unreadable());
+}
+
+#[tokio::test]
 async fn one_request_alone_never_conflicts_on_an_unordered_map_that_cannot_be_compared() {
     #[derive(Default, Serialize, Deserialize)]
     struct Incomparable(u32);

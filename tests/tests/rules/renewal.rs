@@ -397,6 +397,22 @@ async fn a_holder_of_the_old_token_may_gain_a_privilege_and_is_the_only_one_left
 }
 
 #[tokio::test]
+async fn after_a_rotation_by_the_old_token_secrets_are_sealed_for_the_new_one() {
+    for house in houses().await {
+        let grow = async |mut s: TypedSession<Visitor>| {
+            *s.admin = true;
+            s.save().await.unwrap();
+            *s.pin = Some(2);
+        };
+        let browser = begun_with(&house, layer(&house), Router::new().route("/grow", post(grow))).await;
+        browser.post("/pin").await;
+        let old = renewed(&house, &browser).await;
+        assert_eq!(old.post("/grow").await.status(), 200);
+        assert_eq!((old.get("/").await.text(), old.get("/pin").await.text()), ("1".into(), "Some(2)".into()));
+    }
+}
+
+#[tokio::test]
 async fn after_the_head_no_token_is_replaced() {
     for house in houses().await {
         let stream = get(async |mut s: TypedSession<Visitor>| {

@@ -1,24 +1,29 @@
 //! Saves in the middle of a request: several at once, given up half-way, around a rotation or a destroy.
 
 use crate::data::Visitor;
+use async_trait::async_trait;
 use axum::{
     Router,
     routing::{get, post},
 };
 use cloakroom::{
     SessionData, SessionError, TypedSession,
-    store::{SessionStore, SqliteStore},
-    testing::{Fault, Gate, Operation},
+    record::{CommitOutcome, Patch, Selector},
+    store::{MemoryStore, SessionStore, SqliteStore, StoreError},
+    testing::{Fault, Gate, Op, Operation, Outcome},
 };
 use cloakroom_tests::{
     events::Events,
+    intercept::{Intercept, Intercepted},
     shop::{Browser, House},
     site::{Effect, effect},
 };
 use std::{
     collections::BTreeMap,
     sync::{Arc, Mutex},
+    time::Duration,
 };
+use tokio::time::timeout;
 
 fn visitors() -> Router {
     Router::new()
@@ -118,6 +123,23 @@ async fn what_is_written_after_a_saved_rotation_belongs_to_the_new_epoch() {
 }
 
 #[tokio::test]
+async fn a_rotation_that_was_saved_is_not_made_again() {
+    let house = House::new();
+    let rotate = |mut s: TypedSession<Visitor>| async move {
+        s.rotate();
+        s.save().await.unwrap();
+        *s.visits += 1;
+        s.save().await.unwrap();
+        *s.visits += 1;
+    };
+    let browser = begun(&house, visitors().route("/rotate", post(rotate))).await;
+    let before = house.record(&browser).await.unwrap().header.epoch;
+    assert_eq!(browser.post("/rotate").await.status(), 200);
+    assert_eq!(house.store.count(Operation::Commit), 3);
+    assert_eq!(house.record(&browser).await.unwrap().header.epoch, before + 1);
+}
+
+#[tokio::test]
 async fn a_saved_destroy_is_done_and_what_follows_begins_anew() {
     let house = House::new();
     let inside = house.clone();
@@ -181,57 +203,32 @@ async fn a_reader_too_is_told_of_an_unknown_outcome() {
     }
 }
 
+/// Another request always commits first.
+struct Contended;
+
+#[async_trait]
+impl Intercept for Contended {
+    async fn commit(&self, store: &MemoryStore, key: &Selector, patch: &Patch) -> Result<CommitOutcome, StoreError> {
+        let mut first = Patch::new(patch.epoch, patch.now);
+        first.puts.clone_from(&patch.puts);
+        store.commit(key, &first).await?;
+        store.commit(key, patch).await
+    }
+}
+
 #[tokio::test]
 async fn a_store_that_only_ever_conflicts_is_a_503_after_a_while() {
-    use cloakroom::{record::*, store::StoreError};
-    /// Somebody else is always quicker.
-    #[derive(Clone)]
-    struct Contended(cloakroom::store::MemoryStore);
-    #[async_trait::async_trait]
-    impl SessionStore for Contended {
-        async fn load(
-            &self,
-            key: &Selector,
-            presented: &Presented,
-            want: &Want<'_>,
-        ) -> Result<Option<Arc<Record>>, StoreError> {
-            self.0.load(key, presented, want).await
-        }
-        async fn create(&self, key: &Selector, record: Record) -> Result<CreateOutcome, StoreError> {
-            self.0.create(key, record).await
-        }
-        async fn commit(&self, key: &Selector, patch: &Patch) -> Result<CommitOutcome, StoreError> {
-            let mut quicker = Patch::new(patch.epoch, patch.now);
-            quicker.puts.clone_from(&patch.puts);
-            self.0.commit(key, &quicker).await?;
-            self.0.commit(key, patch).await
-        }
-        async fn delete(&self, key: &Selector) -> Result<(), StoreError> {
-            self.0.delete(key).await
-        }
-        async fn by_owner(&self, owner: &OwnerHash) -> Result<Vec<(Selector, Header)>, StoreError> {
-            self.0.by_owner(owner).await
-        }
-        async fn delete_by_owner(&self, owner: &OwnerHash, except: Option<&Selector>) -> Result<u64, StoreError> {
-            self.0.delete_by_owner(owner, except).await
-        }
-        async fn sweep(&self, now: Timestamp, limit: usize) -> Result<usize, StoreError> {
-            self.0.sweep(now, limit).await
-        }
-    }
-    let house = House::over(Contended(cloakroom::store::MemoryStore::new()));
+    let house = House::over(Intercepted::by(Contended));
     let add = |mut s: TypedSession<Visitor>| async move { *s.visits += 1 };
     let browser = begun(&house, visitors().route("/add", post(add))).await;
-    let response = browser.post("/add").await;
+    let response = timeout(Duration::from_secs(20), browser.post("/add")).await.expect("the request ends");
     assert_eq!((response.status().as_u16(), effect(&response)), (503, Effect::Nothing));
     assert!(response.headers().contains_key("retry-after"));
-    let answers = house.store.take();
-    let conflicts = answers.iter().filter(|op| {
-        matches!(
-            op,
-            cloakroom::testing::Op::Commit { outcome: cloakroom::testing::Outcome::Done(CommitOutcome::Conflict { .. }), .. }
-        )
-    });
+    let conflicts = house
+        .store
+        .take()
+        .into_iter()
+        .filter(|op| matches!(op, Op::Commit { outcome: Outcome::Done(CommitOutcome::Conflict { .. }), .. }));
     assert!(conflicts.count() > 3, "it was tried again");
 }
 
