@@ -459,10 +459,11 @@ async fn r14_a_removal_survives_a_union(running: Running) {
 async fn r16_the_head_waits_for_the_store_and_a_failure_hands_out_no_cookie(running: Running) {
     let house = running.house();
     let browser = begun(&house).await;
-    let (gate, waiting) = at_its_commit(&house, &browser, "/x/1").await;
-    assert!(!waiting.is_finished());
+    let (gate, mut waiting) = at_its_commit(&house, &browser, "/x/1").await;
+    let early = tokio::time::timeout(Duration::from_millis(100), &mut waiting).await;
+    assert!(early.is_err(), "answered before the store was: {early:?}");
     gate.open();
-    waiting.await.unwrap();
+    assert_eq!(waiting.await.unwrap().status(), 200);
     assert!(browser.get("/").await.text().starts_with("10 1 "), "who follows a redirect at once sees the data");
     let newcomer = house.browser(routes());
     for fault in [Fault::Unavailable, Fault::UnknownNotApplied, Fault::UnknownApplied] {

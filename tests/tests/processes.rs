@@ -2,9 +2,11 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+use base64ct::{Base64UrlUnpadded, Encoding};
 use cloakroom::{
     Clock, SystemClock,
     record::{Record, Timestamp},
+    store::SessionStore,
 };
 use cloakroom_tests::{
     engines::Running,
@@ -84,6 +86,17 @@ async fn stored(running: &Running, cookie: &str) -> Option<Record> {
     record(&store, &selector(token), Timestamp::from(SystemClock.now())).await
 }
 
+/// The other session of a session's owner, with the secret of this one: what knows its name and not its secret would send.
+async fn left_alone(running: &Running, cookie: &str) -> String {
+    let (name, token) = cookie.split_once('=').unwrap();
+    let owner = stored(running, cookie).await.unwrap().header.owner.unwrap();
+    let others = running.another().await.by_owner(&owner.hash).await.unwrap();
+    let mut bytes = Base64UrlUnpadded::decode_vec(token).unwrap();
+    let (other, _) = others.iter().find(|(key, _)| *key != selector(token)).expect("there are two");
+    bytes[..16].copy_from_slice(other.as_bytes());
+    format!("{name}={}", Base64UrlUnpadded::encode_string(&bytes))
+}
+
 async fn f4_a_process_that_dies_between_store_and_response_leaves_whole_records_only(running: Running) {
     let healthy = node("keep", &running);
     let cookie = healthy.ask("POST", "/view", None).2.expect("a new session");
@@ -95,9 +108,17 @@ async fn f4_a_process_that_dies_between_store_and_response_leaves_whole_records_
     assert_eq!(healthy.post("/view", &cookie), 200);
     assert_eq!(healthy.get(&cookie), "3 durable", "an increment made again counts again");
 
-    // A new session whose token nobody got: it is whole, and nobody can open it.
-    node("hold", &running).die_storing("/view", None);
-    assert_eq!(healthy.get(&cookie), "3 durable");
+    // A new session whose token was never sent: it is whole, and only its token opens it.
+    let eve = healthy.ask("POST", "/in/eve", None).2.expect("a new session");
+    node("hold", &running).die_storing("/in/eve", None);
+    let lost = left_alone(&running, &eve).await;
+    let record = stored(&running, &lost).await.expect("the record lives");
+    let keys: Vec<String> = record.cells.iter().map(|cell| cell.key.to_string()).collect();
+    assert_eq!(keys, ["shop/name", "shop/user", "shop/views"]);
+    assert_eq!(healthy.ask("GET", "/", Some(&lost)), (200, "0 ".to_owned(), None), "refused, and the cookie is left alone");
+    let after = stored(&running, &lost).await.expect("it still lives");
+    assert_eq!(after.header.encode(), record.header.encode(), "and that counts as no use");
+    assert_eq!((healthy.get(&cookie), healthy.get(&eve)), ("3 durable".to_owned(), "1 new".to_owned()));
 
     // A privilege rotation fails closed: the client has the dead token, and signs in again.
     node("hold", &running).die_storing("/rotate", Some(&cookie));

@@ -17,6 +17,8 @@ use std::error::Error;
 
 #[derive(SessionData)]
 struct Shop {
+    #[session(owner)]
+    user: Option<String>,
     #[session(merge = "add")]
     views: u64,
     name: String,
@@ -41,6 +43,14 @@ async fn main() -> Result<(), Box<dyn Error>> {
         .route("/", get(async |s: TypedSession<Shop>| format!("{} {}", s.views, s.name)))
         .route("/view", post(async |mut s: TypedSession<Shop>| *s.views += 1))
         .route("/name/{name}", post(async |Path(name): Path<String>, mut s: TypedSession<Shop>| *s.name = name))
+        .route(
+            "/in/{user}",
+            post(async |Path(user): Path<String>, mut s: TypedSession<Shop>| {
+                *s.user = Some(user);
+                *s.views += 1;
+                *s.name = "new".into();
+            }),
+        )
         .route("/rotate", post(async |mut s: TypedSession<Shop>| s.rotate()))
         .route("/out", post(async |mut s: TypedSession<Shop>| s.destroy()))
         .layer(SessionLayer::new(store));

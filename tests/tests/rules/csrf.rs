@@ -57,6 +57,7 @@ fn bank() -> Router {
                 s.csrf_token().map(|token| token.as_str().to_owned())
             }),
         )
+        .route("/sign-out", post(async |mut s: Session| *s.user = None))
         .route(
             "/sign-out-and-form",
             post(async |mut s: Session| {
@@ -160,6 +161,15 @@ async fn a_token_dies_at_sign_in_and_at_sign_out() {
         assert_eq!(transfer(&browser, &signed_in).await.status(), 200);
         browser.post("/sign-in/2").await;
         assert_eq!(transfer(&browser, &signed_in).await.status(), 403, "another owner");
+        // Signed out: in a session that goes on with a form of its own, and in none.
+        for path in ["/sign-out-and-form", "/sign-out"] {
+            browser.post("/sign-in/1").await;
+            let signed_in = form(&browser).await;
+            assert_eq!(transfer(&browser, &signed_in).await.status(), 200);
+            assert_eq!(browser.post(path).await.status(), 200);
+            assert_eq!(browser.cookie(COOKIE).is_some(), path == "/sign-out-and-form");
+            assert_eq!(transfer(&browser, &signed_in).await.status(), 403, "{path}");
+        }
     }
 }
 
