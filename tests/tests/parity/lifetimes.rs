@@ -215,6 +215,12 @@ fn a_lifetime_of_nothing_is_refused_rather_than_read_as_endless() {
 }
 
 #[test]
+fn a_lifetime_prints_both_of_its_limits() {
+    assert_eq!(limits(1_800, 43_200).to_string(), "idle 1800s, absolute 43200s");
+    assert_eq!(Lifetime::default().to_string(), "idle 86400s, absolute 2592000s");
+}
+
+#[test]
 fn a_lifetime_beyond_what_browsers_keep_is_refused() {
     assert!(Lifetime::new(seconds(1), seconds(34_560_000)).is_ok());
     assert_eq!(Lifetime::new(seconds(1), seconds(34_560_001)), Err(LifetimeError::TooLong(seconds(34_560_001))));

@@ -1,6 +1,6 @@
 //! Tokens, their rotation, and the name of a session that may be logged.
 
-use axum::routing::any;
+use axum::{body::Body, routing::any};
 use base64ct::{Base64UrlUnpadded, Encoding};
 use cloakroom::{
     SessionError, TypedSession,
@@ -10,8 +10,9 @@ use cloakroom::{
 };
 use cloakroom_tests::{
     events::Events,
-    site::{Effect, FRESH, Settings, Shop, Site, effect, record, selector, shop, show, watched},
+    site::{COOKIE, Effect, FRESH, Settings, Shop, Site, effect, record, selector, shop, show, watched},
 };
+use http::Request;
 use std::collections::HashSet;
 
 async fn the_record(site: &Site, store: &impl SessionStore) -> Record {
@@ -170,6 +171,35 @@ async fn the_handle_can_be_logged_and_the_token_cannot_be_read() {
     for half in [&token[..20], &token[23..]] {
         assert!(!shown.contains(half) && !said.contains(half), "part of the token is readable:\n{shown}\n{said}");
     }
+}
+
+#[tokio::test]
+async fn a_token_outside_the_cookie_header_opens_nothing() {
+    let store = watched();
+    let site = Site::on(store.clone());
+    site.browser.post("/name/Ada").await;
+    let token = site.token();
+    let stranger = site.browser.fork();
+    stranger.clear_cookies();
+    store.take();
+    for uri in [format!("/?{COOKIE}={token}"), format!("/?token={token}"), format!("/handle;{COOKIE}={token}")] {
+        let text = stranger.get(&uri).await.text();
+        assert!(!text.contains("Ada"), "{uri}: {text}");
+    }
+    for (name, value) in [
+        ("authorization", format!("Bearer {token}")),
+        ("authorization", token.clone()),
+        ("cookie2", format!("{COOKIE}={token}")),
+        ("set-cookie", format!("{COOKIE}={token}")),
+        ("x-session", token.clone()),
+        (COOKIE, token.clone()),
+    ] {
+        let request = Request::post("/").header(name, &value).body(Body::from(format!("{COOKIE}={token}"))).unwrap();
+        let response = stranger.send(request).await;
+        assert_eq!((response.text().as_str(), effect(&response)), (FRESH, Effect::Nothing), "{name}");
+    }
+    assert_eq!(store.take().len(), 0, "the store is not even asked");
+    assert_eq!(site.browser.get("/").await.text(), "Ada:0");
 }
 
 #[tokio::test]
