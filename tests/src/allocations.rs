@@ -1,5 +1,7 @@
 //! An allocator that counts, for what must not take more memory than its input deserves.
 
+#![allow(unsafe_code, reason = "an allocator is unsafe to implement")]
+
 use std::{
     alloc::{GlobalAlloc, Layout, System},
     cell::Cell,

@@ -16,11 +16,17 @@ pub const PATIENT: Duration = Duration::from_secs(20);
 /// What the records of a store lie in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Engine {
+    /// A map of this process.
     Memory,
+    /// A database in a file.
     Sqlite,
+    /// One server.
     Redis,
+    /// Three primaries that share the slots.
     RedisCluster,
+    /// One server.
     Postgres,
+    /// One server, MariaDB or MySQL.
     MySql,
 }
 
@@ -82,11 +88,17 @@ impl FromStr for Engine {
 
 /// What a store's records lie in, running.
 pub enum Place {
+    /// Nothing: the store itself holds them.
     Memory,
+    /// The folder of its file.
     Sqlite(tempfile::TempDir),
+    /// The server.
     Redis(RedisServer),
+    /// The cluster.
     RedisCluster(RedisCluster),
+    /// The server.
     Postgres(PostgresServer),
+    /// The server.
     MySql(MySqlServer),
 }
 
@@ -145,10 +157,13 @@ impl Place {
 
 /// A store on a server that runs as long as this lives.
 pub struct Running {
+    /// What it runs on.
     pub engine: Engine,
+    /// The store, over connections of its own.
     pub store: Arc<dyn SessionStore>,
     /// What [`Engine::open`] wants.
     pub addresses: Vec<String>,
+    /// Where the records lie.
     pub place: Place,
     proxy: Option<Proxy>,
 }

@@ -24,6 +24,7 @@ thread_local! {
 }
 
 impl Events {
+    /// Listens from now on.
     pub fn capture() -> Self {
         static ONCE: Once = Once::new();
         ONCE.call_once(|| tracing::subscriber::set_global_default(Listener).expect("nobody else listens"));

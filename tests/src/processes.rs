@@ -84,10 +84,12 @@ impl Process {
         (status, body.to_owned(), set)
     }
 
+    /// What the site shows to the holder of a cookie.
     pub fn get(&self, cookie: &str) -> String {
         self.ask("GET", "/", Some(cookie)).1
     }
 
+    /// The status of a POST.
     pub fn post(&self, path: &str, cookie: &str) -> u16 {
         self.ask("POST", path, Some(cookie)).0
     }

@@ -17,11 +17,14 @@ pub type Browser = TestClient<Router>;
 /// A store under observation, and the clock of everything around it.
 #[derive(Clone)]
 pub struct House<S = MemoryStore> {
+    /// The store of every layer.
     pub store: SpyStore<FaultStore<S>>,
+    /// The clock of everything.
     pub clock: ManualClock,
 }
 
 impl House {
+    /// A store in memory.
     pub fn new() -> Self {
         Self::over(MemoryStore::new())
     }
@@ -34,6 +37,7 @@ impl Default for House {
 }
 
 impl<S: SessionStore + Clone> House<S> {
+    /// Any store.
     pub fn over(store: S) -> Self {
         let start = SystemTime::UNIX_EPOCH + Duration::from_secs(1_800_000_000);
         Self { store: SpyStore::new(FaultStore::new(store)), clock: ManualClock::new(start) }
@@ -44,6 +48,7 @@ impl<S: SessionStore + Clone> House<S> {
         self.store.inner()
     }
 
+    /// A layer with the defaults, over the store and the clock.
     pub fn layer(&self) -> SessionLayer {
         SessionLayer::new(self.store.clone()).clock(self.clock.clone())
     }
@@ -58,6 +63,7 @@ impl<S: SessionStore + Clone> House<S> {
         TestClient::new(app).clock(self.clock.clone())
     }
 
+    /// What the clock says.
     pub fn now(&self) -> Timestamp {
         self.clock.now().into()
     }

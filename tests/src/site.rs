@@ -20,6 +20,7 @@ pub const FRESH: &str = ":0";
 /// A store that is watched and can be disturbed.
 pub type Watched<S = MemoryStore> = SpyStore<FaultStore<S>>;
 
+/// A store in memory that is watched and can be disturbed.
 pub fn watched() -> Watched {
     SpyStore::new(FaultStore::new(MemoryStore::new()))
 }
@@ -29,6 +30,7 @@ pub fn keys() -> KeyRing {
     KeyRing::from_bytes(*b"0123456789abcdefghijklmnopqrstuv").expect("a key for tests")
 }
 
+/// So many seconds.
 pub const fn seconds(count: u64) -> Duration {
     Duration::from_secs(count)
 }
@@ -38,10 +40,13 @@ pub fn lifetime(length: Duration) -> Lifetime {
     Lifetime::new(length, length).expect("a possible lifetime")
 }
 
+/// What the shop keeps of a visitor.
 #[derive(SessionData)]
 #[session(name = "shop")]
 pub struct Shop {
+    /// How the visitor wants to be called.
     pub name: String,
+    /// How often the visitor came.
     pub views: u64,
 }
 
@@ -90,19 +95,24 @@ pub fn millis(at: SystemTime) -> String {
 /// What a test wants of its layer.
 #[derive(Clone, Debug, Default)]
 pub struct Settings {
+    /// How long its sessions live.
     pub lifetime: Lifetime,
+    /// What its cookie looks like.
     pub cookie: CookiePolicy,
 }
 
 impl Settings {
+    /// Everything as by default but how long sessions live.
     pub fn lasting(lifetime: Lifetime) -> Self {
         Self { lifetime, ..Self::default() }
     }
 
+    /// Everything as by default but the cookie.
     pub fn cookie(cookie: CookiePolicy) -> Self {
         Self { cookie, ..Self::default() }
     }
 
+    /// The same with a cookie that outlives the browser.
     #[must_use]
     pub fn persistent(mut self) -> Self {
         self.cookie = self.cookie.persistent();
@@ -114,7 +124,9 @@ impl Settings {
 pub struct Site {
     /// The backend, for messages.
     pub backend: &'static str,
+    /// The browser in front of it.
     pub browser: TestClient<Router>,
+    /// The clock of all three.
     pub clock: ManualClock,
 }
 
@@ -154,6 +166,7 @@ impl Site {
         sites
     }
 
+    /// What the clock says.
     pub fn now(&self) -> Timestamp {
         self.clock.now().into()
     }
@@ -181,8 +194,11 @@ impl Site {
 /// What a response does to our cookie.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Effect {
+    /// It leaves the cookie alone.
     Nothing,
+    /// It sets this value.
     Set(String),
+    /// It takes the cookie away.
     Clear,
 }
 

@@ -5,6 +5,7 @@
 #[path = "properties/corpus.rs"]
 mod corpus;
 #[path = "../../fuzz/src/everything.rs"]
+#[allow(unreachable_pub, reason = "a library where it is at home")]
 mod everything;
 #[path = "properties/hostile.rs"]
 mod hostile;
@@ -15,6 +16,7 @@ mod model;
 #[path = "properties/protocol.rs"]
 mod protocol;
 #[path = "../../fuzz/src/targets.rs"]
+#[allow(unreachable_pub, reason = "a library where it is at home")]
 mod targets;
 
 use cloakroom_tests::{allocations, grammar};

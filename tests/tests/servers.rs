@@ -1,5 +1,7 @@
 //! The servers that other tests start: they answer, keep what they acknowledged through a kill, and leave nothing behind.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
 use cloakroom_tests::{
     needs,
     servers::{MySqlServer, PostgresServer, Proxy, RedisCluster, RedisSentinel, RedisServer, Server as _},

@@ -29,6 +29,7 @@ pub struct MySqlServer {
 }
 
 impl MySqlServer {
+    /// One server, with nothing but the defaults.
     pub async fn start() -> Result<Self, Missing> {
         Self::with(&[]).await
     }

@@ -28,6 +28,7 @@ pub struct PostgresServer {
 }
 
 impl PostgresServer {
+    /// One server, with nothing but the defaults.
     pub async fn start() -> Result<Self, Missing> {
         Self::with(&[]).await
     }

@@ -31,6 +31,7 @@ pub struct Proxy {
 /// What has passed a proxy.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Counts {
+    /// Connections that it took.
     pub connections: u64,
     /// Bytes from clients to the server.
     pub sent: u64,

@@ -27,6 +27,7 @@ pub struct RedisServer {
 }
 
 impl RedisServer {
+    /// One server, with nothing but the defaults.
     pub async fn start() -> Result<Self, Missing> {
         Self::with(&[]).await
     }
@@ -217,6 +218,7 @@ impl RedisSentinel {
         self.0.url()
     }
 
+    /// Where it listens.
     pub fn address(&self) -> SocketAddr {
         self.0.address()
     }
@@ -232,6 +234,7 @@ impl RedisSentinel {
         self.0.daemon.until("another primary", || async { self.primary().await != primary.address() }).await;
     }
 
+    /// Its answer to a command, as text.
     pub async fn command(&self, command: &[&str]) -> String {
         self.0.command(command).await
     }
@@ -246,6 +249,7 @@ impl RedisCluster {
     const PRIMARIES: usize = 3;
     const SLOTS: usize = 16_384;
 
+    /// Three primaries that share the slots.
     pub async fn start() -> Result<Self, Missing> {
         Self::of(Self::PRIMARIES).await
     }
