@@ -214,10 +214,28 @@ async fn a_missing_server_skips_the_test_by_name() {
         panic!("the test went on");
     }
     let file = tempfile::NamedTempFile::new().unwrap();
-    let status = inner("a_missing_server_skips_the_test_by_name").env("CLOAKROOM_SKIPPED_TESTS", file.path()).status().unwrap();
+    let status = inner("a_missing_server_skips_the_test_by_name")
+        .env("CLOAKROOM_SKIPPED_TESTS", file.path())
+        .env_remove("CLOAKROOM_REQUIRE_SERVERS")
+        .status()
+        .unwrap();
     assert!(status.success());
     let expected = "servers::a_missing_server_skips_the_test_by_name: there is no such server\n";
     assert_eq!(std::fs::read_to_string(file.path()).unwrap(), expected);
+}
+
+#[tokio::test]
+async fn a_missing_server_is_a_failure_where_servers_are_required() {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    let output = inner("a_missing_server_skips_the_test_by_name")
+        .env("CLOAKROOM_SKIPPED_TESTS", file.path())
+        .env("CLOAKROOM_REQUIRE_SERVERS", "1")
+        .output()
+        .unwrap();
+    assert!(!output.status.success());
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(said.contains("there is no such server; unset CLOAKROOM_REQUIRE_SERVERS"), "{said}");
+    assert_eq!(std::fs::read_to_string(file.path()).unwrap(), "", "failed, and not skipped too");
 }
 
 #[tokio::test]

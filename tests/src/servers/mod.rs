@@ -1,7 +1,7 @@
 //! Real servers that a test starts for itself: on a free loopback port, in a temporary folder, gone when the test is.
 //!
 //! A server that this machine lacks is a [`Missing`], which [`needs!`](crate::needs) turns into a skipped test that is counted by
-//! name. Everything else that goes wrong while starting fails the test, with the end of the server's log.
+//! name; with `CLOAKROOM_REQUIRE_SERVERS` in the environment it fails the test. Everything else that goes wrong while starting fails the test, with the end of the server's log.
 
 mod mysql;
 mod postgres;
@@ -134,7 +134,12 @@ pub fn surroundings<F>(_: F) -> String {
 }
 
 /// Says by name that a test cannot run here, where `tests/run` counts it.
+///
+/// # Panics
+/// If `CLOAKROOM_REQUIRE_SERVERS` is set: a runner reports a test that only returns as passed.
 pub fn skip(test: &str, why: &dyn fmt::Display) {
+    let required = std::env::var_os("CLOAKROOM_REQUIRE_SERVERS").is_some();
+    assert!(!required, "{test}: {why}; unset CLOAKROOM_REQUIRE_SERVERS to skip the tests of what is missing");
     eprintln!("skipped: {test}: {why}");
     if let Ok(path) = std::env::var("CLOAKROOM_SKIPPED_TESTS") {
         let mut file =
