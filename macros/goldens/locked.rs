@@ -6,17 +6,15 @@ struct CartFields {
 }
 #[allow(deprecated)]
 const _: () = {
-    use ::cloakroom::__private::NoEq as _;
     static __CLOAKROOM_FIELD_0: ::cloakroom::__private::FieldDef<Vec<Item>> = ::cloakroom::__private::FieldDef::<
         Vec<Item>,
     >::new(
-            "cart",
-            "items",
-            "cart/items",
-            <Vec<Item> as ::cloakroom::__private::Stored>::CODING,
-            <Vec<Item> as ::cloakroom::__private::FieldDefault>::field_default,
-        )
-        .eq(::cloakroom::__private::Probe::<Vec<Item>>::EQ);
+        "cart",
+        "items",
+        "cart/items",
+        <Vec<Item> as ::cloakroom::__private::Stored>::CODING,
+        <Vec<Item> as ::cloakroom::__private::FieldDefault>::field_default,
+    );
     static __CLOAKROOM_SCHEMA: ::cloakroom::__private::Schema = ::cloakroom::__private::Schema {
         name: "cart",
         version: 1u32,

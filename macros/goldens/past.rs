@@ -17,7 +17,6 @@ struct PastFields {
 }
 #[allow(deprecated)]
 const _: () = {
-    use ::cloakroom::__private::NoEq as _;
     static __CLOAKROOM_FIELD_0: ::cloakroom::__private::FieldDef<Level> = ::cloakroom::__private::FieldDef::<
         Level,
     >::new(
@@ -27,7 +26,6 @@ const _: () = {
             <Level as ::cloakroom::__private::Stored>::CODING,
             <Level as ::cloakroom::__private::FieldDefault>::field_default,
         )
-        .eq(::cloakroom::__private::Probe::<Level>::EQ)
         .past(
             &["past/level@3", "past/level"],
             {
@@ -60,7 +58,6 @@ const _: () = {
             <u64 as ::cloakroom::__private::Stored>::CODING,
             <u64 as ::cloakroom::__private::FieldDefault>::field_default,
         )
-        .eq(::cloakroom::__private::Probe::<u64>::EQ)
         .past(
             &["past/top@4", "past/top@2", "past/top"],
             {
@@ -144,7 +141,6 @@ const _: () = {
             <Text as ::cloakroom::__private::StoredOpaque>::CODING,
             <Text as ::cloakroom::__private::FieldDefault>::field_default,
         )
-        .eq(::cloakroom::__private::Probe::<Text>::EQ)
         .past(
             &["past/text@6", "past/text@4"],
             {
@@ -178,13 +174,12 @@ const _: () = {
     static __CLOAKROOM_FIELD_3: ::cloakroom::__private::FieldDef<Level> = ::cloakroom::__private::FieldDef::<
         Level,
     >::new(
-            "past",
-            "total",
-            "past/sum@5",
-            <Level as ::cloakroom::__private::Stored>::CODING,
-            <Level as ::cloakroom::__private::FieldDefault>::field_default,
-        )
-        .eq(::cloakroom::__private::Probe::<Level>::EQ);
+        "past",
+        "total",
+        "past/sum@5",
+        <Level as ::cloakroom::__private::Stored>::CODING,
+        <Level as ::cloakroom::__private::FieldDefault>::field_default,
+    );
     static __CLOAKROOM_FIELD_4: ::cloakroom::__private::FieldDef<String> = ::cloakroom::__private::FieldDef::<
         String,
     >::new(
@@ -194,7 +189,6 @@ const _: () = {
             <String as ::cloakroom::__private::Stored>::CODING,
             <String as ::cloakroom::__private::FieldDefault>::field_default,
         )
-        .eq(::cloakroom::__private::Probe::<String>::EQ)
         .from(
             &["past/name"],
             |__sources| {
@@ -217,7 +211,6 @@ const _: () = {
             <Option<String> as ::cloakroom::__private::Stored>::CODING,
             <Option<String> as ::cloakroom::__private::FieldDefault>::field_default,
         )
-        .eq(::cloakroom::__private::Probe::<Option<String>>::EQ)
         .from(
             &["past/name", "past/notes@4"],
             |__sources| {

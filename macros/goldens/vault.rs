@@ -8,7 +8,6 @@ struct VaultFields {
 }
 #[allow(deprecated)]
 const _: () = {
-    use ::cloakroom::__private::NoEq as _;
     ::cloakroom::__secret_needs_its_feature! {}
     static __CLOAKROOM_FIELD_0: ::cloakroom::__private::FieldDef<Option<String>> = ::cloakroom::__private::FieldDef::<
         Option<String>,
@@ -19,7 +18,6 @@ const _: () = {
             <Option<String> as ::cloakroom::__private::Stored>::CODING,
             <Option<String> as ::cloakroom::__private::FieldDefault>::field_default,
         )
-        .eq(::cloakroom::__private::Probe::<Option<String>>::EQ)
         .secret();
     static __CLOAKROOM_FIELD_1: ::cloakroom::__private::FieldDef<u16> = ::cloakroom::__private::FieldDef::<
         u16,
@@ -30,7 +28,6 @@ const _: () = {
             <u16 as ::cloakroom::__private::Stored>::CODING,
             <u16 as ::cloakroom::__private::FieldDefault>::field_default,
         )
-        .eq(::cloakroom::__private::Probe::<u16>::EQ)
         .secret();
     static __CLOAKROOM_SCHEMA: ::cloakroom::__private::Schema = ::cloakroom::__private::Schema {
         name: "vault",

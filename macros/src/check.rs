@@ -9,7 +9,9 @@ use self::{
 };
 use crate::{
     diag::{Errors, Report, suggest},
-    model::{Copied, Field, Members, Merge, Part, Rule, Schema, Secrecy, Shape, Storage, Unreadable, Value, Variant},
+    model::{
+        Copied, Field, Members, Merge, Part, Rule, Schema, Secrecy, Shape, Storage, Unreadable, Value, Variant, VariantPlace,
+    },
     syntax::{Attrs, DURATIONS, Place, RULES, RawMerge, attrs},
 };
 use proc_macro2::{Ident, Span, TokenStream};
@@ -142,13 +144,15 @@ pub(crate) fn value(input: &DeriveInput, errors: &mut Errors) -> Value {
         Data::Struct(data) => Shape::Struct(members(&data.fields, errors)),
         Data::Enum(data) => {
             let mut taken = HashMap::new();
-            let variants = data.variants.iter().map(|variant| {
+            let mut variants: Vec<Variant> = Vec::new();
+            for variant in &data.variants {
                 let attrs = attrs(&variant.attrs, Place::Variant, errors);
                 check_serde(&variant.attrs, named.is_some(), errors);
                 let name = member_name(&variant.ident, &attrs, &mut taken, errors);
-                Variant { name, members: members(&variant.fields, errors) }
-            });
-            Shape::Enum(variants.collect())
+                let place = variant_place(&variant.ident, &attrs, variants.last(), named.is_some(), errors);
+                variants.push(Variant { name, members: members(&variant.fields, errors), place });
+            }
+            Shape::Enum(variants)
         }
         Data::Union(data) => {
             errors.push(
@@ -164,6 +168,39 @@ pub(crate) fn value(input: &DeriveInput, errors: &mut Errors) -> Value {
         generics: input.generics.clone(),
         shape: named.map_or(listed, Shape::Named),
     }
+}
+
+/// Whether a variant is part of the enum's shape. Those that are not come last: codecs count variants.
+fn variant_place(
+    ident: &Ident,
+    attrs: &Attrs,
+    before: Option<&Variant>,
+    named_by_hand: bool,
+    errors: &mut Errors,
+) -> VariantPlace {
+    let Some(appended) = &attrs.appended else {
+        if before.is_some_and(|before| before.place == VariantPlace::Appended) {
+            errors.push(
+                Report::new(ident, format!("`{ident}` stands after an appended variant and is not appended itself"))
+                    .help("if it is new, mark it: `#[session(appended)]`")
+                    .help("if it was there before, move it before the appended ones, to the place it had"),
+            );
+        }
+        return VariantPlace::InTheShape;
+    };
+    if before.is_none() {
+        errors.push(
+            Report::new(appended, format!("`{ident}` is the first variant, so it was not appended to any"))
+                .help("remove `appended`"),
+        );
+    }
+    if named_by_hand {
+        errors.push(
+            Report::new(appended, "`appended` and a `shape` by hand exclude each other")
+                .help("a shape named by hand does not look at the variants; remove `appended`"),
+        );
+    }
+    VariantPlace::Appended
 }
 
 fn members(fields: &Fields, owner: &Ident, named_by_hand: bool, errors: &mut Errors) -> Members {
@@ -196,7 +233,7 @@ fn members(fields: &Fields, owner: &Ident, named_by_hand: bool, errors: &mut Err
                 }
                 Part::Named(shape.value())
             }
-            (None, Some(_)) => Part::Recursive,
+            (None, Some(_)) => Part::Recursive(field.ty.to_token_stream()),
             (None, None) => {
                 if let Some(own) = find_own(&field.ty, owner).filter(|_| !named_by_hand) {
                     errors.push(
@@ -591,42 +628,74 @@ pub(crate) fn text(tokens: impl ToTokens) -> String {
     text
 }
 
-/// Serde attributes that make the encoding another than the type's fields say.
+/// What a serde attribute does to a value in a compact encoding.
+enum Serde {
+    /// It makes the encoding another than the members say. Where the shape is named by hand, so is that.
+    ByHand,
+    /// It makes the encoding another than the members say, and not even the same for each value.
+    Breaks,
+    /// It is about names, or about members that are missing, and a compact encoding has no names and leaves nothing out.
+    DoesNothing,
+}
+
+fn serde_attribute(name: &str) -> Option<Serde> {
+    match name {
+        "with" | "serialize_with" | "deserialize_with" | "from" | "into" | "try_from" | "remote" => Some(Serde::ByHand),
+        "skip"
+        | "skip_serializing"
+        | "skip_deserializing"
+        | "skip_serializing_if"
+        | "flatten"
+        | "tag"
+        | "content"
+        | "untagged"
+        | "other"
+        | "getter" => Some(Serde::Breaks),
+        "default" | "alias" => Some(Serde::DoesNothing),
+        _ => None,
+    }
+}
+
+/// Serde attributes that a compact encoding does not keep, or that do not keep to it.
 fn check_serde(attributes: &[Attribute], shape_by_hand: bool, errors: &mut Errors) {
-    // Where the shape is named by hand, so is what these do to the encoding.
-    const BY_HAND: [&str; 7] = ["with", "serialize_with", "deserialize_with", "from", "into", "try_from", "remote"];
-    const NEVER: [&str; 10] = [
-        "skip",
-        "skip_serializing",
-        "skip_deserializing",
-        "skip_serializing_if",
-        "flatten",
-        "tag",
-        "content",
-        "untagged",
-        "other",
-        "getter",
-    ];
+    const OPAQUE: &str =
+        "or mark the field of the session struct `#[session(opaque)]`, which stores JSON, and do not derive `SessionValue`";
     for attribute in attributes.iter().filter(|attribute| attribute.path().is_ident("serde")) {
         let Ok(list) = attribute.meta.require_list() else { continue };
         let mut begins = true;
         for token in list.tokens.clone() {
             if let (true, proc_macro2::TokenTree::Ident(key)) = (begins, &token) {
                 let name = key.to_string();
-                let by_hand = BY_HAND.contains(&name.as_str()) && !shape_by_hand;
-                if by_hand || NEVER.contains(&name.as_str()) {
-                    let report =
-                        Report::new(key, format!("`#[serde({name})]` does not work with the compact encoding of sessions"));
-                    let report = if by_hand {
-                        report.help("name the encoding by hand beside it: `#[session(shape = \"address-1\")]`")
-                    } else {
-                        report.help(format!("remove `{name}`"))
-                    };
-                    errors.push(report.help("or mark the field of the session struct `#[session(opaque)]`, which stores JSON, and do not derive `SessionValue`"));
+                let breaks =
+                    || Report::new(key, format!("`#[serde({name})]` does not work with the compact encoding of sessions"));
+                let report = match serde_attribute(&name) {
+                    None => None,
+                    Some(Serde::ByHand) if shape_by_hand => None,
+                    Some(Serde::ByHand) => Some(
+                        breaks().help("name the encoding by hand beside it: `#[session(shape = \"address-1\")]`").help(OPAQUE),
+                    ),
+                    Some(Serde::Breaks) => Some(breaks().help(format!("remove `{name}`")).help(OPAQUE)),
+                    Some(Serde::DoesNothing) => Some(does_nothing(key, &name).help(OPAQUE)),
+                };
+                if let Some(report) = report {
+                    errors.push(report);
                 }
             }
             begins = matches!(&token, proc_macro2::TokenTree::Punct(punct) if punct.as_char() == ',');
         }
+    }
+}
+
+fn does_nothing(key: &Ident, name: &str) -> Report {
+    let report = Report::new(key, format!("`#[serde({name})]` does nothing in the compact encoding of sessions"));
+    if name == "alias" {
+        report
+            .help(format!("remove `{name}`"))
+            .help("where something is renamed in Rust, `#[session(key = \"old_name\")]` keeps its old name in the shape")
+    } else {
+        report
+            .help(format!("remove `{name}`"))
+            .help("for a member that is new, keep the old type beside this one, and write `changed(..)` on the field of the session struct")
     }
 }
 

@@ -244,6 +244,15 @@ pub(crate) enum Shape {
 pub(crate) struct Variant {
     pub(crate) name: String,
     pub(crate) members: Members,
+    pub(crate) place: VariantPlace,
+}
+
+/// Whether a variant is part of the enum's shape.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum VariantPlace {
+    InTheShape,
+    /// It came later, after all the others: what was stored before reads as it did.
+    Appended,
 }
 
 /// The fields of a struct or of a variant.
@@ -258,7 +267,7 @@ pub(crate) enum Part {
     /// The shape of its type.
     Child(TokenStream),
     /// A mark, because its type leads back here.
-    Recursive,
+    Recursive(TokenStream),
     /// A name given by hand.
     Named(String),
 }

@@ -49,7 +49,7 @@ impl Place {
                 "samples",
             ],
             Self::Value => &["shape", "crate"],
-            Self::Variant => &["key"],
+            Self::Variant => &["key", "appended"],
             Self::ValueField => &["key", "shape", "recursive"],
         }
     }
@@ -110,6 +110,7 @@ pub(crate) struct Attrs {
     pub(crate) opaque: Option<Ident>,
     pub(crate) lossy: Option<Ident>,
     pub(crate) recursive: Option<Ident>,
+    pub(crate) appended: Option<Ident>,
     pub(crate) shape: Option<LitStr>,
 }
 
@@ -208,6 +209,7 @@ fn read(entry: &Entry, attrs: &mut Attrs, errors: &mut Errors) -> Result<(), Rep
         "opaque" => attrs.opaque = Some(entry.flag()?),
         "lossy" => attrs.lossy = Some(entry.flag()?),
         "recursive" => attrs.recursive = Some(entry.flag()?),
+        "appended" => attrs.appended = Some(entry.flag()?),
         "shape" => attrs.shape = Some(entry.string("address-1")?),
         _ => {}
     }

@@ -254,9 +254,10 @@ pub mod __private {
     pub use crate::{
         record::Shape,
         schema::{
-            AnyField, Base, Coding, Compute, Counter, Downgrade, FieldChange, FieldDef, FieldDefault, Kind, Merge, NoEq, Older,
-            Opener, OwnerField, Part, Past, Placed, PlacedField, Probe, Ranked, Rule, Schema, ShapeBuilder, SourceDefault,
-            Sources, Stored, StoredOpaque, Undecodable, Unhashable, Union, Upgrade, Validator, owner_hash,
+            AnyField, Base, Coding, Compute, Counter, Downgrade, FieldChange, FieldDef, FieldDefault, Kind, Layout, Merge,
+            Older, Opener, OwnerField, Part, Past, Placed, PlacedField, Ranked, Rule, Schema, ShapeBuilder, SourceDefault,
+            Sources, Stored, StoredOpaque, TRUSTS_DERIVES, Undecodable, Unhashable, Union, Upgrade, Validator, VariantLayout,
+            owner_hash,
         },
     };
     pub use core;

@@ -264,8 +264,6 @@ impl Locked<'_> {
         });
         let parts = parts.collect::<Vec<_>>();
         self.test(quote! {
-            #[allow(unused_imports)]
-            use #private::NoEq as _;
             let #initial = <#ident as #root::SessionData>::initial();
             #private::lock::accept(#path, #shown, #before, #head, &[#(#parts),*])
         })
@@ -282,7 +280,7 @@ impl Locked<'_> {
         };
         quote! {
             #private::lock::Part::Samples(#private::lock::samples(
-                #coding, #private::Probe::<#ty>::EQ, &[#(#kept),*], #initial.#ident, #more
+                #coding, &[#(#kept),*], #initial.#ident, #more
             )?)
         }
     }

@@ -18,8 +18,6 @@ pub(super) fn expand(schema: &Schema) -> TokenStream {
     let all = Ident::new("__fields", Span::mixed_site());
     let visit = Ident::new("__visit", Span::mixed_site());
     let lints = super::accessors::lints();
-    // The probe of a type with equality does not need the import. Under `$crate` it is the user's own, which lints look at.
-    let of_a_macro = root.to_string().starts_with("$crate");
     let secret_check = secret.map(|span| secret_check(root, span));
     let owner = owner(schema);
     let owner_field = match owner_index(schema) {
@@ -29,13 +27,9 @@ pub(super) fn expand(schema: &Schema) -> TokenStream {
         }
         None => quote!(#core::option::Option::None),
     };
-    let import_lint = of_a_macro.then(|| quote!(#[allow(unused_imports)]));
     quote! {
         #lints
         const _: () = {
-            #import_lint
-            use #private::NoEq as _;
-
             #secret_check
             #(#definitions)*
 
@@ -149,11 +143,12 @@ fn definition(schema: &Schema, index: usize, field: &Field) -> TokenStream {
         Merge::Last => None,
         Merge::Strict => Some(quote!(#private::Merge::Strict)),
         Merge::Rule(rule, span) => {
-            let constructor = match rule {
-                Rule::Add => quote!(add),
-                Rule::Max => quote!(max),
-                Rule::Min => quote!(min),
-                Rule::Union => quote!(union),
+            let constructor = match (rule, field.storage) {
+                (Rule::Add, _) => quote!(add),
+                (Rule::Max, _) => quote!(max),
+                (Rule::Min, _) => quote!(min),
+                (Rule::Union, Storage::Shaped) => quote!(union),
+                (Rule::Union, Storage::Opaque(_)) => quote!(opaque_union),
             };
             Some(at(*span, &quote!(#private::Merge::#constructor())))
         }
@@ -207,7 +202,6 @@ fn definition(schema: &Schema, index: usize, field: &Field) -> TokenStream {
         #(#cfg)*
         static #def: #private::FieldDef<#ty> =
             #private::FieldDef::<#ty>::new(#schema, #name, #key, #coding, #default)
-            .eq(#private::Probe::<#ty>::EQ)
             #past #role #stay #merge #ttl #validate #lossy #secret;
     }
 }

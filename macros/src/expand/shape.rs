@@ -1,14 +1,20 @@
 //! The shape of a value type: a chain of calls that the compiler evaluates.
 
 use super::{at, place};
-use crate::model::{Members, Part, Shape, Value, Variant};
+use crate::model::{Members, Part, Shape, Value, Variant, VariantPlace};
 use proc_macro2::TokenStream;
 use quote::{ToTokens, quote};
 
 pub(super) fn expand(value: &Value) -> TokenStream {
     let Value { root, ident, generics, shape } = value;
-    let (shape, recursive) = match shape {
-        Shape::Named(name) => (new(root, "named", quote!(.text(#name))), quote!(false)),
+    let private = quote!(#root::__private);
+    let Consts { shape, round_trips, recursive, layout } = match shape {
+        Shape::Named(name) => Consts {
+            shape: new(root, "named", quote!(.text(#name))),
+            round_trips: quote!(false),
+            recursive: quote!(false),
+            layout: quote!(#private::Layout::Ordered),
+        },
         Shape::Struct(members) => {
             let kind = match members {
                 Members::Unit => "unit-struct",
@@ -16,15 +22,25 @@ pub(super) fn expand(value: &Value) -> TokenStream {
                 Members::Unnamed(_) => "tuple-struct",
                 Members::Named(_) => "struct",
             };
-            (new(root, kind, inside(root, members)), recursive(root, [members]))
+            Consts {
+                shape: new(root, kind, inside(root, members)),
+                round_trips: round_trips(root, parts(members)),
+                recursive: recursive(root, parts(members)),
+                layout: layout(root, members),
+            }
         }
         Shape::Enum(variants) => {
-            let count = variants.len() as u64;
-            let each = variants.iter().map(|variant| variant_shape(root, variant));
-            (
-                new(root, "enum", quote!(.number(#count)#(#each)*)),
-                recursive(root, variants.iter().map(|variant| &variant.members)),
-            )
+            let in_shape = || variants.iter().filter(|variant| variant.place == VariantPlace::InTheShape);
+            let count = in_shape().count() as u64;
+            let each = in_shape().map(|variant| variant_shape(root, variant));
+            let all = || variants.iter().flat_map(|variant| parts(&variant.members));
+            let layouts = variants.iter().enumerate().map(|(at, variant)| variant_layout(root, at, variant));
+            Consts {
+                shape: new(root, "enum", quote!(.number(#count)#(#each)*)),
+                round_trips: round_trips(root, all()),
+                recursive: recursive(root, all()),
+                layout: quote!(#private::Layout::Variants(&[#(#layouts),*])),
+            }
         }
     };
     let (impl_generics, type_generics, user_where) = generics.split_for_impl();
@@ -39,10 +55,20 @@ pub(super) fn expand(value: &Value) -> TokenStream {
             #user_bounds #separator
             #(#params: #root::SessionValue,)*
         {
-            const SHAPE: #root::__private::Shape = #shape;
-            const RECURSIVE: #root::__private::core::primitive::bool = #recursive;
+            const SHAPE: #private::Shape = #shape;
+            const ROUND_TRIPS: #private::core::primitive::bool = #round_trips;
+            const RECURSIVE: #private::core::primitive::bool = #recursive;
+            const LAYOUT: #private::Layout = #layout;
         }
     }
+}
+
+/// The constants of the trait.
+struct Consts {
+    shape: TokenStream,
+    round_trips: TokenStream,
+    recursive: TokenStream,
+    layout: TokenStream,
 }
 
 fn new(root: &TokenStream, kind: &str, rest: TokenStream) -> TokenStream {
@@ -87,28 +113,72 @@ fn part_shape(root: &TokenStream, part: &Part) -> TokenStream {
             let bound = at(place(ty), &quote!(#root::SessionValue));
             quote!(.child(<#ty as #bound>::SHAPE))
         }
-        Part::Recursive => quote!(.text("recursive")),
+        Part::Recursive(_) => quote!(.text("recursive")),
         Part::Named(name) => quote!(.text("named").text(#name)),
     }
 }
 
-fn recursive<'a>(root: &TokenStream, members: impl IntoIterator<Item = &'a Members>) -> TokenStream {
+fn parts(members: &Members) -> Vec<&Part> {
+    match members {
+        Members::Unit => Vec::new(),
+        Members::Unnamed(parts) => parts.iter().collect(),
+        Members::Named(parts) => parts.iter().map(|(_, part)| part).collect(),
+    }
+}
+
+fn recursive<'a>(root: &TokenStream, parts: impl IntoIterator<Item = &'a Part>) -> TokenStream {
     let mut terms = Vec::new();
-    for members in members {
-        let parts: Vec<&Part> = match members {
-            Members::Unit => Vec::new(),
-            Members::Unnamed(parts) => parts.iter().collect(),
-            Members::Named(parts) => parts.iter().map(|(_, part)| part).collect(),
-        };
-        for part in parts {
-            match part {
-                Part::Child(ty) => terms.push(quote!(<#ty as #root::SessionValue>::RECURSIVE)),
-                Part::Recursive => return quote!(true),
-                Part::Named(_) => {}
-            }
+    for part in parts {
+        match part {
+            Part::Child(ty) => terms.push(quote!(<#ty as #root::SessionValue>::RECURSIVE)),
+            Part::Recursive(_) => return quote!(true),
+            Part::Named(_) => {}
         }
     }
     quote!(false #(|| #terms)*)
+}
+
+/// What contains itself can be nested deeper than it can be read back, and of a shape by hand nothing is known.
+fn round_trips<'a>(root: &TokenStream, parts: impl IntoIterator<Item = &'a Part>) -> TokenStream {
+    let mut terms = Vec::new();
+    for part in parts {
+        match part {
+            Part::Child(ty) => terms.push(quote!(<#ty as #root::SessionValue>::ROUND_TRIPS)),
+            Part::Recursive(_) | Part::Named(_) => return quote!(false),
+        }
+    }
+    quote!(#root::__private::TRUSTS_DERIVES #(&& #terms)*)
+}
+
+fn layout(root: &TokenStream, members: &Members) -> TokenStream {
+    let private = quote!(#root::__private);
+    let layouts = parts(members).into_iter().map(|part| match part {
+        Part::Child(ty) => quote!(<#ty as #root::SessionValue>::LAYOUT),
+        Part::Recursive(ty) => quote!(#private::Layout::Recursive(|| <#ty as #root::SessionValue>::LAYOUT)),
+        Part::Named(_) => quote!(#private::Layout::Ordered),
+    });
+    let layouts = layouts.collect::<Vec<_>>();
+    match &layouts[..] {
+        [] => quote!(#private::Layout::Ordered),
+        [only] => only.clone(),
+        several => quote!(#private::Layout::Parts(&[#(#several),*])),
+    }
+}
+
+fn variant_layout(root: &TokenStream, at: usize, variant: &Variant) -> TokenStream {
+    let private = quote!(#root::__private);
+    let core = quote!(#private::core);
+    let inside = layout(root, &variant.members);
+    let appended = match variant.place {
+        VariantPlace::InTheShape => quote!(#core::option::Option::None),
+        VariantPlace::Appended => {
+            let (at, own) = (at as u64, variant_shape(root, variant));
+            let enum_shape = quote!(.child(<Self as #root::SessionValue>::SHAPE));
+            let shape = new(root, "appended", quote!(#enum_shape.number(#at)#own));
+            quote!(#core::option::Option::Some(#shape))
+        }
+    };
+    quote!(#private::VariantLayout { inside: #inside, appended: #appended })
 }
 
 fn ends_with_comma(tokens: &TokenStream) -> bool {

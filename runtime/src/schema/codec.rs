@@ -12,6 +12,16 @@ pub(crate) const WRITTEN: Option<CodecId> = Some(CodecId::POSTCARD);
 #[cfg(not(any(feature = "postcard", feature = "bincode")))]
 pub(crate) const WRITTEN: Option<CodecId> = None;
 
+/// What people call a codec.
+pub(super) fn name(codec: CodecId) -> &'static str {
+    match codec {
+        CodecId::BINCODE => "bincode",
+        CodecId::POSTCARD => "postcard",
+        CodecId::JSON => "JSON",
+        _ => "a codec of another version",
+    }
+}
+
 /// Why a value could not be encoded or decoded.
 ///
 /// Of a failed read the kind is kept and the text is not: serde quotes values there, and an error may be logged. A failed write

@@ -1,7 +1,7 @@
 //! One static definition per field, made by the derive.
 
 use super::{
-    codec::{CodecError, Encoded},
+    codec::{self, CodecError},
     coding::Coding,
     field::Field,
     merge::Merge,
@@ -52,12 +52,8 @@ pub struct FieldDef<V: 'static> {
     /// What belongs to the keys after the first.
     pub(super) past: &'static [&'static dyn Older<V>],
     pub(super) computed: Option<Computed<V>>,
-    pub(super) codec: Option<CodecId>,
-    pub(super) shape: Shape,
+    pub(super) coding: Coding<V>,
     default: fn() -> V,
-    encode: fn(&V, &mut Encoded) -> Result<(), CodecError>,
-    decode: fn(CodecId, &[u8]) -> Result<V, CodecError>,
-    pub(super) eq: Option<fn(&V, &V) -> bool>,
     pub(super) merge: Merge<V>,
     pub(super) ttl: Option<Duration>,
     validate: Option<Check<V>>,
@@ -77,7 +73,6 @@ impl<V> FieldDef<V> {
         coding: Coding<V>,
         default: fn() -> V,
     ) -> Self {
-        let Coding { codec, shape, encode, decode } = coding;
         Self {
             schema,
             name,
@@ -85,12 +80,8 @@ impl<V> FieldDef<V> {
             keys: &[],
             past: &[],
             computed: None,
-            codec,
-            shape,
+            coding,
             default,
-            encode,
-            decode,
-            eq: None,
             merge: Merge::Last,
             ttl: None,
             validate: None,
@@ -99,13 +90,6 @@ impl<V> FieldDef<V> {
             role: Role::Data,
             kept: false,
         }
-    }
-
-    /// How values are compared where their bytes differ.
-    #[must_use]
-    pub const fn eq(mut self, eq: Option<fn(&V, &V) -> bool>) -> Self {
-        self.eq = eq;
-        self
     }
 
     /// The rule for concurrent changes.
@@ -195,19 +179,14 @@ impl<V> FieldDef<V> {
 
     /// A value in the encoding of today. Every base is in it, whatever it was stored in.
     pub(super) fn decode(&self, payload: &[u8]) -> Result<V, CodecError> {
-        match self.codec {
-            Some(codec) => (self.decode)(codec, payload),
-            None => Err(CodecError::Decode("no codec is compiled in".to_owned())),
-        }
+        self.coding.decoded(payload)
     }
 
     pub(super) fn encode(&self, value: &V) -> Result<Payload, CodecError> {
-        let mut bytes = Encoded::new();
-        (self.encode)(value, &mut bytes).map_err(|error| match error {
+        self.coding.encoded(value).map_err(|error| match error {
             CodecError::Encode(why) => CodecError::Encode(self.sayable(why)),
             other => other,
-        })?;
-        Ok(Payload::from(bytes.as_bytes()))
+        })
     }
 
     fn check(&self, value: &V) -> Result<(), Cause> {
@@ -224,12 +203,51 @@ impl<V> FieldDef<V> {
         payload.len() + if self.secret { seal::OVERHEAD } else { 0 }
     }
 
-    /// Encodes a value that is about to be written, if it may be.
+    /// Encodes a value that may be about to be written, if it is valid and not too large.
     pub(super) fn admit(&self, value: &V) -> Result<Payload, Cause> {
         self.check(value)?;
         let payload = self.encode(value)?;
         let size = self.stored_size(&payload);
         if size > limits::CELL { Err(Cause::TooLarge(size)) } else { Ok(payload) }
+    }
+
+    /// Refuses a value that no later request could read: one that does not come back from its bytes, that `validate` refuses once it
+    /// has, or that names another owner then.
+    pub(super) fn prove(&self, value: &V, payload: &Payload) -> Result<(), Cause> {
+        let readable = |read: &V| {
+            if let Err(cause) = self.check(read) {
+                return Err(cause.to_string());
+            }
+            match self.role {
+                Role::Owner(hash) if hash(self.schema, read) != hash(self.schema, value) => {
+                    Err("it would be read as another owner".to_owned())
+                }
+                Role::Owner(_) | Role::Privilege | Role::Data => Ok(()),
+            }
+        };
+        self.coding.prove(value, payload, readable).map_err(|cause| self.told(cause))
+    }
+
+    /// Whether a value that has the bytes it had is the one it was. In JSON two values may have the same bytes, so there it must have
+    /// been read from them, or be the default.
+    pub(super) fn is_as_it_was(&self, value: &V, payload: &Payload) -> bool {
+        self.coding.codec != Some(CodecId::JSON) || self.coding.is_read_as(value, payload, &self.default())
+    }
+
+    /// A cause, without what might quote a secret.
+    fn told(&self, cause: Cause) -> Cause {
+        match cause {
+            Cause::Upgrade(why) => Cause::Upgrade(self.sayable(why)),
+            Cause::Irreversible { codec, why } => Cause::Irreversible { codec, why: self.sayable(why) },
+            other => other,
+        }
+    }
+
+    /// Encodes a value that is to be written.
+    pub(super) fn accept(&self, value: &V) -> Result<Payload, Cause> {
+        let payload = self.admit(value)?;
+        self.prove(value, &payload)?;
+        Ok(payload)
     }
 
     pub(super) fn base_value(&self, base: Option<&Payload>) -> Result<V, CodecError> {
@@ -256,29 +274,26 @@ impl<V> FieldDef<V> {
         let read = match from.newest(self.keys(), sources) {
             Newest::Nothing => return Ok(None),
             Newest::Cell(0, content) => self.read_current(content, from.vault()),
-            Newest::Cell(generation, content) => self.read_older(generation, content, from.vault()),
+            Newest::Cell(generation, content) => self.read_older(generation, content, from),
             Newest::Sources => self.compute(from),
         };
         match read {
             Ok(read) => Ok(Some(read)),
             Err(_) if self.lossy => Ok(None),
-            Err(Cause::Upgrade(why)) => Err(Cause::Upgrade(self.sayable(why))),
-            Err(cause) => Err(cause),
+            Err(cause) => Err(self.told(cause)),
         }
     }
 
     fn read_current<'a>(&self, content: &'a Content, vault: Option<&Vault<'_>>) -> Result<Read<'a, V>, Cause> {
-        let clear = reveal(self.key, content, self.shape, vault)?;
-        let value = (self.decode)(clear.codec, clear.bytes())?;
+        let (value, clear) = self.coding.read(self.key, content, vault)?;
         self.check(&value)?;
         Ok((value, Some(clear)))
     }
 
     /// Upgrades in memory. Nothing is stored before the field changes: a rollback finds what it left.
-    fn read_older<'a>(&self, generation: usize, content: &'a Content, vault: Option<&Vault<'_>>) -> Result<Read<'a, V>, Cause> {
+    fn read_older<'a>(&self, generation: usize, content: &Content, from: &Opener<'_>) -> Result<Read<'a, V>, Cause> {
         let (key, older) = (self.keys[generation], self.past[generation - 1]);
-        let clear = reveal(key, content, older.shape(), vault)?;
-        let value = older.upgraded(clear.codec, clear.bytes())?;
+        let value = older.upgraded(key, content, from)?;
         self.check(&value)?;
         Ok((value, None))
     }
@@ -290,10 +305,11 @@ impl<V> FieldDef<V> {
         Ok((value, None))
     }
 
-    /// A value read from a cell, in the encoding of today, whatever it was stored in.
+    /// A value read from a cell, in the encoding of today, whatever it was stored in. Where a value may have other bytes each time, these
+    /// are those of the cell: encoded anew it would look changed.
     pub(super) fn encoding_of_today(&self, value: &V, read: Option<&Clear<'_>>) -> Result<Payload, CodecError> {
         match read {
-            Some(read) if Some(read.codec) == self.codec => Ok(read.to_payload()),
+            Some(read) if !self.coding.is_certain() && Some(read.codec) == self.coding.codec => Ok(read.to_payload()),
             _ => self.encode(value),
         }
     }
@@ -301,26 +317,28 @@ impl<V> FieldDef<V> {
     /// What a generation's cell says about a value of today.
     pub(super) fn content(&self, generation: usize, payload: &Payload) -> Result<Content, Cause> {
         let Some(older) = generation.checked_sub(1).and_then(|at| self.past.get(at)) else {
-            return Ok(match self.codec {
-                Some(codec) => Content::Value { codec, shape: self.shape, sealed: false, payload: payload.clone() },
+            return Ok(match self.coding.codec {
+                Some(codec) => {
+                    let shape = self.coding.shape_of_encoded(payload)?;
+                    Content::Value { codec, shape, sealed: false, payload: payload.clone() }
+                }
                 None => Content::Tombstone,
             });
         };
-        let content = older.downgraded(&self.decode(payload)?)?;
+        let content = older.downgraded(&self.decode(payload)?).map_err(|cause| self.told(cause))?;
         match content.payload().map(|payload| self.stored_size(payload)) {
             Some(size) if size > limits::CELL => Err(Cause::TooLarge(size)),
             _ => Ok(content),
         }
     }
 
-    pub(super) fn same_value(&self, value: &V, bytes: &Payload, base: Option<&Payload>) -> bool {
-        match base {
-            Some(base) if base == bytes => true,
-            Some(base) => self.eq.is_some_and(|eq| self.decode(base).is_ok_and(|base| eq(value, &base))),
-            None => {
-                let default = self.default();
-                self.eq.is_some_and(|eq| eq(value, &default)) || self.encode(&default).is_ok_and(|default| default == *bytes)
-            }
+    /// Whether two encoded values are equal; `None` is the default.
+    pub(super) fn is_same(&self, one: Option<&Payload>, other: Option<&Payload>) -> bool {
+        let default = || self.encode(&self.default());
+        match (one, other) {
+            (None, None) => true,
+            (Some(one), Some(other)) => self.coding.is_same(one, other),
+            (Some(value), None) | (None, Some(value)) => default().is_ok_and(|default| self.coding.is_same(value, &default)),
         }
     }
 }
@@ -341,10 +359,11 @@ pub(super) fn reveal<'a>(
     key: &str,
     content: &'a Content,
     expected: Shape,
+    is_expected: impl FnOnce(Shape) -> bool,
     vault: Option<&Vault<'_>>,
 ) -> Result<Clear<'a>, Cause> {
     let Content::Value { codec, shape, sealed, payload } = content else { return Err(Cause::Sealed) };
-    if *shape != expected {
+    if !is_expected(*shape) {
         return Err(Cause::Shape { stored: *shape, expected });
     }
     if payload.len() > limits::CELL {
@@ -356,12 +375,13 @@ pub(super) fn reveal<'a>(
     } else {
         Bytes::Stored(payload)
     };
-    Ok(Clear { codec: *codec, payload })
+    Ok(Clear { codec: *codec, shape: *shape, payload })
 }
 
 /// What a cell holds, in the clear.
 pub(super) struct Clear<'a> {
     codec: CodecId,
+    shape: Shape,
     payload: Bytes<'a>,
 }
 
@@ -373,6 +393,10 @@ enum Bytes<'a> {
 impl Clear<'_> {
     pub(super) fn codec(&self) -> CodecId {
         self.codec
+    }
+
+    pub(super) fn shape(&self) -> Shape {
+        self.shape
     }
 
     pub(super) fn bytes(&self) -> &[u8] {
@@ -406,6 +430,13 @@ pub enum Cause {
     Upgrade(String),
     /// `validate` refused it.
     Invalid(String),
+    /// It does not come back from its bytes.
+    Irreversible {
+        /// What they are written in.
+        codec: CodecId,
+        /// What happens when they are read.
+        why: String,
+    },
     /// It has so many bytes.
     TooLarge(usize),
     /// It names no owner.
@@ -435,6 +466,15 @@ impl fmt::Display for Cause {
             Self::Shape { stored, expected } => write!(f, "stored with shape {stored:?}, the struct has {expected:?}"),
             Self::Upgrade(why) => write!(f, "it could not be upgraded from an older version's: {why}"),
             Self::Invalid(why) => write!(f, "validation refused it: {why}"),
+            Self::Irreversible { codec, why } => {
+                let remedy = match *codec {
+                    CodecId::JSON => "use a type whose `Deserialize` reads all that its `Serialize` writes",
+                    _ => {
+                        "mark the field of the session struct `#[session(opaque)]`, which stores JSON, or use another type under another `shape`"
+                    }
+                };
+                write!(f, "no later request could read it back from {}: {why}; {remedy}", codec::name(*codec))
+            }
             Self::TooLarge(size) => write!(f, "{size} bytes are more than the {} a field may have", limits::CELL),
             Self::Unhashable(why) => why.fmt(f),
             Self::OtherOwner => f.write_str("it names another owner than the session is listed under"),

@@ -78,8 +78,8 @@ impl<V> Field<V> {
         }
     }
 
-    /// As [`loaded`](Field::loaded), keeping what the value was read from. An unordered map may encode differently when it is
-    /// encoded again, and where values cannot be compared that would look like somebody else's change.
+    /// As [`loaded`](Field::loaded), keeping what the value was read from. Of some types a value has other bytes each time it is
+    /// encoded, which would look like a change of another request.
     pub(super) fn loaded_from(def: &'static FieldDef<V>, value: V, payload: Payload) -> Self {
         let change = FieldChange { kind: Kind::Untouched, base: Base::Value(payload), failed: false };
         Self { change: Some(Box::new(change)), ..Self::loaded(def, value) }
@@ -154,6 +154,13 @@ impl<V> Field<V> {
         self.change.as_deref().filter(|change| change.kind != Kind::Untouched)
     }
 
+    /// Whether these are the bytes of the value that the handle began with, and nothing but a change would have them written.
+    pub(super) fn began_with(&self, bytes: &Payload) -> bool {
+        self.change
+            .as_deref()
+            .is_some_and(|change| change.kind == Kind::Touched && matches!(&change.base, Base::Value(base) if base == bytes))
+    }
+
     /// The value, without touching the field.
     pub(super) fn value(&self) -> &V {
         &self.value
@@ -184,7 +191,7 @@ impl<V> Field<V> {
     #[cfg(debug_assertions)]
     pub(super) fn changed_unseen(&self) -> bool {
         match (&self.seen, self.def.encode(&self.value)) {
-            (Some(seen), Ok(bytes)) => !self.def.same_value(&self.value, &bytes, Some(seen)),
+            (Some(seen), Ok(bytes)) => !self.def.is_same(Some(&bytes), Some(seen)),
             _ => false,
         }
     }

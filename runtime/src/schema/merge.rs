@@ -1,5 +1,11 @@
 //! What happens when two requests changed the same field: three-way merges of base, mine and theirs.
 
+use super::{
+    canonical::{self, For},
+    layout::Layout,
+    value::SessionValue,
+};
+use serde::Serialize;
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap, HashSet},
     hash::{BuildHasher, Hash},
@@ -53,9 +59,17 @@ impl<V> Merge<V> {
     /// `merge = "union"`.
     pub const fn union() -> Self
     where
+        V: Union + SessionValue,
+    {
+        Self::Of(|base, mine, theirs| V::merge_union(base, mine, theirs, V::LAYOUT))
+    }
+
+    /// `merge = "union"` of an `opaque` field, of which nothing says what has no order inside of it.
+    pub const fn opaque_union() -> Self
+    where
         V: Union,
     {
-        Self::Of(V::merge_union)
+        Self::Of(|base, mine, theirs| V::merge_union(base, mine, theirs, Layout::Ordered))
     }
 }
 
@@ -101,39 +115,51 @@ impl<V: Ord> Ranked for V {}
     note = "use `merge = my_merge` with `fn my_merge(base: {Self}, mine: {Self}, theirs: {Self}) -> {Self}`, or leave `merge` out: the later write wins"
 )]
 pub trait Union: Sized {
-    /// `theirs`, plus what `mine` added, minus what `mine` removed.
-    fn merge_union(base: Self, mine: Self, theirs: Self) -> Self;
+    /// `theirs`, plus what `mine` added, minus what `mine` removed. A changed element or entry counts as added.
+    #[doc(hidden)]
+    fn merge_union(base: Self, mine: Self, theirs: Self, layout: Layout) -> Self;
 }
 
-impl<T: Eq + Hash, S: BuildHasher> Union for HashSet<T, S> {
-    fn merge_union(base: Self, mine: Self, mut theirs: Self) -> Self {
+/// Whether an element is in a base as it is: what makes a set take two elements for one may be less than what is stored of them.
+fn is_in<T: Serialize>(base: Option<&T>, mine: &T, layout: Layout) -> bool {
+    base.is_some_and(|base| canonical::same(base, mine, layout, For::Programs))
+}
+
+impl<T: Eq + Hash + Serialize, S: BuildHasher> Union for HashSet<T, S> {
+    fn merge_union(base: Self, mine: Self, mut theirs: Self, layout: Layout) -> Self {
         theirs.retain(|item| mine.contains(item) || !base.contains(item));
-        theirs.extend(mine.into_iter().filter(|item| !base.contains(item)));
+        for item in mine.into_iter().filter(|item| !is_in(base.get(item), item, layout.part(0))) {
+            theirs.replace(item);
+        }
         theirs
     }
 }
 
-impl<T: Ord> Union for BTreeSet<T> {
-    fn merge_union(base: Self, mine: Self, mut theirs: Self) -> Self {
+impl<T: Ord + Serialize> Union for BTreeSet<T> {
+    fn merge_union(base: Self, mine: Self, mut theirs: Self, layout: Layout) -> Self {
         theirs.retain(|item| mine.contains(item) || !base.contains(item));
-        theirs.extend(mine.into_iter().filter(|item| !base.contains(item)));
+        for item in mine.into_iter().filter(|item| !is_in(base.get(item), item, layout.part(0))) {
+            theirs.replace(item);
+        }
         theirs
     }
 }
 
-// For maps an entry counts as added when its value changed, too: of two changed values of one key, mine wins.
-impl<K: Eq + Hash, V: PartialEq, S: BuildHasher> Union for HashMap<K, V, S> {
-    fn merge_union(base: Self, mine: Self, mut theirs: Self) -> Self {
+// Of two changed values of one key, mine wins.
+impl<K: Eq + Hash, V: Serialize, S: BuildHasher> Union for HashMap<K, V, S> {
+    fn merge_union(base: Self, mine: Self, mut theirs: Self, layout: Layout) -> Self {
+        let value = layout.part(0).part(1);
         theirs.retain(|key, _| mine.contains_key(key) || !base.contains_key(key));
-        theirs.extend(mine.into_iter().filter(|(key, value)| base.get(key) != Some(value)));
+        theirs.extend(mine.into_iter().filter(|(key, mine)| !is_in(base.get(key), mine, value)));
         theirs
     }
 }
 
-impl<K: Ord, V: PartialEq> Union for BTreeMap<K, V> {
-    fn merge_union(base: Self, mine: Self, mut theirs: Self) -> Self {
+impl<K: Ord, V: Serialize> Union for BTreeMap<K, V> {
+    fn merge_union(base: Self, mine: Self, mut theirs: Self, layout: Layout) -> Self {
+        let value = layout.part(0).part(1);
         theirs.retain(|key, _| mine.contains_key(key) || !base.contains_key(key));
-        theirs.extend(mine.into_iter().filter(|(key, value)| base.get(key) != Some(value)));
+        theirs.extend(mine.into_iter().filter(|(key, mine)| !is_in(base.get(key), mine, value)));
         theirs
     }
 }
@@ -154,16 +180,18 @@ mod tests {
     #[test]
     fn union_keeps_additions_and_removals_of_both() {
         let set = |items: &str| items.chars().collect::<BTreeSet<char>>();
-        assert_eq!(BTreeSet::merge_union(set("x"), set(""), set("xy")), set("y"));
-        assert_eq!(BTreeSet::merge_union(set("x"), set("xy"), set("")), set("y"));
-        assert_eq!(BTreeSet::merge_union(set(""), set("a"), set("b")), set("ab"));
+        let merge = |base, mine, theirs| BTreeSet::merge_union(set(base), set(mine), set(theirs), Layout::Ordered);
+        assert_eq!(merge("x", "", "xy"), set("y"));
+        assert_eq!(merge("x", "xy", ""), set("y"));
+        assert_eq!(merge("", "a", "b"), set("ab"));
     }
 
     #[test]
     fn a_map_entry_i_changed_wins_and_one_they_removed_stays_removed() {
         let map = |entries: &[(&'static str, u8)]| entries.iter().copied().collect::<BTreeMap<_, _>>();
         let base = map(&[("tea", 1), ("cup", 1)]);
-        let merged = BTreeMap::merge_union(base, map(&[("tea", 3), ("cup", 1)]), map(&[("tea", 2), ("pot", 1)]));
+        let merged =
+            BTreeMap::merge_union(base, map(&[("tea", 3), ("cup", 1)]), map(&[("tea", 2), ("pot", 1)]), Layout::Ordered);
         assert_eq!(merged, map(&[("tea", 3), ("pot", 1)]));
     }
 }

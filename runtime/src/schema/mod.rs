@@ -1,10 +1,12 @@
 //! What the derives describe: schemas, fields, values, and how a field gets from a cell to a struct and back.
 
+mod canonical;
 pub(crate) mod codec;
 mod coding;
 mod def;
 mod depth;
 mod field;
+mod layout;
 pub(crate) mod lock;
 mod merge;
 mod owner;
@@ -19,13 +21,14 @@ pub use self::{
     coding::{Coding, FieldDefault, Stored, StoredOpaque},
     def::{FieldDef, Schema, Undecodable},
     field::{Base, Field, FieldChange, Kind},
+    layout::{Layout, VariantLayout},
     merge::{Counter, Merge, Ranked, Union},
     owner::{HasOwner, OwnerField, owner_hash},
     owner_hash::Unhashable,
     past::{Compute, Downgrade, Older, Past, SourceDefault, Sources, Upgrade},
     untyped::{AnyField, Opener, Part, Placed, PlacedField, Rule},
     validate::Validator,
-    value::{NoEq, Probe, SessionValue, ShapeBuilder},
+    value::{SessionValue, ShapeBuilder, TRUSTS_DERIVES},
 };
 pub(crate) use self::{def::Cause, owner_hash::hash};
 

@@ -1,26 +1,18 @@
 //! Earlier generations of a field, and removed fields: how what they stored becomes a value of today, and what older versions of
 //! the program are given to read.
 
-use super::{
-    codec::{CodecError, Encoded},
-    coding::Coding,
-    def::{Cause, reveal},
-    untyped::Opener,
-};
-use crate::record::{CodecId, Content, Payload, Shape};
+use super::{coding::Coding, def::Cause, untyped::Opener};
+use crate::record::Content;
 use std::{borrow::Borrow, fmt};
 
 /// One earlier generation of a field, whatever its type was.
 pub trait Older<V>: Sync {
-    /// What its cells must be the encoding of.
+    /// A value of today, from what is under that key.
     #[doc(hidden)]
-    fn shape(&self) -> Shape;
-    /// A value of today.
-    #[doc(hidden)]
-    fn upgraded(&self, codec: CodecId, bytes: &[u8]) -> Result<V, Cause>;
+    fn upgraded(&self, key: &str, content: &Content, from: &Opener<'_>) -> Result<V, Cause>;
     /// What a program that knows no later generation shall see.
     #[doc(hidden)]
-    fn downgraded(&self, value: &V) -> Result<Content, CodecError>;
+    fn downgraded(&self, value: &V) -> Result<Content, Cause>;
 }
 
 /// An [`Older`] generation whose type was `A`.
@@ -38,19 +30,16 @@ impl<A, V> Past<A, V> {
 }
 
 impl<A, V> Older<V> for Past<A, V> {
-    fn shape(&self) -> Shape {
-        self.coding.shape
+    fn upgraded(&self, key: &str, content: &Content, from: &Opener<'_>) -> Result<V, Cause> {
+        (self.up)(self.coding.read(key, content, from.vault())?.0)
     }
 
-    fn upgraded(&self, codec: CodecId, bytes: &[u8]) -> Result<V, Cause> {
-        (self.up)((self.coding.decode)(codec, bytes)?)
-    }
-
-    fn downgraded(&self, value: &V) -> Result<Content, CodecError> {
+    fn downgraded(&self, value: &V) -> Result<Content, Cause> {
         let (Some(down), Some(codec)) = (self.down, self.coding.codec) else { return Ok(Content::Tombstone) };
-        let mut bytes = Encoded::new();
-        (self.coding.encode)(&down(value), &mut bytes)?;
-        Ok(Content::Value { codec, shape: self.coding.shape, sealed: false, payload: Payload::from(bytes.as_bytes()) })
+        let value = down(value);
+        let payload = self.coding.encoded(&value)?;
+        self.coding.prove(&value, &payload, |_| Ok(()))?;
+        Ok(Content::Value { codec, shape: self.coding.shape_of(&value)?, sealed: false, payload })
     }
 }
 
@@ -186,8 +175,7 @@ impl<'a> Sources<'a> {
     fn stored<A>(&self, at: usize, coding: &Coding<A>) -> Result<Option<A>, Cause> {
         let Some(key) = self.keys.get(at) else { return Ok(None) };
         let Some(content) = self.from.content(key) else { return Ok(None) };
-        let clear = reveal(key, content, coding.shape, self.from.vault())?;
-        Ok(Some((coding.decode)(clear.codec(), clear.bytes())?))
+        Ok(Some(coding.read(key, content, self.from.vault())?.0))
     }
 }
 

@@ -25,10 +25,13 @@ pub trait AnyField: Sync + fmt::Debug {
     /// What is stored, in the encoding of today.
     #[doc(hidden)]
     fn stored(&self, from: &Opener<'_>) -> Result<Option<Payload>, Undecodable>;
+    /// What is stored, in the encoding of today, if that may be written.
+    #[doc(hidden)]
+    fn renewed(&self, from: &Opener<'_>) -> Result<Option<Payload>, Undecodable>;
     /// Three-way merge of encoded values; `None` is the default.
     #[doc(hidden)]
     fn merged(&self, base: Option<&Payload>, mine: Option<&Payload>, theirs: Option<&Payload>) -> Result<Payload, Undecodable>;
-    /// Whether two encoded values are equal, by bytes or by value.
+    /// Whether two encoded values are equal: by their bytes, or but for what has no order in them. `None` is the default.
     #[doc(hidden)]
     fn same(&self, a: Option<&Payload>, b: Option<&Payload>) -> bool;
     /// The keys of removed fields that it is computed from.
@@ -110,6 +113,11 @@ impl<V> AnyField for FieldDef<V> {
         read().map_err(|cause| Undecodable { field: self.name, cause })
     }
 
+    fn renewed(&self, from: &Opener<'_>) -> Result<Option<Payload>, Undecodable> {
+        let renewed = || self.read(from)?.map(|(value, _)| self.accept(&value)).transpose();
+        renewed().map_err(|cause| Undecodable { field: self.name, cause })
+    }
+
     fn merged(&self, base: Option<&Payload>, mine: Option<&Payload>, theirs: Option<&Payload>) -> Result<Payload, Undecodable> {
         let merge = || {
             let mine_value = self.base_value(mine)?;
@@ -117,18 +125,13 @@ impl<V> AnyField for FieldDef<V> {
                 Merge::Of(merge) => merge(self.base_value(base)?, mine_value, self.base_value(theirs)?),
                 Merge::Last | Merge::Strict => mine_value,
             };
-            self.admit(&merged)
+            self.accept(&merged)
         };
         merge().map_err(|cause| Undecodable { field: self.name, cause })
     }
 
     fn same(&self, a: Option<&Payload>, b: Option<&Payload>) -> bool {
-        match (a, b) {
-            (None, None) => true,
-            (Some(value), other) | (other, Some(value)) => {
-                other == Some(value) || self.decode(value).is_ok_and(|decoded| self.same_value(&decoded, value, other))
-            }
-        }
+        self.is_same(a, b)
     }
 
     fn sources(&self) -> &[&'static str] {
@@ -242,7 +245,7 @@ impl<'a> Opener<'a> {
     pub fn field<V>(&self, def: &'static FieldDef<V>) -> Result<Field<V>, Undecodable> {
         let read = def.read(self).map_err(|cause| Undecodable { field: def.name, cause })?;
         Ok(match read {
-            Some((value, read)) if def.eq.is_none() && !matches!(def.merge, Merge::Last) => {
+            Some((value, read)) if !def.coding.is_certain() && !matches!(def.merge, Merge::Last) => {
                 match def.encoding_of_today(&value, read.as_ref()) {
                     Ok(payload) => Field::loaded_from(def, value, payload),
                     Err(_) => Field::loaded(def, value),
@@ -284,9 +287,6 @@ pub trait PlacedField {
     fn change(&self) -> Option<&FieldChange>;
     #[doc(hidden)]
     fn encode(&self) -> Result<Payload, Undecodable>;
-    /// Whether the value held equals that encoded value.
-    #[doc(hidden)]
-    fn equals(&self, bytes: &Payload, base: Option<&Payload>) -> bool;
     #[doc(hidden)]
     fn clear(&mut self);
     /// The value held is the base from here on.
@@ -315,11 +315,17 @@ impl<V> PlacedField for Placed<'_, V> {
     }
 
     fn encode(&self) -> Result<Payload, Undecodable> {
-        self.def.admit(self.field.value()).map_err(|cause| Undecodable { field: self.def.name, cause })
-    }
-
-    fn equals(&self, bytes: &Payload, base: Option<&Payload>) -> bool {
-        self.def.same_value(self.field.value(), bytes, base)
+        let encode = || {
+            let payload = self.def.admit(self.field.value())?;
+            let value = self.field.value();
+            match self.def.prove(value, &payload) {
+                // What the handle began with is not written.
+                Err(_) if self.field.began_with(&payload) && self.def.is_as_it_was(value, &payload) => {}
+                proof => proof?,
+            }
+            Ok(payload)
+        };
+        encode().map_err(|cause| Undecodable { field: self.def.name, cause })
     }
 
     fn clear(&mut self) {

@@ -1,10 +1,10 @@
 //! Shapes: what tells two versions of a type apart before its bytes are read.
 
+use super::layout::{Layout, VariantLayout};
 use crate::record::Shape;
 use std::{
     borrow::Cow,
     collections::{BTreeMap, BTreeSet, HashMap, HashSet, LinkedList, VecDeque},
-    marker::PhantomData,
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6},
     num,
     time::{Duration, SystemTime},
@@ -38,9 +38,22 @@ pub trait SessionValue {
     /// The shape of this type's encoding.
     const SHAPE: Shape;
 
+    /// Whether `Deserialize` is known to read every value that `Serialize` writes, as that value. Where it is not, each value is read
+    /// back before it is stored, and refused if it is another one then.
+    ///
+    /// *Default*: `false`. The derive says `true` where it is `true` of every member, and `false` where a shape is given by hand.
+    const ROUND_TRIPS: bool = false;
+
     #[doc(hidden)]
     const RECURSIVE: bool = false;
+
+    #[doc(hidden)]
+    const LAYOUT: Layout = Layout::Ordered;
 }
+
+/// Whether a type that derives [`SessionValue`] is believed to derive serde's two traits as well, which no derive can see. Programs in
+/// development find out instead: there each value is read back.
+pub const TRUSTS_DERIVES: bool = !cfg!(debug_assertions);
 
 /// Builds a shape at compile time. Every part is length-prefixed, so that no two sequences of parts run together.
 #[derive(Clone, Copy, Debug)]
@@ -108,13 +121,14 @@ const fn leaf(kind: &str) -> Shape {
 }
 
 macro_rules! leaves {
-    ($($kind:literal: $($type:ty),+;)*) => {$($(
+    ($known:literal, $($kind:literal: $($type:ty),+;)*) => {$($(
         impl SessionValue for $type {
             const SHAPE: Shape = leaf($kind);
+            const ROUND_TRIPS: bool = $known;
         }
     )+)*};
 }
-leaves! {
+leaves! { true,
     "unit": ();
     "bool": bool;
     "char": char;
@@ -142,11 +156,12 @@ leaves! {
     "socket6": SocketAddrV6;
 }
 
+// What the types of other crates do is for them to say, so their values are read back.
 #[cfg(feature = "uuid")]
-leaves! { "uuid": uuid::Uuid; }
+leaves! { false, "uuid": uuid::Uuid; }
 
 #[cfg(feature = "chrono")]
-leaves! {
+leaves! { false,
     "chrono-date": chrono::NaiveDate;
     "chrono-time": chrono::NaiveTime;
     "chrono-date-time": chrono::NaiveDateTime;
@@ -159,7 +174,7 @@ impl<Z: chrono::TimeZone> SessionValue for chrono::DateTime<Z> {
 }
 
 #[cfg(feature = "time")]
-leaves! {
+leaves! { false,
     "time-date": time::Date;
     "time-time": time::Time;
     "time-offset": time::UtcOffset;
@@ -174,7 +189,9 @@ macro_rules! transparent {
     ($([$($generics:tt)*] $type:ty;)*) => {$(
         impl<$($generics)*> SessionValue for $type {
             const SHAPE: Shape = T::SHAPE;
+            const ROUND_TRIPS: bool = T::ROUND_TRIPS;
             const RECURSIVE: bool = T::RECURSIVE;
+            const LAYOUT: Layout = T::LAYOUT;
         }
     )*};
 }
@@ -188,41 +205,51 @@ transparent! {
 
 impl SessionValue for str {
     const SHAPE: Shape = <String as SessionValue>::SHAPE;
+    const ROUND_TRIPS: bool = true;
 }
 
 macro_rules! containers {
-    ($($kind:literal: [$($generics:tt)*] $type:ty, $($item:ident)+;)*) => {$(
+    ($($kind:literal: [$($generics:tt)*] $type:ty, $($item:ident)+, $layout:expr;)*) => {$(
         impl<$($generics)*> SessionValue for $type {
             const SHAPE: Shape = ShapeBuilder::new($kind)$(.child($item::SHAPE))+.finish();
+            const ROUND_TRIPS: bool = true $(&& $item::ROUND_TRIPS)+;
             const RECURSIVE: bool = false $(|| $item::RECURSIVE)+;
+            const LAYOUT: Layout = $layout;
         }
     )*};
 }
 containers! {
-    "option": [T: SessionValue] Option<T>, T;
-    "seq": [T: SessionValue] Vec<T>, T;
-    "seq": [T: SessionValue] Box<[T]>, T;
-    "seq": [T: SessionValue] VecDeque<T>, T;
-    "seq": [T: SessionValue] LinkedList<T>, T;
-    "set": [T: SessionValue] BTreeSet<T>, T;
-    "set": [T: SessionValue, S] HashSet<T, S>, T;
-    "map": [K: SessionValue, V: SessionValue] BTreeMap<K, V>, K V;
-    "map": [K: SessionValue, V: SessionValue, S] HashMap<K, V, S>, K V;
-    "result": [T: SessionValue, E: SessionValue] Result<T, E>, T E;
-    "range": [T: SessionValue] std::ops::Range<T>, T;
-    "range": [T: SessionValue] std::ops::RangeInclusive<T>, T;
+    "option": [T: SessionValue] Option<T>, T, T::LAYOUT;
+    "seq": [T: SessionValue] Vec<T>, T, Layout::List(&T::LAYOUT);
+    "seq": [T: SessionValue] Box<[T]>, T, Layout::List(&T::LAYOUT);
+    "seq": [T: SessionValue] VecDeque<T>, T, Layout::List(&T::LAYOUT);
+    "seq": [T: SessionValue] LinkedList<T>, T, Layout::List(&T::LAYOUT);
+    "set": [T: SessionValue] BTreeSet<T>, T, Layout::List(&T::LAYOUT);
+    "set": [T: SessionValue, S] HashSet<T, S>, T, Layout::Unordered(&T::LAYOUT);
+    "map": [K: SessionValue, V: SessionValue] BTreeMap<K, V>, K V, Layout::List(&Layout::Parts(&[K::LAYOUT, V::LAYOUT]));
+    "map": [K: SessionValue, V: SessionValue, S] HashMap<K, V, S>, K V, Layout::Unordered(&Layout::Parts(&[K::LAYOUT, V::LAYOUT]));
+    "result": [T: SessionValue, E: SessionValue] Result<T, E>, T E, Layout::Variants(&[
+        VariantLayout { inside: T::LAYOUT, appended: None },
+        VariantLayout { inside: E::LAYOUT, appended: None },
+    ]);
+    "range": [T: SessionValue] std::ops::Range<T>, T, Layout::List(&T::LAYOUT);
+    "range": [T: SessionValue] std::ops::RangeInclusive<T>, T, Layout::List(&T::LAYOUT);
 }
 
 impl<T: SessionValue, const N: usize> SessionValue for [T; N] {
     const SHAPE: Shape = ShapeBuilder::new("array").number(N as u64).child(T::SHAPE).finish();
+    const ROUND_TRIPS: bool = T::ROUND_TRIPS;
     const RECURSIVE: bool = T::RECURSIVE;
+    const LAYOUT: Layout = Layout::List(&T::LAYOUT);
 }
 
 macro_rules! tuples {
     ($(($($item:ident)+))*) => {$(
         impl<$($item: SessionValue),+> SessionValue for ($($item,)+) {
             const SHAPE: Shape = ShapeBuilder::new("tuple")$(.child($item::SHAPE))+.finish();
+            const ROUND_TRIPS: bool = true $(&& $item::ROUND_TRIPS)+;
             const RECURSIVE: bool = false $(|| $item::RECURSIVE)+;
+            const LAYOUT: Layout = Layout::Parts(&[$($item::LAYOUT),+]);
         }
     )*};
 }
@@ -230,23 +257,3 @@ tuples! {
     (A) (A B) (A B C) (A B C D) (A B C D E) (A B C D E F) (A B C D E F G) (A B C D E F G H)
     (A B C D E F G H I) (A B C D E F G H I J) (A B C D E F G H I J K) (A B C D E F G H I J K L)
 }
-
-/// Asks at compile time what a type can do, without asking for it.
-///
-/// `Probe::<V>::EQ` is the inherent constant where `V: PartialEq`, and that of the trait [`NoEq`] elsewhere. It works for concrete
-/// types only, which is what the derive has.
-#[derive(Debug)]
-pub struct Probe<V>(PhantomData<V>);
-
-impl<V: PartialEq> Probe<V> {
-    /// The type's equality.
-    pub const EQ: Option<fn(&V, &V) -> bool> = Some(V::eq);
-}
-
-/// The answer of [`Probe`] for types without equality.
-pub trait NoEq<V> {
-    /// There is none.
-    const EQ: Option<fn(&V, &V) -> bool> = None;
-}
-
-impl<V> NoEq<V> for Probe<V> {}

@@ -279,7 +279,7 @@ impl Access {
         let prolongs = def.expires() && self.working_value(def, now).is_some_and(|value| !def.same(Some(&value), None));
         let always = *kind == Kind::Forced || prolongs || taken_over == TakenOver::Yes;
         let kept = if always { Kept::Always } else { Kept::IfItChanges };
-        if kept == Kept::IfItChanges && field.equals(&mine, base.as_ref()) {
+        if kept == Kept::IfItChanges && def.same(Some(&mine), base.as_ref()) {
             return Ok(None);
         }
         Ok(Some(Staged::new(def, base, Write::Value(mine), kept, seen, source)))
@@ -362,6 +362,7 @@ pub(super) fn refused_value(def: &dyn AnyField, error: Undecodable) -> SessionEr
         | Cause::Shape { .. }
         | Cause::Upgrade(_)
         | Cause::Unhashable(_)
+        | Cause::Irreversible { .. }
         | Cause::OtherOwner
         | Cause::Sealed) => SessionError::Encode { field, reason: cause.to_string() },
     }

@@ -211,7 +211,7 @@ impl Access {
         let schemas = config.schemas();
         let defs = schemas.iter().flat_map(|schema| schema.fields).copied().filter(stays);
         defs.filter(|def| def.is_outdated(&opener))
-            .filter_map(|def| Some(Pending::of_value(def, def.stored(&opener).ok()??)))
+            .filter_map(|def| Some(Pending::of_value(def, def.renewed(&opener).ok()??)))
             .collect()
     }
 

@@ -24,6 +24,7 @@ mod names;
 mod observing;
 mod owner;
 mod privilege;
+mod readable;
 mod reloads;
 mod renewal;
 mod replay;
