@@ -6,17 +6,15 @@ struct CartFields {
 }
 #[allow(deprecated)]
 const _: () = {
-    use ::cloakroom::__private::NoEq as _;
     static __CLOAKROOM_FIELD_0: ::cloakroom::__private::FieldDef<Vec<Item>> = ::cloakroom::__private::FieldDef::<
         Vec<Item>,
     >::new(
-            "cart",
-            "items",
-            "cart/items",
-            <Vec<Item> as ::cloakroom::__private::Stored>::CODING,
-            <Vec<Item> as ::cloakroom::__private::FieldDefault>::field_default,
-        )
-        .eq(::cloakroom::__private::Probe::<Vec<Item>>::EQ);
+        "cart",
+        "items",
+        "cart/items",
+        <Vec<Item> as ::cloakroom::__private::Stored>::CODING,
+        <Vec<Item> as ::cloakroom::__private::FieldDefault>::field_default,
+    );
     static __CLOAKROOM_SCHEMA: ::cloakroom::__private::Schema = ::cloakroom::__private::Schema {
         name: "cart",
         version: 1u32,
@@ -85,8 +83,6 @@ fn session_schema_of_cart() -> ::cloakroom::__private::core::result::Result<
     (),
     ::cloakroom::__private::lock::Failed,
 > {
-    #[allow(unused_imports)]
-    use ::cloakroom::__private::NoEq as _;
     let __initial = <Cart as ::cloakroom::SessionData>::initial();
     ::cloakroom::__private::lock::accept(
         ::cloakroom::__private::core::concat!(
@@ -103,7 +99,6 @@ fn session_schema_of_cart() -> ::cloakroom::__private::core::result::Result<
             ::cloakroom::__private::lock::Part::Samples(
                 ::cloakroom::__private::lock::samples(
                     <Vec<Item> as ::cloakroom::__private::Stored>::CODING,
-                    ::cloakroom::__private::Probe::<Vec<Item>>::EQ,
                     &[],
                     __initial.items,
                     ::cloakroom::__private::lock::values::<Vec<Item>, _>(my::items),

@@ -19,5 +19,16 @@ where
         .text("named")
         .text("money-1")
         .finish();
+    const ROUND_TRIPS: ::cloakroom::__private::core::primitive::bool = false;
     const RECURSIVE: ::cloakroom::__private::core::primitive::bool = true;
+    const LAYOUT: ::cloakroom::__private::Layout = ::cloakroom::__private::Layout::Parts(
+        &[
+            <u32 as ::cloakroom::SessionValue>::LAYOUT,
+            <[T; N] as ::cloakroom::SessionValue>::LAYOUT,
+            ::cloakroom::__private::Layout::Recursive(|| {
+                <Vec<Item<T, N>> as ::cloakroom::SessionValue>::LAYOUT
+            }),
+            ::cloakroom::__private::Layout::Ordered,
+        ],
+    );
 }

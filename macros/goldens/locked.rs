@@ -83,7 +83,7 @@ const _: () = if !(<Vec<Item> as ::cloakroom::__private::Stored>::CODING.shape()
     == 81985529216486895u64)
 {
     ::cloakroom::__private::lock::refuse(
-        "what `Vec<Item>` stores changed, and version 1 of `items` does not say so\n\n  = help: a type inside it has other members, variants or names than stored sessions hold; keep the old one beside it, and write\n          #[session(changed(in = 2, from = OldItems, up = <fn(OldItems) -> Vec<Item>>, down = <fn(&Vec<Item>) -> OldItems>))]\n  = help: if something was only renamed in Rust, give it its old name: `#[session(key = \"old_name\")]` inside that type\n  = help: and raise the version on the struct: `version = 2`\n  = note: recorded in session-schema/cart.lock (version 1)",
+        "what `Vec<Item>` stores changed, and version 1 of `items` does not say so\n\n  = help: a type inside it has other members, variants or names than stored sessions hold; keep the old one beside it, and write\n          #[session(changed(in = 2, from = Vec<OldItem>, up = <fn(Vec<OldItem>) -> Vec<Item>>, down = <fn(&Vec<Item>) -> Vec<OldItem>>))]\n  = help: if only variants were added at the end of an enum, mark them `#[session(appended)]`: then nothing changed\n  = help: if something was only renamed in Rust, give it its old name: `#[session(key = \"old_name\")]` inside that type\n  = help: and raise the version on the struct: `version = 2`\n  = note: recorded in session-schema/cart.lock (version 1)",
     )
 };
 #[cfg(test)]

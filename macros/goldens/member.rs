@@ -10,7 +10,6 @@ struct MemberFields {
 }
 #[allow(deprecated)]
 const _: () = {
-    use ::cloakroom::__private::NoEq as _;
     static __CLOAKROOM_FIELD_0: ::cloakroom::__private::FieldDef<Option<UserId>> = ::cloakroom::__private::FieldDef::<
         Option<UserId>,
     >::new(
@@ -20,7 +19,6 @@ const _: () = {
             <Option<UserId> as ::cloakroom::__private::Stored>::CODING,
             <Option<UserId> as ::cloakroom::__private::FieldDefault>::field_default,
         )
-        .eq(::cloakroom::__private::Probe::<Option<UserId>>::EQ)
         .owner(::cloakroom::__private::owner_hash::<Option<UserId>>);
     static __CLOAKROOM_FIELD_1: ::cloakroom::__private::FieldDef<bool> = ::cloakroom::__private::FieldDef::<
         bool,
@@ -31,7 +29,6 @@ const _: () = {
             <bool as ::cloakroom::__private::Stored>::CODING,
             <bool as ::cloakroom::__private::FieldDefault>::field_default,
         )
-        .eq(::cloakroom::__private::Probe::<bool>::EQ)
         .privilege()
         .ttl(::cloakroom::__private::core::time::Duration::from_millis(600000u64));
     static __CLOAKROOM_FIELD_2: ::cloakroom::__private::FieldDef<String> = ::cloakroom::__private::FieldDef::<
@@ -43,7 +40,6 @@ const _: () = {
             <String as ::cloakroom::__private::Stored>::CODING,
             <String as ::cloakroom::__private::FieldDefault>::field_default,
         )
-        .eq(::cloakroom::__private::Probe::<String>::EQ)
         .keep();
     static __CLOAKROOM_SCHEMA: ::cloakroom::__private::Schema = ::cloakroom::__private::Schema {
         name: "member",

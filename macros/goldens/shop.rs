@@ -16,7 +16,6 @@ pub struct ShopFields {
 }
 #[allow(deprecated)]
 const _: () = {
-    use ::cloakroom::__private::NoEq as _;
     static __CLOAKROOM_FIELD_0: ::cloakroom::__private::FieldDef<u64> = ::cloakroom::__private::FieldDef::<
         u64,
     >::new(
@@ -26,7 +25,6 @@ const _: () = {
             <u64 as ::cloakroom::__private::Stored>::CODING,
             <u64 as ::cloakroom::__private::FieldDefault>::field_default,
         )
-        .eq(::cloakroom::__private::Probe::<u64>::EQ)
         .merge(::cloakroom::__private::Merge::add());
     static __CLOAKROOM_FIELD_1: ::cloakroom::__private::FieldDef<Lang> = ::cloakroom::__private::FieldDef::<
         Lang,
@@ -37,7 +35,6 @@ const _: () = {
             <Lang as ::cloakroom::__private::Stored>::CODING,
             || -> Lang { Lang::En },
         )
-        .eq(::cloakroom::__private::Probe::<Lang>::EQ)
         .ttl(::cloakroom::__private::core::time::Duration::from_millis(600000u64))
         .validate(|__value| ::cloakroom::__private::Validator::<
             Lang,
@@ -58,7 +55,6 @@ const _: () = {
             <Address as ::cloakroom::__private::StoredOpaque>::CODING,
             <Address as ::cloakroom::__private::FieldDefault>::field_default,
         )
-        .eq(::cloakroom::__private::Probe::<Address>::EQ)
         .merge(::cloakroom::__private::Merge::Of(my::merge))
         .secret();
     static __CLOAKROOM_FIELD_3: ::cloakroom::__private::FieldDef<Option<String>> = ::cloakroom::__private::FieldDef::<
@@ -70,7 +66,6 @@ const _: () = {
             <Option<String> as ::cloakroom::__private::Stored>::CODING,
             <Option<String> as ::cloakroom::__private::FieldDefault>::field_default,
         )
-        .eq(::cloakroom::__private::Probe::<Option<String>>::EQ)
         .merge(::cloakroom::__private::Merge::Strict);
     static __CLOAKROOM_SCHEMA: ::cloakroom::__private::Schema = ::cloakroom::__private::Schema {
         name: "shop",

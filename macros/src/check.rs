@@ -660,42 +660,48 @@ fn serde_attribute(name: &str) -> Option<Serde> {
 fn check_serde(attributes: &[Attribute], shape_by_hand: bool, errors: &mut Errors) {
     const OPAQUE: &str =
         "or mark the field of the session struct `#[session(opaque)]`, which stores JSON, and do not derive `SessionValue`";
-    for attribute in attributes.iter().filter(|attribute| attribute.path().is_ident("serde")) {
-        let Ok(list) = attribute.meta.require_list() else { continue };
-        let mut begins = true;
-        for token in list.tokens.clone() {
-            if let (true, proc_macro2::TokenTree::Ident(key)) = (begins, &token) {
-                let name = key.to_string();
-                let breaks =
-                    || Report::new(key, format!("`#[serde({name})]` does not work with the compact encoding of sessions"));
-                let report = match serde_attribute(&name) {
-                    None => None,
-                    Some(Serde::ByHand) if shape_by_hand => None,
-                    Some(Serde::ByHand) => Some(
-                        breaks().help("name the encoding by hand beside it: `#[session(shape = \"address-1\")]`").help(OPAQUE),
-                    ),
-                    Some(Serde::Breaks) => Some(breaks().help(format!("remove `{name}`")).help(OPAQUE)),
-                    Some(Serde::DoesNothing) => Some(does_nothing(key, &name).help(OPAQUE)),
-                };
-                if let Some(report) = report {
-                    errors.push(report);
-                }
-            }
-            begins = matches!(&token, proc_macro2::TokenTree::Punct(punct) if punct.as_char() == ',');
-        }
+    let keys = attributes.iter().filter(|attribute| attribute.path().is_ident("serde")).flat_map(serde_keys);
+    let known = keys.filter_map(|key| Some((serde_attribute(&key.to_string())?, key))).collect::<Vec<_>>();
+    // What does nothing beside these is there for their sake.
+    let breaks = known.iter().any(|(serde, _)| matches!(serde, Serde::Breaks));
+    for (serde, key) in known {
+        let report = || Report::new(&key, format!("`#[serde({key})]` does not work with the compact encoding of sessions"));
+        let report = match serde {
+            Serde::ByHand if shape_by_hand => continue,
+            Serde::DoesNothing if breaks => continue,
+            Serde::ByHand => report().help("name the encoding by hand beside it: `#[session(shape = \"address-1\")]`"),
+            Serde::Breaks => report().help(format!("remove `{key}`")),
+            Serde::DoesNothing => does_nothing(&key),
+        };
+        errors.push(report.help(OPAQUE));
     }
 }
 
-fn does_nothing(key: &Ident, name: &str) -> Report {
-    let report = Report::new(key, format!("`#[serde({name})]` does nothing in the compact encoding of sessions"));
-    if name == "alias" {
-        report
-            .help(format!("remove `{name}`"))
-            .help("where something is renamed in Rust, `#[session(key = \"old_name\")]` keeps its old name in the shape")
+/// The names of the entries in a serde attribute.
+fn serde_keys(attribute: &Attribute) -> Vec<Ident> {
+    let Ok(list) = attribute.meta.require_list() else { return Vec::new() };
+    let mut begins = true;
+    let mut keys = Vec::new();
+    for token in list.tokens.clone() {
+        match token {
+            proc_macro2::TokenTree::Ident(key) if begins => {
+                keys.push(key);
+                begins = false;
+            }
+            proc_macro2::TokenTree::Punct(punct) => begins = punct.as_char() == ',',
+            _ => begins = false,
+        }
+    }
+    keys
+}
+
+fn does_nothing(key: &Ident) -> Report {
+    let report = Report::new(key, format!("`#[serde({key})]` does nothing in the compact encoding of sessions"))
+        .help(format!("remove `{key}`"));
+    if key == "alias" {
+        report.help("where something is renamed in Rust, `#[session(key = \"old_name\")]` keeps its old name in the shape")
     } else {
-        report
-            .help(format!("remove `{name}`"))
-            .help("for a member that is new, keep the old type beside this one, and write `changed(..)` on the field of the session struct")
+        report.help("for a member that is new, keep the old type beside this one, and write `changed(..)` on the field of the session struct")
     }
 }
 

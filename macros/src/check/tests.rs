@@ -293,9 +293,37 @@ fn serde_attributes_that_change_the_encoding_are_refused_at_their_name() {
     }
     one(values("enum E { A, #[serde(other)] B }"), "other", &["remove `other`"]);
     assert_eq!(
-        values("#[serde(rename_all = \"camelCase\")] struct Item { #[serde(rename = \"skip\", alias = \"b\")] a: u8 }"),
+        values("#[serde(rename_all = \"camelCase\")] struct Item { #[serde(rename = \"skip\", bound = \"\")] a: u8 }"),
         []
     );
+}
+
+#[test]
+fn serde_attributes_that_do_nothing_in_a_positional_encoding_are_refused() {
+    let nothing = "does nothing in the compact encoding";
+    one(values("struct Item { #[serde(default)] a: u8 }"), "default", &[nothing, "remove `default`", "`changed(..)`"]);
+    one(values("struct Item { #[serde(default = \"f\")] a: u8 }"), "default", &[nothing]);
+    one(values("#[serde(default)] struct Item { a: u8 }"), "default", &[nothing, "#[session(opaque)]"]);
+    one(values("struct Item { #[serde(alias = \"b\")] a: u8 }"), "alias", &[nothing, "#[session(key = \"old_name\")]"]);
+    one(values("enum E { #[serde(alias = \"b\")] A }"), "alias", &[nothing]);
+    one(values("struct Item { #[serde(default)] #[session(shape = \"a-1\")] a: u8 }"), "default", &[nothing]);
+}
+
+#[test]
+fn appended_variants_stand_last_and_the_first_is_none() {
+    assert_eq!(values("enum E { A, #[session(appended)] B(u8), #[session(appended, key = \"D\")] C { a: u8 } }"), []);
+    one(
+        values("enum E { A, #[session(appended)] B, C }"),
+        "C",
+        &["`C` stands after an appended variant", "#[session(appended)]", "move it"],
+    );
+    one(values("enum E { #[session(appended)] A, #[session(appended)] B }"), "appended", &["`A` is the first variant"]);
+    one(
+        values("#[session(shape = \"e-1\")] enum E { A, #[session(appended)] B }"),
+        "appended",
+        &["`appended` and a `shape` by hand exclude each other"],
+    );
+    one(values("struct Item { a: u8, #[session(appended)] b: u8 }"), "appended", &["a variant of an enum"]);
 }
 
 #[test]

@@ -77,6 +77,8 @@ const THEME: &str = r#"
         Night { since: u8 },
         Custom(String),
         Mixed(u8, Box<u16>),
+        #[session(appended)]
+        Sepia { warmth: u8, tints: Vec<u8> },
     }"#;
 
 const WRONG: &str = r#"

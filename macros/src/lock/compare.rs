@@ -446,6 +446,7 @@ impl Comparison<'_> {
                     "a type inside it has other members, variants or names than stored sessions hold; keep the old one beside it, and write\n          #[session({})]",
                     change(next, &old(name, &is), &is)
                 ))
+                .help("if only variants were added at the end of an enum, mark them `#[session(appended)]`: then nothing changed".to_owned())
                 .help("if something was only renamed in Rust, give it its old name: `#[session(key = \"old_name\")]` inside that type".to_owned())
         } else {
             Report::new(&field.ty, format!("`{name}` changed type from `{was}` to `{is}`, and version {version} does not say so"))

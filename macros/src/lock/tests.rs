@@ -539,7 +539,8 @@ fn a_type_that_changed_inside_is_noticed_by_its_shape() {
         error: what `Vec<Item>` stores changed, and version 1 of `cart` does not say so
 
           = help: a type inside it has other members, variants or names than stored sessions hold; keep the old one beside it, and write
-                  #[session(changed(in = 2, from = OldCart, up = <fn(OldCart) -> Vec<Item>>, down = <fn(&Vec<Item>) -> OldCart>))]
+                  #[session(changed(in = 2, from = Vec<OldItem>, up = <fn(Vec<OldItem>) -> Vec<Item>>, down = <fn(&Vec<Item>) -> Vec<OldItem>>))]
+          = help: if only variants were added at the end of an enum, mark them `#[session(appended)]`: then nothing changed
           = help: if something was only renamed in Rust, give it its old name: `#[session(key = "old_name")]` inside that type
           = help: and raise the version on the struct: `version = 2`
           = note: recorded in session-schema/shop.lock (version 1)
@@ -550,6 +551,7 @@ fn a_type_that_changed_inside_is_noticed_by_its_shape() {
 
           = help: a type inside it has other members, variants or names than stored sessions hold; keep the old one beside it, and write
                   #[session(changed(in = 2, from = OldTheme, up = <fn(OldTheme) -> Theme>, down = <fn(&Theme) -> OldTheme>))]
+          = help: if only variants were added at the end of an enum, mark them `#[session(appended)]`: then nothing changed
           = help: if something was only renamed in Rust, give it its old name: `#[session(key = "old_name")]` inside that type
           = note: recorded in session-schema/shop.lock (version 1)
     "#]].assert_eq(&said_with(theme, "#[session(version = 2)] struct Shop { theme: Theme }", &["Theme"]));

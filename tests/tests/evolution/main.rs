@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod alternation;
+mod appended;
 mod attributes;
 mod engines;
 mod interleaved;
