@@ -531,6 +531,38 @@ fn a_number_in_more_bytes_than_it_takes_is_refused() {
     }
 }
 
+#[test]
+fn a_number_that_overflows_its_type_is_refused() {
+    let document = Document::read();
+    let header = document.bytes("header-full");
+    let length = header.windows(5).position(|window| window == b"\x04shop").unwrap();
+    // The bit that does not fit would leave the length it is.
+    let spelling = [&[0x84][..], &[0x80; 8], &[0x02]].concat();
+    let larger = [&header[..length], &spelling, &header[length + 1..]].concat();
+    assert_eq!(Header::decode(&larger).unwrap_err(), WireError::Overlong);
+}
+
+#[test]
+fn flags_that_exclude_each_other_are_refused() {
+    let (deadline_flag, sealed, keep) = (2_u8, 4_u8, 8_u8);
+    for flags in [sealed, sealed | deadline_flag, sealed | keep, sealed | deadline_flag | keep] {
+        let deadline = vec![0; if flags & deadline_flag == 0 { 0 } else { 8 }];
+        assert_eq!(CellBody::decode(&[vec![flags], deadline].concat()), Err(WireError::BadFlags(flags)), "a sealed nothing");
+    }
+    let document = Document::read();
+    let (previous, superseded, revoked) = (1_u8, 2_u8, 64_u8);
+    for (name, states) in [
+        ("header-new", [superseded, revoked, superseded | revoked]),
+        ("header-superseded", [previous | superseded | revoked; 3]),
+    ] {
+        for state in states {
+            let mut header = document.bytes(name);
+            header[1] = state;
+            assert_eq!(Header::decode(&header).unwrap_err(), WireError::BadFlags(state), "{name}");
+        }
+    }
+}
+
 #[derive(SessionValue)]
 struct Unit;
 

@@ -654,6 +654,79 @@ fn a_removed_name_stays_taken() {
 }
 
 #[test]
+fn a_removed_name_keeps_the_generation_that_it_had() {
+    let before = "#[session(version = 4, removed(coupon: String, in = 4, since = 3))] struct Shop { total: u32 }";
+    check(
+        before,
+        "#[session(version = 5, removed(coupon: String, in = 4))] struct Shop { total: u32, new: u8 }",
+        expect![[r#"
+            error: `coupon` was removed otherwise, in version 4
+
+              = help: write `removed(coupon: String, in = 4, since = 3)`
+              = note: recorded in session-schema/shop.lock (version 4)
+            pending: adds `new`
+        "#]],
+    );
+    check(
+        "#[session(version = 4, removed(coupon: String, in = 4))] struct Shop { total: u32 }",
+        "#[session(version = 5, removed(coupon: String, in = 4, since = 3))] struct Shop { total: u32, new: u8 }",
+        expect![[r#"
+            error: `coupon` was removed otherwise, in version 4
+
+              = help: write `removed(coupon: String, in = 4)`
+              = note: recorded in session-schema/shop.lock (version 4)
+            pending: adds `new`
+        "#]],
+    );
+}
+
+#[test]
+fn a_removed_name_whose_type_had_changed_is_not_free_again() {
+    check(
+        "#[session(version = 4, removed(coupon: String, in = 4, since = 3))] struct Shop { total: u32 }",
+        "#[session(version = 5)] struct Shop { total: u32, coupon: String }",
+        expect![[r#"
+            error: `coupon` was removed in version 4, after its type had changed
+
+              = help: sessions may still hold the old value; store this one under another name: `#[session(key = "coupon_2")]`
+              = help: and leave on the struct: `removed(coupon: String, in = 4, since = 3)`
+              = note: recorded in session-schema/shop.lock (version 4)
+        "#]],
+    );
+    check(
+        "#[session(version = 2, removed(coupon: String, in = 2))] struct Shop { total: u32 }",
+        "#[session(version = 3)] struct Shop { total: u32, #[session(changed(in = 3, from = u8, up = f, down = g))] coupon: String }",
+        expect![[r#"
+            error: `coupon` was removed in version 2, after its type had changed
+
+              = help: sessions may still hold the old value; store this one under another name: `#[session(key = "coupon_2")]`
+              = help: and leave on the struct: `removed(coupon: String, in = 2)`
+              = note: recorded in session-schema/shop.lock (version 2)
+        "#]],
+    );
+}
+
+#[test]
+fn what_is_forgotten_ends_before_the_version_that_is_named() {
+    let mut lock = recorded(
+        "#[session(version = 6)] struct Shop { #[session(
+            changed(in = 4, from = u8, up = a, down = b), changed(in = 6, from = u32, up = c, down = d))] total: Money }",
+    );
+    let past = &mut lock.fields.get_mut("total").unwrap().past;
+    for (form, sample) in past.iter_mut().zip(["01", "04"]) {
+        form.samples.kept = vec![sample.to_owned()];
+    }
+    let contracted = schema(
+        "#[session(version = 6)] struct Shop {
+            #[session(forget_before = 4, changed(in = 6, from = u32, up = c, down = d))] total: Money }",
+    );
+    let contracted = filled(record(Some(&lock), &contracted));
+    let past = &contracted.fields["total"].past;
+    let kept = past.iter().map(|form| (form.since, &form.ty[..], &form.samples.kept[0][..])).collect::<Vec<_>>();
+    assert_eq!(kept, [(4, "u32", "04")]);
+}
+
+#[test]
 fn a_removed_name_whose_shape_is_known_is_free_for_every_type_of_that_shape() {
     let before = "#[session(version = 2, removed(coupon: String, in = 2))] struct Shop { total: u32 }";
     let lock = filled(record(Some(&recorded("struct Shop { total: u32, coupon: String }")), &schema(before)));

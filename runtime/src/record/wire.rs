@@ -421,3 +421,21 @@ impl<'a> Input<'a> {
         if self.0.is_empty() { Ok(()) } else { Err(WireError::Trailing) }
     }
 }
+
+#[cfg(all(test, feature = "cookie"))]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_sealed_record_says_nothing_of_an_earlier_secret() {
+        let at = Timestamp::from_millis;
+        let header = Header::new(SecretHash::from_bytes([1; 32]), WrappedKey::from_bytes([2; 32]), at(0), at(10), at(20));
+        let mut sealed = encode_sealed(&header, &Cells::default());
+        assert!(decode_sealed(&sealed).is_ok());
+        for flags in [PREVIOUS, PREVIOUS | SUPERSEDED, PREVIOUS | REVOKED] {
+            sealed[1] = flags;
+            assert_eq!(decode_sealed(&sealed).unwrap_err(), WireError::BadFlags(flags));
+        }
+    }
+}

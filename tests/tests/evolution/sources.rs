@@ -144,3 +144,85 @@ async fn a_clear_hides_a_forgotten_generation_once() {
     it.meets(|s: &mut TypedSession<contracted::Shop>| s.clear()).await;
     assert_eq!(it.cells().await, cleared);
 }
+
+/// The documented way to split a field: the new ones beside it first, kept up to date, and a version later they take its place.
+mod beside {
+    #[derive(cloakroom::SessionData)]
+    #[session(name = "person", version = 2)]
+    pub(crate) struct Person {
+        pub(crate) full_name: String,
+        pub(crate) first_name: String,
+    }
+}
+
+mod after {
+    #[derive(cloakroom::SessionData)]
+    #[session(name = "person", version = 3, removed(full_name: String, in = 3))]
+    pub(crate) struct Person {
+        #[session(from(full_name: String, with = super::first_word), validate = super::is_short)]
+        pub(crate) first_name: String,
+        pub(crate) note: String,
+    }
+}
+
+fn first_word(full: String) -> String {
+    full.split(' ').next().unwrap_or_default().to_owned()
+}
+
+fn is_short(name: &str) -> bool {
+    name.len() < 12
+}
+
+#[tokio::test]
+async fn a_field_written_beside_its_source_keeps_its_own_value() {
+    let it = Visitor::new(in_memory());
+    it.meets(|s: &mut TypedSession<beside::Person>| {
+        *s.full_name = "Ada Augusta King".into();
+        *s.first_name = "Ada Augusta".into();
+    })
+    .await;
+    assert_eq!(it.meets(|s: &mut TypedSession<after::Person>| s.first_name.clone()).await, "Ada Augusta");
+    it.meets(|s: &mut TypedSession<beside::Person>| *s.full_name = "Byron King".into()).await;
+    assert_eq!(it.meets(|s: &mut TypedSession<after::Person>| s.first_name.clone()).await, "Byron", "its source is newer");
+}
+
+#[tokio::test]
+async fn a_value_computed_from_a_source_is_validated() {
+    let it = Visitor::new(in_memory());
+    it.meets(|s: &mut TypedSession<beside::Person>| *s.full_name = "Wolfeschlegelstein".into()).await;
+    let seen = it.meets(|s: &mut TypedSession<after::Person>| s.first_name.clone()).await;
+    assert_eq!(seen, "", "it is refused, and the struct is at its defaults");
+}
+
+mod kept {
+    #[derive(cloakroom::SessionData)]
+    #[session(name = "look")]
+    pub(crate) struct Old {
+        #[session(keep)]
+        pub(crate) theme: String,
+    }
+    #[derive(cloakroom::SessionData)]
+    #[session(name = "look", version = 2, removed(theme: String, in = 2))]
+    pub(crate) struct New {
+        #[session(keep, from(theme: String, with = String::from))]
+        pub(crate) colours: String,
+    }
+    /// Another program of the same sessions.
+    #[derive(cloakroom::SessionData)]
+    #[session(name = "auth")]
+    pub(crate) struct Auth {
+        #[session(owner)]
+        pub(crate) user: Option<u64>,
+    }
+}
+
+#[tokio::test]
+async fn a_cleared_kept_field_stays_cleared_when_another_program_signs_out() {
+    let it = Visitor::new(in_memory());
+    it.meets(|s: &mut TypedSession<kept::Old>| *s.theme = "dark".into()).await;
+    it.meets(|s: &mut TypedSession<kept::Auth>| *s.user = Some(7)).await;
+    it.meets(|s: &mut TypedSession<kept::New>| s.clear()).await;
+    it.meets(|s: &mut TypedSession<kept::Auth>| *s.user = None).await;
+    assert_eq!(it.meets(|s: &mut TypedSession<kept::Old>| s.theme.clone()).await, "dark", "kept for its own program");
+    assert_eq!(it.meets(|s: &mut TypedSession<kept::New>| s.colours.clone()).await, "", "the clear is kept, too");
+}

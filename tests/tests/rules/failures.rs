@@ -7,8 +7,8 @@ use axum::{
     routing::{get, post},
 };
 use cloakroom::{
-    SessionData, SessionError, TypedSession,
-    record::{CellBody, CodecId, Content, CreateOutcome, Payload, Record, Selector, Shape},
+    SessionData, SessionError, TypedSession, limits,
+    record::{CellBody, Content, CreateOutcome, Payload, Record, Selector},
     store::{MemoryStore, SessionStore, StoreError},
     testing::{Fault, Operation},
 };
@@ -353,14 +353,26 @@ async fn a_write_that_lost_its_session_is_409_but_get_and_head_keep_their_respon
 
 #[tokio::test]
 async fn a_cell_that_is_too_large_to_read_is_not_decoded() {
-    let (house, browser) = begun().await;
-    let shape = match house.record(&browser).await.unwrap().cells.get("visitor/visits").unwrap().body.content {
-        Content::Value { shape, .. } => shape,
-        _ => Shape::OPAQUE,
-    };
-    let payload = Payload::from(&vec![1; cloakroom::limits::CELL + 1][..]);
-    let content = Content::Value { codec: CodecId::BINCODE, shape, sealed: false, payload };
-    house.plant(&browser, [("visitor/visits", CellBody::new(content))]).await;
-    let response = browser.get("/").await;
-    assert_eq!((response.status().as_u16(), response.text().as_str()), (200, "0"));
+    #[derive(SessionData)]
+    #[session(name = "texts")]
+    struct Texts {
+        text: String,
+    }
+    let house = House::new();
+    let routes = get(async |s: TypedSession<Texts>| s.text.len().to_string())
+        .post(async |mut s: TypedSession<Texts>| *s.text = "x".into());
+    let browser = house.browser(Router::new().route("/", routes));
+    browser.post("/").await;
+    let stored = house.record(&browser).await.unwrap().cells.get("texts/text").unwrap().body.content.clone();
+    let Content::Value { codec, shape, .. } = stored else { panic!("it holds a text") };
+    // A length of 32 bits after its mark, and so many bytes: of both cells a text.
+    let mark = 5;
+    for (size, seen) in [(limits::CELL, limits::CELL - mark), (limits::CELL + 1, 0)] {
+        let length = size - mark;
+        let payload = [&[252][..], &u32::try_from(length).unwrap().to_le_bytes(), &vec![b'x'; length]].concat();
+        let content = Content::Value { codec, shape, sealed: false, payload: Payload::from(&payload[..]) };
+        house.plant(&browser, [("texts/text", CellBody::new(content))]).await;
+        let response = browser.get("/").await;
+        assert_eq!((response.status().as_u16(), response.text()), (200, seen.to_string()), "{size} bytes");
+    }
 }

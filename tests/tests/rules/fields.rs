@@ -18,7 +18,7 @@ use cloakroom_tests::{
 };
 use serde::{Deserialize, Serialize};
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     sync::{Arc, Mutex},
     time::Duration,
 };
@@ -304,6 +304,56 @@ async fn an_unordered_map_rebuilt_in_another_order_is_not_a_change() {
     for _ in 0..5 {
         browser.post("/fill").await;
         assert_eq!(house.log(), ["load -> found r1"]);
+    }
+}
+
+#[derive(SessionData)]
+#[session(name = "unions")]
+struct Unions {
+    #[session(merge = "union")]
+    map: HashMap<String, u8>,
+    #[session(merge = "union")]
+    set: HashSet<u8>,
+    #[session(opaque, merge = "union")]
+    opaque: HashMap<String, Vec<u8>>,
+}
+
+#[tokio::test]
+async fn unions_of_hash_maps_and_sets_keep_additions_and_removals_of_both() {
+    let begin = async |mut s: TypedSession<Unions>| {
+        s.map.insert("x".into(), 1);
+        s.set.insert(1);
+        s.opaque.insert("x".into(), vec![1]);
+    };
+    let minus = |s: &mut TypedSession<Unions>| {
+        s.map.remove("x");
+        s.set.remove(&1);
+        s.opaque.remove("x");
+    };
+    let plus = |s: &mut TypedSession<Unions>| {
+        s.map.insert("y".into(), 2);
+        s.set.insert(2);
+        s.opaque.insert("y".into(), vec![2]);
+    };
+    let show = async |s: TypedSession<Unions>| format!("{:?} {:?} {:?}", *s.map, *s.set, *s.opaque);
+    type Change = fn(&mut TypedSession<Unions>);
+    for (slow, fast) in [(minus as Change, plus as Change), (plus as Change, minus as Change)] {
+        let house = House::new();
+        let routes = Router::new()
+            .route("/begin", post(begin))
+            .route("/", get(show))
+            .route("/fast", post(move |mut s: TypedSession<Unions>| async move { fast(&mut s) }));
+        let browser = house.browser(routes.clone());
+        browser.post("/begin").await;
+        let other = browser.fork();
+        let slow = move |mut s: TypedSession<Unions>| async move {
+            other.post("/fast").await;
+            slow(&mut s);
+        };
+        let slow_one = house.browser(routes.route("/slow", post(slow)));
+        slow_one.set_cookie("__Host-id", browser.cookie("__Host-id").unwrap());
+        assert_eq!(slow_one.post("/slow").await.status(), 200);
+        assert_eq!(browser.get("/").await.text(), r#"{"y": 2} {2} {"y": [2]}"#);
     }
 }
 

@@ -6,6 +6,7 @@ mod after_the_head;
 mod anonymous;
 mod answers;
 mod caching;
+mod changes;
 mod cross_site;
 mod csrf;
 mod data;
