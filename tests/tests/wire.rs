@@ -362,6 +362,7 @@ fn cells_have_their_golden_bytes() {
     });
     full.deadline = Some(at(BEGAN));
     full.keep = true;
+    full.epoch = 3;
     for (name, cell) in [
         ("cell-tombstone", CellBody::new(Content::Tombstone)),
         ("cell-value", value(CodecId::BINCODE, u64::SHAPE, &[7])),
@@ -546,8 +547,8 @@ fn a_number_that_overflows_its_type_is_refused() {
 fn flags_that_exclude_each_other_are_refused() {
     let (deadline_flag, sealed, keep) = (2_u8, 4_u8, 8_u8);
     for flags in [sealed, sealed | deadline_flag, sealed | keep, sealed | deadline_flag | keep] {
-        let deadline = vec![0; if flags & deadline_flag == 0 { 0 } else { 8 }];
-        assert_eq!(CellBody::decode(&[vec![flags], deadline].concat()), Err(WireError::BadFlags(flags)), "a sealed nothing");
+        let rest = vec![0; if flags & deadline_flag == 0 { 0 } else { 8 } + if flags & keep == 0 { 0 } else { 4 }];
+        assert_eq!(CellBody::decode(&[vec![flags], rest].concat()), Err(WireError::BadFlags(flags)), "a sealed nothing");
     }
     let document = Document::read();
     let (previous, superseded, revoked) = (1_u8, 2_u8, 64_u8);

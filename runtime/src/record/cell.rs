@@ -306,8 +306,11 @@ pub struct CellBody {
     pub content: Content,
     /// When the field falls back to its default, for `ttl` fields.
     pub deadline: Option<Timestamp>,
-    /// Whether the cell survives a change of owner.
+    /// Whether the cell survives a change of owner, as far as the program that wrote it is asked.
     pub keep: bool,
+    /// Of a cell that is kept, the epoch of its record when it was written. A program that does not declare the field `keep`
+    /// believes the cell in that epoch only: in a later one the session may have another owner.
+    pub epoch: u32,
 }
 
 impl CellBody {
@@ -319,7 +322,7 @@ impl CellBody {
     /// body.keep = true;
     /// ```
     pub fn new(content: Content) -> Self {
-        Self { content, deadline: None, keep: false }
+        Self { content, deadline: None, keep: false, epoch: 0 }
     }
 
     /// The value a reader sees at that instant: none for a tombstone or past the deadline.

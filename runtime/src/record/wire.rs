@@ -79,7 +79,7 @@ impl CellBody {
     /// assert_eq!(CellBody::new(Content::Tombstone).encode(), [0]);
     /// ```
     pub fn encode(&self) -> Vec<u8> {
-        let mut out = Vec::with_capacity(18 + self.content.payload().map_or(0, |payload| payload.len()));
+        let mut out = Vec::with_capacity(22 + self.content.payload().map_or(0, |payload| payload.len()));
         self.encode_into(&mut out);
         out
     }
@@ -106,6 +106,9 @@ impl CellBody {
         if let Some(deadline) = self.deadline {
             out.extend(deadline.as_millis().to_le_bytes());
         }
+        if self.keep {
+            out.extend(self.epoch.to_le_bytes());
+        }
         if let Content::Value { payload, .. } = &self.content {
             out.extend_from_slice(payload);
         }
@@ -130,6 +133,7 @@ impl CellBody {
         let kind =
             if flags & VALUE != 0 { Some((CodecId::from_u8(input.byte()?), Shape::from_u64(input.u64()?))) } else { None };
         let deadline = if flags & DEADLINE != 0 { Some(input.timestamp()?) } else { None };
+        let epoch = if flags & KEEP != 0 { u32::from_le_bytes(input.array()?) } else { 0 };
         let content = match kind {
             Some((codec, shape)) => {
                 Content::Value { codec, shape, sealed: flags & SEALED != 0, payload: Payload::from(input.rest()) }
@@ -137,7 +141,7 @@ impl CellBody {
             None => Content::Tombstone,
         };
         input.end()?;
-        Ok(Self { content, deadline, keep: flags & KEEP != 0 })
+        Ok(Self { content, deadline, keep: flags & KEEP != 0, epoch })
     }
 }
 

@@ -42,6 +42,13 @@ pub(super) enum Role<V> {
     Privilege,
 }
 
+/// What becomes of a field when the owner changes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Stay {
+    WithItsOwner,
+    Kept,
+}
+
 /// Everything about one field that is known at compile time.
 pub struct FieldDef<V: 'static> {
     pub(super) schema: &'static str,
@@ -60,7 +67,7 @@ pub struct FieldDef<V: 'static> {
     lossy: bool,
     pub(super) secret: bool,
     pub(super) role: Role<V>,
-    pub(super) kept: bool,
+    pub(super) stay: Stay,
 }
 
 impl<V> FieldDef<V> {
@@ -88,7 +95,7 @@ impl<V> FieldDef<V> {
             lossy: false,
             secret: false,
             role: Role::Data,
-            kept: false,
+            stay: Stay::WithItsOwner,
         }
     }
 
@@ -144,7 +151,7 @@ impl<V> FieldDef<V> {
     /// Stays when the owner changes.
     #[must_use]
     pub const fn keep(mut self) -> Self {
-        self.kept = true;
+        self.stay = Stay::Kept;
         self
     }
 
@@ -260,7 +267,7 @@ impl<V> FieldDef<V> {
         if !self.past.is_empty() || self.computed.is_some() {
             return self.read_newest(from);
         }
-        let Some(content) = from.content(self.key) else { return Ok(None) };
+        let Some(content) = from.content(self.key, self.stay) else { return Ok(None) };
         match self.read_current(content, from.vault()) {
             Ok(read) => Ok(Some(read)),
             Err(_) if self.lossy => Ok(None),
@@ -271,7 +278,7 @@ impl<V> FieldDef<V> {
     #[cold]
     fn read_newest<'a>(&self, from: &'a Opener<'_>) -> Result<Option<Read<'a, V>>, Cause> {
         let sources = self.computed.as_ref().map_or(&[][..], |computed| computed.sources);
-        let read = match from.newest(self.keys(), sources) {
+        let read = match from.newest(self.keys(), sources, self.stay) {
             Newest::Nothing => return Ok(None),
             Newest::Cell(0, content) => self.read_current(content, from.vault()),
             Newest::Cell(generation, content) => self.read_older(generation, content, from),
@@ -300,7 +307,7 @@ impl<V> FieldDef<V> {
 
     fn compute<'a>(&self, from: &'a Opener<'_>) -> Result<Read<'a, V>, Cause> {
         let Some(computed) = &self.computed else { return Ok((self.default(), None)) };
-        let value = (computed.compute)(&Sources::new(from, computed.sources))?;
+        let value = (computed.compute)(&Sources::new(from, computed.sources, self.stay))?;
         self.check(&value)?;
         Ok((value, None))
     }

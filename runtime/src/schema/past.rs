@@ -1,7 +1,11 @@
 //! Earlier generations of a field, and removed fields: how what they stored becomes a value of today, and what older versions of
 //! the program are given to read.
 
-use super::{coding::Coding, def::Cause, untyped::Opener};
+use super::{
+    coding::Coding,
+    def::{Cause, Stay},
+    untyped::Opener,
+};
 use crate::record::Content;
 use std::{borrow::Borrow, fmt};
 
@@ -149,11 +153,13 @@ impl<A: Default> SourceDefault for A {
 pub struct Sources<'a> {
     from: &'a Opener<'a>,
     keys: &'static [&'static str],
+    /// Of the field that is computed from them.
+    stay: Stay,
 }
 
 impl<'a> Sources<'a> {
-    pub(super) fn new(from: &'a Opener<'a>, keys: &'static [&'static str]) -> Self {
-        Self { from, keys }
+    pub(super) fn new(from: &'a Opener<'a>, keys: &'static [&'static str], stay: Stay) -> Self {
+        Self { from, keys, stay }
     }
 
     /// The value of the only one.
@@ -174,7 +180,7 @@ impl<'a> Sources<'a> {
 
     fn stored<A>(&self, at: usize, coding: &Coding<A>) -> Result<Option<A>, Cause> {
         let Some(key) = self.keys.get(at) else { return Ok(None) };
-        let Some(content) = self.from.content(key) else { return Ok(None) };
+        let Some(content) = self.from.content(key, self.stay) else { return Ok(None) };
         Ok(Some(coding.read(key, content, self.from.vault())?.0))
     }
 }

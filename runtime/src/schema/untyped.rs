@@ -1,7 +1,7 @@
 //! Fields without their types: what the session core, which knows nobody's struct, works with.
 
 use super::{
-    def::{FieldDef, Role, Undecodable},
+    def::{FieldDef, Role, Stay, Undecodable},
     field::{Field, FieldChange},
     merge::Merge,
 };
@@ -141,7 +141,7 @@ impl<V> AnyField for FieldDef<V> {
     fn body(&self, generation: usize, payload: &Payload, now: Timestamp) -> Result<CellBody, Undecodable> {
         let content = self.content(generation, payload).map_err(|cause| Undecodable { field: self.name, cause })?;
         let mut body = CellBody::new(content);
-        body.keep = self.kept;
+        body.keep = self.stay == Stay::Kept;
         if body.content.payload().is_some() {
             body.deadline = self.ttl.map(|ttl| now.plus(ttl));
         }
@@ -165,7 +165,7 @@ impl<V> AnyField for FieldDef<V> {
     }
 
     fn is_kept(&self) -> bool {
-        self.kept
+        self.stay == Stay::Kept
     }
 
     fn owner(&self, value: Option<&Payload>) -> Result<Option<OwnerHash>, Undecodable> {
@@ -175,7 +175,7 @@ impl<V> AnyField for FieldDef<V> {
     }
 
     fn is_outdated(&self, from: &Opener<'_>) -> bool {
-        match from.newest(FieldDef::keys(self), AnyField::sources(self)) {
+        match from.newest(FieldDef::keys(self), AnyField::sources(self), self.stay) {
             Newest::Nothing | Newest::Cell(0, _) => false,
             Newest::Cell(..) | Newest::Sources => true,
         }
@@ -183,7 +183,7 @@ impl<V> AnyField for FieldDef<V> {
 
     fn tombstone(&self) -> CellBody {
         let mut body = CellBody::new(Content::Tombstone);
-        body.keep = self.kept;
+        body.keep = self.stay == Stay::Kept;
         body
     }
 }
@@ -194,26 +194,35 @@ pub struct Opener<'a> {
     cells: Option<&'a Cells>,
     vault: Option<Vault<'a>>,
     now: Timestamp,
+    /// The epoch of their record, if they have one.
+    epoch: Option<u32>,
 }
 
 impl<'a> Opener<'a> {
     /// From these cells; from none, every field is its default.
     pub(crate) fn new(cells: Option<&'a Cells>, vault: Option<Vault<'a>>, now: Timestamp) -> Self {
-        Self { cells, vault, now }
+        Self { cells, vault, now, epoch: None }
     }
 
-    /// What is stored under a key, if a reader sees it now.
-    pub(super) fn content(&self, key: &str) -> Option<&'a Content> {
-        self.cells?.get(key)?.body.visible(self.now)
+    /// Of a record in this epoch.
+    pub(crate) fn of_epoch(self, epoch: Option<u32>) -> Self {
+        Self { epoch, ..self }
     }
 
-    fn visible(&self, cell: &'a Cell) -> Option<&'a Content> {
-        cell.body.visible(self.now)
+    /// What is stored under a key, if a reader with a field of that `stay` sees it now.
+    pub(super) fn content(&self, key: &str, stay: Stay) -> Option<&'a Content> {
+        self.visible(self.cells?.get(key)?, stay)
+    }
+
+    fn visible(&self, cell: &'a Cell, stay: Stay) -> Option<&'a Content> {
+        // A program that declared the field `keep` wrote it, and this one does not: another owner may have come in between.
+        let outlived = stay == Stay::WithItsOwner && cell.body.keep && self.epoch.is_some_and(|epoch| epoch != cell.body.epoch);
+        cell.body.visible(self.now).filter(|_| !outlived)
     }
 
     /// Where a field's value is: in the cell written last among those it knows, or with removed fields written after that. Of cells
     /// written together the newest generation counts: it lost nothing on the way down.
-    pub(super) fn newest(&self, keys: &[&'static str], sources: &[&'static str]) -> Newest<'a> {
+    pub(super) fn newest(&self, keys: &[&'static str], sources: &[&'static str], stay: Stay) -> Newest<'a> {
         let Some(cells) = self.cells else { return Newest::Nothing };
         let mut newest: Option<(usize, &'a Cell)> = None;
         for (generation, key) in keys.iter().enumerate() {
@@ -225,10 +234,10 @@ impl<'a> Opener<'a> {
         }
         let own = newest.map_or(0, |(_, cell)| cell.stamp);
         if sources.iter().any(|key| cells.stamp(key) > own) {
-            let seen = |key: &&'static str| cells.get(key).is_some_and(|cell| self.visible(cell).is_some());
+            let seen = |key: &&'static str| cells.get(key).is_some_and(|cell| self.visible(cell, stay).is_some());
             return if sources.iter().any(seen) { Newest::Sources } else { Newest::Nothing };
         }
-        match newest.and_then(|(generation, cell)| Some((generation, self.visible(cell)?))) {
+        match newest.and_then(|(generation, cell)| Some((generation, self.visible(cell, stay)?))) {
             Some((generation, content)) => Newest::Cell(generation, content),
             None => Newest::Nothing,
         }

@@ -107,7 +107,8 @@ impl Access {
     }
 
     pub(super) fn opener<'a>(&'a self, cells: Option<&'a Cells>, now: Timestamp) -> Opener<'a> {
-        Opener::new(cells, self.live().map(Live::vault), now)
+        let epoch = self.live().map(|live| live.record.header.epoch);
+        Opener::new(cells, self.live().map(Live::vault), now).of_epoch(epoch)
     }
 
     pub(super) fn stored_value(&self, def: &dyn AnyField, now: Timestamp) -> Option<Payload> {

@@ -127,7 +127,7 @@ impl Access {
         let before = std::mem::replace(&mut Arc::make_mut(&mut live.record).cells, cells);
         let cells = &live.record.cells;
         self.changes.rebase(|def| origins(def).any(|key| before.stamp(key) != cells.stamp(key)));
-        let newest = Opener::new(Some(&live.record.cells), Some(live.vault()), now);
+        let newest = Opener::new(Some(&live.record.cells), Some(live.vault()), now).of_epoch(Some(live.record.header.epoch));
         // A struct that another request has healed in the meantime is read again.
         self.reset.retain(|schema| schema.fields.iter().any(|def| def.stored(&newest).is_err()));
     }

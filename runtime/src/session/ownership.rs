@@ -188,7 +188,8 @@ impl Access {
     }
 
     /// The keys of what stays when the owner changes: of fields marked `keep`, also where another version of the program, or another
-    /// program, marked them. Nothing stays of what cannot be read.
+    /// program, marked them. Nothing stays of what cannot be read. Which structs this program has is known only once each was used; of
+    /// one that was not yet, what another version marked stays stored, and is not believed by this one in a later epoch.
     pub(super) fn kept(&self, cells: &Cells, config: &Config) -> Vec<CellKey> {
         let schemas = config.schemas();
         let defs = || schemas.iter().flat_map(|schema| schema.fields);

@@ -166,6 +166,9 @@ impl Access {
             patch.wipe_except = Some(kept);
         }
         self.fill_cells(live, config, vault, &passage, &mut patch)?;
+        // The epoch that the record has once this is stored.
+        let epoch = header.epoch.saturating_add(u32::from(passage.rotates()));
+        patch.puts.iter_mut().filter(|put| put.body.keep).for_each(|put| put.body.epoch = epoch);
         // An earlier version of the program did not call that field the owner, so the header has yet to learn whom it names.
         let unlisted = || self.unlisted.clone().filter(|_| header.owner.is_none()).map(OwnerChange::Set);
         patch.owner = passage.owner_change().or_else(unlisted);

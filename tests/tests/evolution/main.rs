@@ -7,6 +7,7 @@ mod appended;
 mod attributes;
 mod engines;
 mod interleaved;
+mod kept;
 mod oracle;
 mod sources;
 mod versions;

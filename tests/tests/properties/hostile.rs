@@ -248,10 +248,11 @@ fn bodies() -> impl Strategy<Value = CellBody> {
             }
         });
     let content = prop_oneof![1 => Just(Content::Tombstone), 4 => value];
-    (content, prop::option::of(any::<i64>()), any::<bool>()).prop_map(|(content, deadline, keep)| {
+    (content, prop::option::of(any::<i64>()), prop::option::of(any::<u32>())).prop_map(|(content, deadline, kept_in)| {
         let mut body = CellBody::new(content);
         body.deadline = deadline.map(Timestamp::from_millis);
-        body.keep = keep;
+        body.keep = kept_in.is_some();
+        body.epoch = kept_in.unwrap_or(0);
         body
     })
 }

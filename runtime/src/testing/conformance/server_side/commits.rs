@@ -75,6 +75,7 @@ pub(super) async fn a_commit_writes_its_cells_and_leaves_the_others<S: SessionSt
     let mut body = value(&large);
     body.deadline = Some(at(90));
     body.keep = true;
+    body.epoch = 0x0102_0304;
     let mut patch = puts(3, &[put("shop/large", &large), put("grüße/名前", b""), tombstone("shop/c")]);
     patch.puts[0].body = body;
     commit_both(&store, &key(1), &mut model, &patch).await;

@@ -164,7 +164,10 @@ impl Dice {
         if self.one_in(6) {
             body.deadline = Some(at(self.below(7_200) as i64));
         }
-        body.keep = self.one_in(6);
+        if self.one_in(6) {
+            body.keep = true;
+            body.epoch = self.below(4) as u32;
+        }
         Put::new(CellKey::from(key), body)
     }
 

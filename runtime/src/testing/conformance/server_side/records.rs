@@ -31,10 +31,12 @@ pub(super) async fn a_record_comes_back_as_it_was_created<S: SessionStore>(store
     });
     body.deadline = Some(Timestamp::from_millis(-1));
     body.keep = true;
+    body.epoch = 0x0102_0304;
     record.cells.insert(Cell::new(CellKey::from("shop/code"), 7, body));
     let mut cleared = CellBody::new(Content::Tombstone);
     cleared.deadline = Some(at(60));
     cleared.keep = true;
+    cleared.epoch = 7;
     record.cells.insert(Cell::new(CellKey::from("shop/kept tombstone"), 9, cleared));
     create(&store, &key(1), &record).await;
     assert_stored(&store, &key(1), &record, "after create").await;
