@@ -3,6 +3,7 @@
 use crate::{error::SessionError, random::RandomError};
 #[cfg(feature = "secret")]
 use chacha20poly1305::{KeyInit, Tag, XChaCha20Poly1305, XNonce, aead::AeadInOut};
+use zeroize::Zeroizing;
 
 const NONCE: usize = 24;
 const TAG: usize = 16;
@@ -52,10 +53,10 @@ pub(crate) fn seal(key: &[u8; 32], plain: &[u8], associated: &[u8], out: &mut Ve
 
 /// What was sealed, if nobody changed a bit of it or of what it is associated with.
 #[cfg(feature = "secret")]
-pub(crate) fn open(key: &[u8; 32], sealed: &[u8], associated: &[u8]) -> Option<Vec<u8>> {
+pub(crate) fn open(key: &[u8; 32], sealed: &[u8], associated: &[u8]) -> Option<Zeroizing<Vec<u8>>> {
     let (nonce, rest) = sealed.split_first_chunk::<NONCE>()?;
     let (sealed, tag) = rest.split_last_chunk::<TAG>()?;
-    let mut plain = sealed.to_vec();
+    let mut plain = Zeroizing::new(sealed.to_vec());
     XChaCha20Poly1305::new(key.into())
         .decrypt_inout_detached(&XNonce::from(*nonce), associated, plain.as_mut_slice().into(), &Tag::from(*tag))
         .ok()?;
@@ -69,7 +70,7 @@ pub(crate) fn seal(_: &[u8; 32], _: &[u8], _: &[u8], _: &mut Vec<u8>) -> Result<
 }
 
 #[cfg(not(feature = "secret"))]
-pub(crate) fn open(_: &[u8; 32], _: &[u8], _: &[u8]) -> Option<Vec<u8>> {
+pub(crate) fn open(_: &[u8; 32], _: &[u8], _: &[u8]) -> Option<Zeroizing<Vec<u8>>> {
     None
 }
 
@@ -92,7 +93,7 @@ mod tests {
             let sealed = [sealed(plain), sealed(plain)];
             assert_ne!(sealed[0], sealed[1]);
             assert!(sealed.iter().all(|bytes| bytes.len() == plain.len() + OVERHEAD));
-            assert!(sealed.iter().all(|bytes| open(&KEY, bytes, b"about").as_deref() == Some(plain)));
+            assert!(sealed.iter().all(|bytes| open(&KEY, bytes, b"about").is_some_and(|opened| *opened == plain)));
         }
     }
 

@@ -36,7 +36,7 @@ impl<'a> Vault<'a> {
     }
 
     /// The payload of a sealed cell in the clear; `None` if it was sealed for another session, field, codec or shape, or changed.
-    pub(crate) fn open(&self, key: &str, codec: CodecId, shape: Shape, sealed: &[u8]) -> Option<Vec<u8>> {
+    pub(crate) fn open(&self, key: &str, codec: CodecId, shape: Shape, sealed: &[u8]) -> Option<Zeroizing<Vec<u8>>> {
         seal::open(self.key(), sealed, &self.associated(key, codec, shape))
     }
 

@@ -2,6 +2,7 @@
 
 use crate::clock::Timestamp;
 use std::{fmt, ops::Deref, sync::Arc};
+use zeroize::Zeroizing;
 
 /// The name of a cell in its record: `schema/field`, and `schema/field@n` once the stored type changed in version `n`.
 ///
@@ -131,6 +132,15 @@ const INLINE: usize = 22;
 enum Bytes {
     Inline(u8, [u8; INLINE]),
     Shared(Arc<[u8]>),
+    /// Overwritten with zeros when the last clone goes.
+    Wiped(Arc<Zeroizing<Box<[u8]>>>),
+}
+
+impl Payload {
+    /// The plain value of a `secret` field, which does not stay in memory that is free again.
+    pub(crate) fn wiped(bytes: &[u8]) -> Self {
+        Self(Bytes::Wiped(Arc::new(Zeroizing::new(bytes.into()))))
+    }
 }
 
 impl From<&[u8]> for Payload {
@@ -152,6 +162,7 @@ impl Deref for Payload {
         match &self.0 {
             Bytes::Inline(length, bytes) => &bytes[..usize::from(*length)],
             Bytes::Shared(bytes) => bytes,
+            Bytes::Wiped(bytes) => bytes,
         }
     }
 }

@@ -13,6 +13,7 @@ use serde::{
     },
 };
 use std::{collections::BTreeSet, fmt};
+use zeroize::Zeroizing;
 
 /// What kind of format a type shall believe it is written to: many types have a form for people and one for programs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,13 +42,13 @@ pub(super) fn shape_of<V: Serialize + ?Sized>(value: &V, shape: Shape, layout: L
 }
 
 fn walk<V: Serialize + ?Sized>(value: &V, layout: Layout, readers: For) -> Result<Walk, CodecError> {
-    let mut walk = Walk { bytes: Vec::new(), appended: BTreeSet::new(), readers };
+    let mut walk = Walk { bytes: Zeroizing::default(), appended: BTreeSet::new(), readers };
     value.serialize(At { walk: &mut walk, layout })?;
     Ok(walk)
 }
 
 struct Walk {
-    bytes: Vec<u8>,
+    bytes: Zeroizing<Vec<u8>>,
     appended: BTreeSet<u64>,
     readers: For,
 }
@@ -179,12 +180,12 @@ impl Inside<'_> {
         if let Parts::Unordered(starts) = &self.parts
             && let Some(&first) = starts.first()
         {
-            let elements = self.walk.bytes.split_off(first);
+            let elements = Zeroizing::new(self.walk.bytes.split_off(first));
             let ends = starts.iter().skip(1).copied().chain([first + elements.len()]);
             let mut sorted: Vec<&[u8]> =
                 starts.iter().zip(ends).map(|(&start, end)| &elements[start - first..end - first]).collect();
             sorted.sort_unstable();
-            self.walk.bytes.extend(sorted.concat());
+            sorted.iter().for_each(|element| self.walk.bytes.extend_from_slice(element));
         }
         self.walk.bytes.push(b']');
         Ok(())

@@ -1,8 +1,9 @@
 //! Values to bytes and back, by codec id.
 
-use crate::record::CodecId;
+use crate::record::{CodecId, Payload};
 use serde::{Serialize, de::DeserializeOwned};
 use std::fmt;
+use zeroize::Zeroize;
 
 /// The codec new cells are written with: bincode where it is compiled in, else postcard.
 #[cfg(feature = "bincode")]
@@ -63,19 +64,58 @@ impl fmt::Display for CodecError {
 
 impl std::error::Error for CodecError {}
 
+/// What becomes of the memory that a value was encoded in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Residue {
+    /// It is given back as it is.
+    Left,
+    /// It is overwritten with zeros, as for a `secret` field.
+    Wiped,
+}
+
+impl Residue {
+    pub(super) fn payload(self, bytes: &[u8]) -> Payload {
+        match self {
+            Self::Left => Payload::from(bytes),
+            Self::Wiped => Payload::wiped(bytes),
+        }
+    }
+}
+
 /// Where a value is encoded to: small ones, and most are, without an allocation.
 #[derive(Debug)]
 pub(crate) struct Encoded {
     small: [u8; Self::SMALL],
     used: usize,
     large: Vec<u8>,
+    residue: Residue,
+}
+
+impl Drop for Encoded {
+    fn drop(&mut self) {
+        if self.residue == Residue::Wiped {
+            self.small.zeroize();
+            self.large.zeroize();
+        }
+    }
 }
 
 impl Encoded {
     const SMALL: usize = 64;
 
-    pub(crate) fn new() -> Self {
-        Self { small: [0; Self::SMALL], used: 0, large: Vec::new() }
+    pub(crate) fn new(residue: Residue) -> Self {
+        Self { small: [0; Self::SMALL], used: 0, large: Vec::new(), residue }
+    }
+
+    /// Makes room for more, and leaves nothing behind where it moves to.
+    fn grow(&mut self, more: usize) {
+        let needed = self.large.len() + more;
+        if self.residue == Residue::Wiped && needed > self.large.capacity() {
+            let mut larger = Vec::with_capacity(needed.max(2 * self.large.capacity()));
+            larger.extend_from_slice(&self.large);
+            self.large.zeroize();
+            self.large = larger;
+        }
     }
 
     pub(crate) fn as_bytes(&self) -> &[u8] {
@@ -92,8 +132,10 @@ impl std::io::Write for Encoded {
                 self.used = end;
                 return Ok(bytes.len());
             }
+            self.grow(end);
             self.large.extend_from_slice(&self.small[..self.used]);
         }
+        self.grow(bytes.len());
         self.large.extend_from_slice(bytes);
         Ok(bytes.len())
     }

@@ -2,7 +2,7 @@
 
 use super::{
     canonical::{self, For},
-    codec::{self, CodecError, Encoded},
+    codec::{self, CodecError, Encoded, Residue},
     def::{Cause, Clear, reveal},
     depth::Shallow,
     layout::Layout,
@@ -117,10 +117,10 @@ impl<V> Coding<V> {
         self.came_back.is_none_or(|came_back| came_back(value, payload, read))
     }
 
-    pub(super) fn encoded(&self, value: &V) -> Result<Payload, CodecError> {
-        let mut bytes = Encoded::new();
+    pub(super) fn encoded(&self, value: &V, residue: Residue) -> Result<Payload, CodecError> {
+        let mut bytes = Encoded::new(residue);
         (self.encode)(value, &mut bytes)?;
-        Ok(Payload::from(bytes.as_bytes()))
+        Ok(residue.payload(bytes.as_bytes()))
     }
 
     /// A value in the encoding of today.
@@ -204,7 +204,7 @@ fn decode_bounded<V: DeserializeOwned>(codec: CodecId, bytes: &[u8]) -> Result<V
 /// Most values have the same bytes again. Where the order of a hash map is another one, the values decide: all that serde shows as a
 /// sequence or a map may be one.
 fn came_back<V: Serialize>(value: &V, bytes: &[u8], read: &V) -> bool {
-    let mut again = Encoded::new();
+    let mut again = Encoded::new(Residue::Wiped);
     codec::encode(read, &mut again).is_ok_and(|()| again.as_bytes() == bytes)
         || canonical::same(value, read, Layout::Unknown, For::Programs)
 }

@@ -1,7 +1,7 @@
 //! One static definition per field, made by the derive.
 
 use super::{
-    codec::{self, CodecError},
+    codec::{self, CodecError, Residue},
     coding::Coding,
     field::Field,
     merge::Merge,
@@ -16,6 +16,7 @@ use crate::{
     vault::Vault,
 };
 use std::{fmt, time::Duration};
+use zeroize::Zeroizing;
 
 /// A schema as the derive describes it.
 #[derive(Debug)]
@@ -190,10 +191,14 @@ impl<V> FieldDef<V> {
     }
 
     pub(super) fn encode(&self, value: &V) -> Result<Payload, CodecError> {
-        self.coding.encoded(value).map_err(|error| match error {
+        self.coding.encoded(value, self.residue()).map_err(|error| match error {
             CodecError::Encode(why) => CodecError::Encode(self.sayable(why)),
             other => other,
         })
+    }
+
+    fn residue(&self) -> Residue {
+        if self.secret { Residue::Wiped } else { Residue::Left }
     }
 
     fn check(&self, value: &V) -> Result<(), Cause> {
@@ -332,7 +337,7 @@ impl<V> FieldDef<V> {
                 None => Content::Tombstone,
             });
         };
-        let content = older.downgraded(&self.decode(payload)?).map_err(|cause| self.told(cause))?;
+        let content = older.downgraded(&self.decode(payload)?, self.residue()).map_err(|cause| self.told(cause))?;
         match content.payload().map(|payload| self.stored_size(payload)) {
             Some(size) if size > limits::CELL => Err(Cause::TooLarge(size)),
             _ => Ok(content),
@@ -394,7 +399,7 @@ pub(super) struct Clear<'a> {
 
 enum Bytes<'a> {
     Stored(&'a Payload),
-    Opened(Vec<u8>),
+    Opened(Zeroizing<Vec<u8>>),
 }
 
 impl Clear<'_> {
@@ -416,7 +421,7 @@ impl Clear<'_> {
     fn to_payload(&self) -> Payload {
         match &self.payload {
             Bytes::Stored(payload) => Payload::clone(payload),
-            Bytes::Opened(bytes) => Payload::from(&bytes[..]),
+            Bytes::Opened(bytes) => Payload::wiped(bytes),
         }
     }
 }

@@ -284,7 +284,7 @@ mod tests {
     }
 
     fn encoded<V: Serialize>(value: &V) -> Vec<u8> {
-        let mut bytes = codec::Encoded::new();
+        let mut bytes = codec::Encoded::new(codec::Residue::Left);
         codec::encode(value, &mut bytes).unwrap();
         bytes.as_bytes().to_vec()
     }

@@ -2,6 +2,7 @@
 //! the program are given to read.
 
 use super::{
+    codec::Residue,
     coding::Coding,
     def::{Cause, Stay},
     untyped::Opener,
@@ -16,7 +17,7 @@ pub trait Older<V>: Sync {
     fn upgraded(&self, key: &str, content: &Content, from: &Opener<'_>) -> Result<V, Cause>;
     /// What a program that knows no later generation shall see.
     #[doc(hidden)]
-    fn downgraded(&self, value: &V) -> Result<Content, Cause>;
+    fn downgraded(&self, value: &V, residue: Residue) -> Result<Content, Cause>;
 }
 
 /// An [`Older`] generation whose type was `A`.
@@ -38,10 +39,10 @@ impl<A, V> Older<V> for Past<A, V> {
         (self.up)(self.coding.read(key, content, from.vault())?.0)
     }
 
-    fn downgraded(&self, value: &V) -> Result<Content, Cause> {
+    fn downgraded(&self, value: &V, residue: Residue) -> Result<Content, Cause> {
         let (Some(down), Some(codec)) = (self.down, self.coding.codec) else { return Ok(Content::Tombstone) };
         let value = down(value);
-        let payload = self.coding.encoded(&value)?;
+        let payload = self.coding.encoded(&value, residue)?;
         self.coding.prove(&value, &payload, |_| Ok(()))?;
         Ok(Content::Value { codec, shape: self.coding.shape_of(&value)?, sealed: false, payload })
     }

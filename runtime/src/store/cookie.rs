@@ -10,6 +10,7 @@ use crate::{
     token::{Secret, Token},
 };
 use base64ct::{Base64UrlUnpadded, Encoding};
+use zeroize::Zeroizing;
 /// The format of a sealed cookie.
 const FORMAT: u8 = 1;
 const KEY_ID: usize = 4;
@@ -60,11 +61,12 @@ impl CookieStore {
         bytes.push(FORMAT);
         bytes.extend(key.id());
         let associated = associated(&bytes, cookie);
-        let mut plain = Vec::with_capacity(1024);
+        let cells = Zeroizing::new(wire::encode_sealed(&record.header, &record.cells));
+        let mut plain = Zeroizing::new(Vec::with_capacity(64 + cells.len()));
         plain.extend(token.selector.as_bytes());
         plain.extend(token.secret.as_bytes());
         plain.extend(record.header.wrapped_key.as_bytes());
-        plain.extend(wire::encode_sealed(&record.header, &record.cells));
+        plain.extend(&cells[..]);
         seal::seal(&key.for_cookie(cookie), &plain, &associated, &mut bytes)
             .map_err(|error| error.about("the cookie".to_owned()))?;
         let value = Base64UrlUnpadded::encode_string(&bytes);

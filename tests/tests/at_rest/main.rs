@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod memory;
 mod silence;
 
 use self::silence::a_whole_life_is_silent_about_what_opens_it;
@@ -11,7 +12,10 @@ use axum::{
 };
 use base64ct::{Base64UrlUnpadded, Encoding};
 use cloakroom::{SessionData, TypedSession};
-use cloakroom_tests::{engines::Running, on_engines, shop::Browser, site::COOKIE};
+use cloakroom_tests::{allocations, engines::Running, on_engines, shop::Browser, site::COOKIE};
+
+#[global_allocator]
+static ALLOCATOR: allocations::Watching = allocations::Watching;
 
 on_engines! {
     [in_memory: Memory, with_sqlite: Sqlite, with_redis: Redis, with_a_redis_cluster: RedisCluster, with_postgres: Postgres, with_mysql: MySql]
