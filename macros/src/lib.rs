@@ -53,7 +53,7 @@ use proc_macro::TokenStream;
 ///
 /// | Attribute | Meaning |
 /// |---|---|
-/// | `default = expr` | its value where nothing is stored; `Default::default()` otherwise |
+/// | `default = expr` | its value where nothing is stored; `Default::default()` otherwise. See below |
 /// | `key = ".."` | the stored name; the field's name otherwise |
 /// | `since = 2` | the version that added it |
 /// | `changed(in = 3, from = Type, up = path, down = path)` | until version 3 the field was a `Type`: see below |
@@ -67,9 +67,31 @@ use proc_macro::TokenStream;
 /// | `ttl = "10m"` | how long a value lives after its last touch: `ms`, `s`, `m`, `h` or `d` |
 /// | `validate = path` | a `fn(&value)` that answers `bool` or `Result<(), E>`, asked on load, write and merge; `fn(&str)` for a `String` and `fn(&[T])` for a `Vec<T>` will do |
 /// | `secret` | sealed at rest, and never shown: see below |
-/// | `opaque` | any serde type, stored as JSON, without a shape |
+/// | `opaque` | any serde type, stored as JSON, without a shape. Its bytes decide what a change is, so a hash map in it that is built anew counts as one |
 /// | `lossy` | a stored value that cannot be read costs this field alone |
 /// | `samples = path` | a `fn() -> impl IntoIterator<Item = V>`: values that the schema lock keeps beside the default, see below |
+///
+/// # Defaults
+///
+/// A field at its default has no stored value. So an assignment of the default where nothing is stored changes nothing, and writes nothing: when a
+/// later version of the program has another default, the field has that. Where the choice of the default is one to keep, store it:
+///
+/// ```
+/// use cloakroom::{Field, SessionData, TypedSession};
+///
+/// #[derive(SessionData)]
+/// struct Shop {
+///     #[session(default = "light".to_owned())]
+///     theme: String,
+/// }
+///
+/// async fn choose_light(mut session: TypedSession<Shop>) {
+///     *session.theme = "light".to_owned();
+///     Field::force(&mut session.theme); // stored, whatever the default is one day
+/// }
+/// ```
+///
+/// A default is pure: it is evaluated whenever it is needed, and gives the same value each time.
 ///
 /// # The schema lock
 ///
@@ -249,6 +271,8 @@ use proc_macro::TokenStream;
 ///   put back an older value of the same field, take it away, or put a plain value in its place: a field may become `secret` in a
 ///   running application, so plain cells are read, and sealed when the field is next written. The other way round, a field that is
 ///   no longer `secret` is read, and written in the clear.
+/// - **In memory** it is plain while a request uses it. What the library encodes it into, and opens its seal into, is overwritten with zeros when it
+///   is freed. The value in the field is the application's: a type that wipes itself (of the crate `zeroize`) does so there, too.
 /// - `CookieStore` seals the whole session already, so nothing changes there.
 #[proc_macro_derive(SessionData, attributes(session))]
 pub fn session_data(input: TokenStream) -> TokenStream {
@@ -274,9 +298,31 @@ pub fn session_data(input: TokenStream) -> TokenStream {
 /// | Attribute | On | Meaning |
 /// |---|---|---|
 /// | `key = ".."` | field, variant | the name in the shape, so that renaming in Rust changes nothing |
+/// | `appended` | variant at the end | it came later: what was stored before reads as it did, and the shape stays. See below |
 /// | `recursive` | field | where a type contains itself |
 /// | `shape = "address-1"` | field, type | the shape by hand, for types that cannot derive it |
 /// | `crate = ::facade::cloakroom` | type | where cloakroom is, if not at `::cloakroom` |
+///
+/// - **Serde's two traits are derived, too.** A type that implements one by hand gives its shape by hand, on the type or where it is a field. Such values
+///   are read back before they are stored, and refused if they are not the same then; the others are trusted, but for builds with debug
+///   assertions, which read all of them back.
+/// - **Serde's attributes** that a compact encoding cannot keep are refused: those that leave members out or mix them, and `default` and `alias`, which
+///   would do nothing.
+/// - **An `appended` variant** is no part of the shape. A program that does not know it reads all other values, and takes one that holds it for
+///   unreadable. It stays where it is, marked, for as long as values with it may be stored.
+///
+/// ```
+/// use cloakroom::SessionValue;
+/// use serde::{Deserialize, Serialize};
+///
+/// #[derive(Serialize, Deserialize, SessionValue)]
+/// enum Old { Light, Dark }
+///
+/// #[derive(Serialize, Deserialize, SessionValue)]
+/// enum New { Light, Dark, #[session(appended)] Sepia(u8) }
+///
+/// assert_eq!(New::SHAPE, Old::SHAPE);
+/// ```
 #[proc_macro_derive(SessionValue, attributes(session))]
 pub fn session_value(input: TokenStream) -> TokenStream {
     expand::session_value(input.into()).into()

@@ -362,7 +362,6 @@ fn cells_have_their_golden_bytes() {
     });
     full.deadline = Some(at(BEGAN));
     full.keep = true;
-    full.epoch = 3;
     for (name, cell) in [
         ("cell-tombstone", CellBody::new(Content::Tombstone)),
         ("cell-value", value(CodecId::BINCODE, u64::SHAPE, &[7])),
@@ -371,6 +370,17 @@ fn cells_have_their_golden_bytes() {
         assert_eq!(hex(&cell.encode()), hex(&document.bytes(name)), "{name}");
         assert_eq!(CellBody::decode(&document.bytes(name)), Ok(cell), "{name}");
     }
+}
+
+#[test]
+fn a_kept_cell_names_the_epoch_it_was_written_in() {
+    let mut cell = CellBody::new(Content::Tombstone);
+    cell.keep = true;
+    cell.epoch = 0x0102_0304;
+    let bytes = [8, 4, 3, 2, 1];
+    assert_eq!(cell.encode(), bytes);
+    assert_eq!(CellBody::decode(&bytes), Ok(cell));
+    assert_eq!(CellBody::decode(&bytes[..4]), Err(WireError::Truncated));
 }
 
 /// The cipher and the associated data of a sealed cell, by the letter of the document.
@@ -610,6 +620,37 @@ fn shapes_have_their_golden_numbers() {
     ];
     let written: String = shapes.iter().map(|(name, shape)| format!("{name} = {shape:?}\n")).collect();
     assert_eq!(written, Document::read().text("shapes"));
+}
+
+#[derive(Default, Serialize, Deserialize, SessionValue)]
+enum Paint {
+    #[default]
+    Red,
+    #[session(appended)]
+    Blue(u8),
+}
+
+#[tokio::test]
+async fn an_appended_variant_has_its_golden_shape() {
+    #[derive(SessionData)]
+    #[session(name = "wall")]
+    struct Wall {
+        paint: Option<Paint>,
+        plain: Paint,
+    }
+    let store = MemoryStore::new();
+    let set = async |mut s: TypedSession<Wall>| (*s.paint, *s.plain) = (Some(Paint::Red), Paint::Blue(7));
+    let browser = TestClient::new(Router::new().route("/", get(set)).layer(SessionLayer::new(store.clone())));
+    browser.get("/").await;
+    let (_, record) = token_and_record(&browser, &store).await;
+    let shape = |key| match &record.cells.get(key).unwrap().body.content {
+        Content::Value { shape, .. } => *shape,
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(shape("wall/paint"), <Option<Paint>>::SHAPE, "no appended variant is in it");
+    let written = format!("Paint = {:?}\nBlue(7) = {:?}\n", Paint::SHAPE, shape("wall/plain"));
+    let document = include_str!("../../docs/wire-format.md");
+    assert!(document.contains(&written), "{written}");
 }
 
 #[test]

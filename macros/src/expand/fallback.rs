@@ -13,17 +13,17 @@ pub(super) fn session_data(input: &DeriveInput, root: &TokenStream) -> TokenStre
     let private = quote!(#root::__private);
     let core = quote!(#private::core);
     let fields = named(input).filter(|field| stands_alone(&field.ty, input)).map(|field| {
-        let (vis, ident, ty) = (quiet(&field.vis), quiet(&field.ident), &field.ty);
+        let (vis, ident, ty) = (quiet(&field.vis), quiet(&field.ident), owned(&field.ty));
         quote!(#vis #ident: #root::Field<#ty>)
     });
     let (impl_generics, type_generics, user_where) = generics.split_for_impl();
     let bounds = user_where.map(|clause| clause.predicates.iter().map(|bound| quote!(#bound,)).collect::<TokenStream>());
     // Only a generic type, which is refused anyway, must be told that it is what a session holds.
-    let own = (!generics.params.is_empty()).then(|| quote!(Self: #core::marker::Send + 'static));
+    let own = (!generics.params.is_empty()).then(|| quote!(Self: 'static));
     let lints = lints();
-    // An impl for a type that cannot be sent would be an error of its own.
-    let sendable = named(input).all(|field| !mentions(field.ty.to_token_stream(), "Rc"));
-    let impls = sendable.then(|| quote! {
+    quote! {
+        #lints
+        #vis struct #accessors { #(#fields,)* }
         #lints
         const _: () = {
             impl #impl_generics #root::SessionData for #ident #type_generics where #bounds #own {
@@ -37,20 +37,47 @@ pub(super) fn session_data(input: &DeriveInput, root: &TokenStream) -> TokenStre
                 fn from(_: #ident #type_generics) -> Self { #core::unreachable!() }
             }
         };
-    });
-    quote! {
-        #lints
-        #vis struct #accessors { #(#fields,)* }
-        #impls
     }
 }
 
-fn mentions(tokens: TokenStream, word: &str) -> bool {
-    tokens.into_iter().any(|token| match token {
-        TokenTree::Group(group) => mentions(group.stream(), word),
-        TokenTree::Ident(ident) => ident == word,
-        TokenTree::Punct(_) | TokenTree::Literal(_) => false,
-    })
+/// A type with what each `Rc` holds in its place: of the fields with one nothing could be sent, and handlers would be told so.
+fn owned(ty: &syn::Type) -> TokenStream {
+    let mut kept: Vec<TokenTree> = Vec::new();
+    let mut rest = ty.to_token_stream().into_iter().peekable();
+    while let Some(token) = rest.next() {
+        let is_shared = matches!(&token, TokenTree::Ident(ident) if ident == "Rc");
+        if is_shared && rest.next_if(|next| is(next, '<')).is_some() {
+            // The path before it goes, too.
+            while kept.last().is_some_and(|last| is(last, ':')) {
+                kept.truncate(kept.len().saturating_sub(2));
+                kept.pop_if(|last| matches!(last, TokenTree::Ident(_)));
+            }
+            let mut depth = 1_usize;
+            let inside = std::iter::from_fn(|| {
+                let token = rest.next()?;
+                depth = if is(&token, '<') {
+                    depth + 1
+                } else if is(&token, '>') {
+                    depth - 1
+                } else {
+                    depth
+                };
+                (depth > 0).then_some(token)
+            });
+            let inside: TokenStream = inside.collect();
+            kept.extend(syn::parse2::<syn::Type>(inside.clone()).map_or(inside, |ty| owned(&ty)));
+        } else if let TokenTree::Group(group) = &token {
+            let stream = syn::parse2::<syn::Type>(group.stream()).map_or_else(|_| group.stream(), |ty| owned(&ty));
+            kept.push(TokenTree::Group(proc_macro2::Group::new(group.delimiter(), stream)));
+        } else {
+            kept.push(token);
+        }
+    }
+    kept.into_iter().collect()
+}
+
+fn is(token: &TokenTree, char: char) -> bool {
+    matches!(token, TokenTree::Punct(punct) if punct.as_char() == char)
 }
 
 /// A shape that is never compared.

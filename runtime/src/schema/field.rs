@@ -12,7 +12,13 @@ use std::{
 /// One field of a session: a smart pointer to its value, and nothing else.
 ///
 /// `&mut` access marks the field touched, and nothing else does. When the handle is dropped (or saved) a touched field is
-/// compared with what was loaded, and written only if it changed. There are no methods, so `session.cart.push(item)` and
+/// compared with what was loaded, and written only if it changed.
+///
+/// **What counts as a change:** other bytes in the encoding of the field's type, whatever its `PartialEq` says. The order of a hash map or
+/// a hash set is no change, wherever in the type it is; the order of everything else is. Of an `opaque` field nothing is known but its JSON:
+/// a hash map in it that is built anew has another order, and is written. Where nothing is stored, the default is what a value is compared with.
+///
+/// There are no methods, so `session.cart.push(item)` and
 /// `session.map.get("key")` mean what they mean on the value; the two extra verbs are associated functions.
 ///
 /// ```
@@ -27,7 +33,7 @@ use std::{
 /// assert_eq!(session.notice.take().as_deref(), Some("hello"));
 /// ```
 pub struct Field<V: 'static> {
-    value: V,
+    value: Held<V>,
     // Knowing its definition, a field notices at check-in that it was swapped into another's place.
     def: &'static FieldDef<V>,
     // Behind a box, since most fields of most requests are only read.
@@ -35,6 +41,9 @@ pub struct Field<V: 'static> {
     #[cfg(debug_assertions)]
     seen: Option<Payload>,
 }
+
+/// A value in a field. Were it the field's own, rustc would propose the private `session.role.value` where `*session.role` is meant.
+struct Held<V>(V);
 
 /// What happened to a field since its handle was made.
 #[derive(Clone, Debug)]
@@ -72,7 +81,7 @@ impl<V> Field<V> {
         Self {
             #[cfg(debug_assertions)]
             seen: def.encode(&value).ok(),
-            value,
+            value: Held(value),
             def,
             change: None,
         }
@@ -94,7 +103,7 @@ impl<V> Field<V> {
     fn change(&mut self) -> &mut FieldChange {
         let change = self.change.get_or_insert_with(|| {
             // A value that cannot be encoded was never loaded, so it is nobody's base.
-            let base = self.def.encode(&self.value).map_or(Base::Unbound, Base::Value);
+            let base = self.def.encode(&self.value.0).map_or(Base::Unbound, Base::Value);
             Box::new(FieldChange { kind: Kind::Touched, base, failed: false })
         });
         if change.kind == Kind::Untouched {
@@ -133,7 +142,7 @@ impl<V> Field<V> {
 
     /// Has the field written even if its value did not change.
     ///
-    /// Useful after a schema change, to store an upgraded value at once. Under a merge rule it counts as a write of the value held.
+    /// Useful to store a default that was chosen on purpose, and after a schema change, to store an upgraded value at once. Under a merge rule it counts as a write of the value held.
     ///
     /// ```
     /// use cloakroom::{Field, SessionData, TypedSession};
@@ -163,12 +172,12 @@ impl<V> Field<V> {
 
     /// The value, without touching the field.
     pub(super) fn value(&self) -> &V {
-        &self.value
+        &self.value.0
     }
 
     pub(super) fn clear(&mut self) {
         self.change().kind = Kind::Cleared;
-        self.value = self.def.default();
+        self.value = Held(self.def.default());
     }
 
     /// A save failed to store the change: it stays, and the next `&mut` access makes it one like any other.
@@ -183,14 +192,14 @@ impl<V> Field<V> {
         self.change.take_if(|change| change.kind != Kind::Untouched);
         #[cfg(debug_assertions)]
         {
-            self.seen = self.def.encode(&self.value).ok();
+            self.seen = self.def.encode(&self.value.0).ok();
         }
     }
 
     /// Whether the value differs from the one last seen, though nobody had `&mut` to it.
     #[cfg(debug_assertions)]
     pub(super) fn changed_unseen(&self) -> bool {
-        match (&self.seen, self.def.encode(&self.value)) {
+        match (&self.seen, self.def.encode(&self.value.0)) {
             (Some(seen), Ok(bytes)) => !self.def.is_same(Some(&bytes), Some(seen)),
             _ => false,
         }
@@ -200,7 +209,7 @@ impl<V> Field<V> {
 impl<V> Deref for Field<V> {
     type Target = V;
     fn deref(&self) -> &V {
-        &self.value
+        &self.value.0
     }
 }
 
@@ -210,13 +219,13 @@ impl<V> DerefMut for Field<V> {
         if change.kind == Kind::Cleared {
             change.kind = Kind::Touched;
         }
-        &mut self.value
+        &mut self.value.0
     }
 }
 
 impl<V: fmt::Display> fmt::Display for Field<V> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.value.fmt(f)
+        self.value.0.fmt(f)
     }
 }
 
@@ -226,25 +235,25 @@ impl<V: fmt::Debug> fmt::Debug for Field<V> {
         if self.def.secret {
             return f.write_str("<secret>");
         }
-        self.value.fmt(f)
+        self.value.0.fmt(f)
     }
 }
 
 impl<V: PartialEq<U>, U: ?Sized> PartialEq<U> for Field<V> {
     fn eq(&self, other: &U) -> bool {
-        self.value == *other
+        self.value.0 == *other
     }
 }
 
 impl<V: PartialOrd<U>, U: ?Sized> PartialOrd<U> for Field<V> {
     fn partial_cmp(&self, other: &U) -> Option<Ordering> {
-        self.value.partial_cmp(other)
+        self.value.0.partial_cmp(other)
     }
 }
 
 impl<V: Serialize> Serialize for Field<V> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        self.value.serialize(serializer)
+        self.value.0.serialize(serializer)
     }
 }
 
@@ -255,7 +264,7 @@ where
     type Item = <&'a V as IntoIterator>::Item;
     type IntoIter = <&'a V as IntoIterator>::IntoIter;
     fn into_iter(self) -> Self::IntoIter {
-        self.value.into_iter()
+        self.value.0.into_iter()
     }
 }
 

@@ -59,7 +59,8 @@ impl<V> Merge<V> {
     /// `merge = "union"`.
     pub const fn union() -> Self
     where
-        V: Union + SessionValue,
+        V: Union,
+        V: SessionValue,
     {
         Self::Of(|base, mine, theirs| V::merge_union(base, mine, theirs, V::LAYOUT))
     }

@@ -55,7 +55,7 @@ pub(crate) use self::{def::Cause, owner_hash::hash};
     label = "this struct does not derive `SessionData`",
     note = "add `#[derive(cloakroom::SessionData)]` to `{Self}`"
 )]
-pub trait SessionData: Sized + Send + 'static {
+pub trait SessionData: Sized + 'static {
     /// The struct a handler sees: the same fields, each behind a [`Field`].
     type Fields: From<Self> + Send + 'static;
 
