@@ -1,7 +1,10 @@
 //! Connection strings as libpq has them, beyond what the client itself reads of them.
 
 use super::tls::{self, Trust};
-use crate::store::{StoreError, remote::CONNECT_LIMIT};
+use crate::store::{
+    StoreError,
+    remote::{CONNECT_LIMIT, KEEPALIVE, UNSENT},
+};
 use std::{
     error::Error,
     fmt::{self, Display},
@@ -12,10 +15,6 @@ use tokio_postgres::{
     config::{Host, SslMode, TargetSessionAttrs},
 };
 use tokio_postgres_rustls::MakeRustlsConnect;
-
-/// How soon a silent peer is noticed where nothing is said of it: libpq's two hours are longer than anybody waits for a session.
-const KEEPALIVE: Duration = Duration::from_secs(30);
-const UNSENT: Duration = Duration::from_secs(10);
 
 /// The default that stands for "nothing was said" in the client's configuration.
 const CLIENT_KEEPALIVE: Duration = Duration::from_secs(2 * 60 * 60);

@@ -157,8 +157,8 @@ where
             Err(_) => return Err(effect.lost(format!("no answer within {limit:?}"))),
         };
         match failure.verdict() {
-            Verdict::Broken if tries > 0 => {}
-            Verdict::Broken => return Err(effect.lost(failure)),
+            Verdict::Broken | Verdict::Lost if tries > 0 => {}
+            Verdict::Broken | Verdict::Lost => return Err(effect.lost(failure)),
             Verdict::Refused | Verdict::Unfit => return Err(failure.into()),
         }
     }

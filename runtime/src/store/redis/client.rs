@@ -66,8 +66,8 @@ where
             Err(_) => return Err(effect.lost(format!("no answer within {limit:?}"))),
         };
         match verdict(&error) {
-            Verdict::Broken if tries > 0 => {}
-            Verdict::Broken => return Err(effect.lost(error)),
+            Verdict::Broken | Verdict::Lost if tries > 0 => {}
+            Verdict::Broken | Verdict::Lost => return Err(effect.lost(error)),
             Verdict::Refused | Verdict::Unfit => return Err(StoreError::unavailable(error)),
         }
     }

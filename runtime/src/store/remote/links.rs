@@ -6,10 +6,13 @@ use async_trait::async_trait;
 use std::{
     error::Error,
     fmt::Display,
+    future::poll_fn,
+    pin::pin,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicUsize, Ordering},
     },
+    task::Poll,
     time::Duration,
 };
 use tokio::{
@@ -48,6 +51,9 @@ pub(in crate::store) enum Verdict {
     Unfit,
     /// The answer was lost with the connection.
     Broken,
+    /// The answer was lost with a part of the connection, which replaces that part itself.
+    #[cfg_attr(not(feature = "redis-cluster"), allow(dead_code, reason = "only the connection to a cluster has parts"))]
+    Lost,
 }
 
 /// After how much silence a connection is probed before it carries a request. A balancer or a firewall may have forgotten it without
@@ -85,6 +91,51 @@ struct Lease<C> {
     heard: Arc<Mutex<Instant>>,
 }
 
+/// The connection that an operation goes over, and where it stands.
+struct Held<C> {
+    slot: usize,
+    lease: Lease<C>,
+}
+
+/// How an attempt failed.
+enum Failure {
+    /// Nothing has happened.
+    NotDone(StoreError),
+    /// The answer is lost.
+    Lost(Box<dyn Error + Send + Sync>),
+}
+
+impl Failure {
+    fn of(self, effect: Effect) -> StoreError {
+        match self {
+            Self::NotDone(error) => error,
+            Self::Lost(cause) => effect.lost(cause),
+        }
+    }
+}
+
+/// The first success of two attempts; if there is none, the later failure.
+async fn either<T, E>(one: impl Future<Output = Result<T, E>>, other: impl Future<Output = Result<T, E>>) -> Result<T, E> {
+    let (mut one, mut other) = (pin!(one), pin!(other));
+    let (mut one_failed, mut other_failed) = (false, false);
+    poll_fn(|context| {
+        if !one_failed && let Poll::Ready(answer) = one.as_mut().poll(context) {
+            if answer.is_ok() || other_failed {
+                return Poll::Ready(answer);
+            }
+            one_failed = true;
+        }
+        if !other_failed && let Poll::Ready(answer) = other.as_mut().poll(context) {
+            if answer.is_ok() || one_failed {
+                return Poll::Ready(answer);
+            }
+            other_failed = true;
+        }
+        Poll::Pending
+    })
+    .await
+}
+
 impl<C: Clone> Lease<C> {
     fn new(connection: C) -> Self {
         Self { connection, heard: Arc::new(Mutex::new(Instant::now())) }
@@ -114,48 +165,105 @@ impl<E: Engine> Links<E> {
         Ok(Self { shared: Arc::new(shared), next: AtomicUsize::new(0), limit, attempts: Mutex::default() })
     }
 
-    /// Runs an operation within the limit. A connection that has been idle for long has to answer a probe first, or a new one takes its
-    /// place. An operation that only reads is made once more if its connection turns out to be dead.
+    /// Runs an operation within the limit.
+    ///
+    /// A connection that has been idle for long has to answer a probe first, or a new one takes its place. An operation that only reads
+    /// is made once more, over another connection, if its answer is lost, or if its connection says nothing for half of the limit.
     pub(in crate::store) async fn run<T, F, Fut>(&self, effect: Effect, operation: F) -> Result<T, StoreError>
     where
         F: Fn(E::Connection) -> Fut + Send + Sync,
         Fut: Future<Output = Result<T, E::Error>> + Send,
     {
         let deadline = Instant::now() + self.limit;
-        let mut tries = if effect == Effect::Read { 2 } else { 1 };
+        let held = self.hold(deadline).await?;
+        let asked = Instant::now();
+        let mut answer = pin!(operation(held.lease.connection.clone()));
+        if effect == Effect::Read {
+            match timeout_at(deadline.min(asked + self.limit / 2), answer.as_mut()).await {
+                Ok(answer) => {
+                    return match self.settle(&held, answer) {
+                        Err(Failure::Lost(_)) => self.once_more(deadline, &operation).await,
+                        answer => answer,
+                    }
+                    .map_err(|failure| failure.of(effect));
+                }
+                Err(_) if *held.lease.heard() < asked => {
+                    // Either the server is slow, and this is still answered, or the connection leads nowhere.
+                    self.give_up(&held);
+                    let both = either(self.finish(&held, deadline, answer), self.once_more(deadline, &operation));
+                    return both.await.map_err(|failure| failure.of(effect));
+                }
+                // Others get their answers there.
+                Err(_) => {}
+            }
+        }
+        self.finish(&held, deadline, answer).await.map_err(|failure| failure.of(effect))
+    }
+
+    /// Makes an operation a second time.
+    async fn once_more<T, F, Fut>(&self, deadline: Instant, operation: &F) -> Result<T, Failure>
+    where
+        F: Fn(E::Connection) -> Fut + Send + Sync,
+        Fut: Future<Output = Result<T, E::Error>> + Send,
+    {
+        let held = self.hold(deadline).await.map_err(Failure::NotDone)?;
+        self.finish(&held, deadline, operation(held.lease.connection.clone())).await
+    }
+
+    /// Waits for an answer until the deadline.
+    async fn finish<T>(
+        &self,
+        held: &Held<E::Connection>,
+        deadline: Instant,
+        answer: impl Future<Output = Result<T, E::Error>>,
+    ) -> Result<T, Failure> {
+        match timeout_at(deadline, answer).await {
+            Ok(answer) => self.settle(held, answer),
+            Err(_) => {
+                // Others may still get their answers there, but nothing new should wait for it.
+                self.give_up(held);
+                Err(Failure::Lost(format!("no answer within {:?}", self.limit).into()))
+            }
+        }
+    }
+
+    /// Notes what an answer says of its connection.
+    fn settle<T>(&self, held: &Held<E::Connection>, answer: Result<T, E::Error>) -> Result<T, Failure> {
+        let error = match answer {
+            Ok(answer) => {
+                *held.lease.heard() = Instant::now();
+                return Ok(answer);
+            }
+            Err(error) => error,
+        };
+        let verdict = E::verdict(&error);
+        if matches!(verdict, Verdict::Unfit | Verdict::Broken) {
+            self.give_up(held);
+        }
+        Err(match verdict {
+            Verdict::Refused | Verdict::Unfit => Failure::NotDone(StoreError::unavailable(error)),
+            Verdict::Broken | Verdict::Lost => Failure::Lost(error.into()),
+        })
+    }
+
+    /// A connection for one operation.
+    async fn hold(&self, deadline: Instant) -> Result<Held<E::Connection>, StoreError> {
         loop {
             let slot = self.next.fetch_add(1, Ordering::Relaxed) % self.shared.slots.len();
             let (slot, lease) = timeout_at(deadline, self.lease(slot))
                 .await
                 .unwrap_or_else(|_| Err(StoreError::unavailable(format!("no connection within {:?}", self.limit))))?;
-            if lease.is_idle() && !self.answers(&lease, deadline).await {
-                // What this one has met, the others that were idle as long have met too.
-                self.shared.slots.iter().for_each(Slot::give_up_idle);
-                continue;
+            if !lease.is_idle() || self.answers(&lease, deadline).await {
+                return Ok(Held { slot, lease });
             }
-            tries -= 1;
-            let error = match timeout_at(deadline, operation(lease.connection.clone())).await {
-                Ok(Ok(answer)) => {
-                    *lease.heard() = Instant::now();
-                    return Ok(answer);
-                }
-                Ok(Err(error)) => error,
-                Err(_) => {
-                    // Others may still get their answers there, but nobody new should wait for it.
-                    self.shared.slots[slot].give_up(&lease);
-                    return Err(effect.lost(format!("no answer within {:?}", self.limit)));
-                }
-            };
-            let verdict = E::verdict(&error);
-            if verdict != Verdict::Refused {
-                self.shared.slots[slot].give_up(&lease);
-            }
-            match verdict {
-                Verdict::Broken if tries > 0 => {}
-                Verdict::Broken => return Err(effect.lost(error)),
-                Verdict::Refused | Verdict::Unfit => return Err(StoreError::unavailable(error)),
-            }
+            // What this one has met, the others that were idle as long have met too.
+            self.shared.slots.iter().for_each(Slot::give_up_idle);
         }
+    }
+
+    /// Nothing new goes over that connection.
+    fn give_up(&self, held: &Held<E::Connection>) {
+        self.shared.slots[held.slot].give_up(&held.lease);
     }
 
     /// Whether the server is still at the other end of a connection.
@@ -443,7 +551,69 @@ mod tests {
         let never = async |_| std::future::pending::<Result<(), Failure>>().await;
         assert!(matches!(links.run(Effect::Read, never).await, Err(StoreError::Unavailable(_))));
         assert!(matches!(links.run(Effect::Write, never).await, Err(StoreError::OutcomeUnknown(_))));
-        assert_eq!(read(&links).await.unwrap(), 2, "nobody waits behind them");
+        // The read has tried two connections, the write one.
+        assert_eq!(read(&links).await.unwrap(), 3, "nothing waits behind them");
+    }
+
+    #[tokio::test]
+    async fn a_read_on_a_silent_connection_is_made_over_a_new_one_too() {
+        let links = Links::open(Fake::default(), 1, Duration::from_secs(2)).await.unwrap();
+        let began = Instant::now();
+        let silent_at_first = async |connection| if connection == 0 { std::future::pending().await } else { Ok(connection) };
+        assert_eq!(links.run(Effect::Read, silent_at_first).await.unwrap(), 1);
+        assert!(began.elapsed() >= Duration::from_secs(1), "half of the limit was for the first");
+    }
+
+    #[tokio::test]
+    async fn a_slow_answer_counts_though_a_new_connection_was_tried() {
+        let links = Links::open(Fake::default(), 1, Duration::from_secs(2)).await.unwrap();
+        let slow = async |connection| {
+            if connection > 0 {
+                return Err(Failure(Verdict::Broken));
+            }
+            tokio::time::sleep(Duration::from_millis(1_200)).await;
+            Ok(connection)
+        };
+        assert_eq!(links.run(Effect::Read, slow).await.unwrap(), 0);
+        assert_eq!(read(&links).await.unwrap(), 2, "a second connection was opened, and broke");
+    }
+
+    #[tokio::test]
+    async fn a_connection_that_answers_others_is_not_silent() {
+        let links = Links::open(Fake::default(), 1, Duration::from_secs(2)).await.unwrap();
+        let slow = links.run(Effect::Read, async |connection| {
+            tokio::time::sleep(Duration::from_millis(1_200)).await;
+            Ok(connection)
+        });
+        let others = async {
+            tokio::time::sleep(Duration::from_millis(500)).await;
+            read(&links).await.unwrap()
+        };
+        let (slow, _) = tokio::join!(slow, others);
+        assert_eq!((slow.unwrap(), read(&links).await.unwrap()), (0, 0), "no second connection");
+    }
+
+    #[tokio::test]
+    async fn a_write_on_a_silent_connection_is_not_made_again() {
+        let links = links(1).await;
+        let tried = AtomicUsize::new(0);
+        let silent = |_| {
+            tried.fetch_add(1, Ordering::Relaxed);
+            std::future::pending::<Result<(), Failure>>()
+        };
+        assert!(matches!(links.run(Effect::Write, silent).await, Err(StoreError::OutcomeUnknown(_))));
+        assert_eq!(tried.into_inner(), 1);
+    }
+
+    #[tokio::test]
+    async fn a_part_of_a_connection_that_breaks_leaves_the_rest() {
+        let links = links(1).await;
+        let (outcome, tried) = fail_on_first(&links, Effect::Read, Verdict::Lost).await;
+        assert!(outcome.is_err());
+        assert_eq!((tried, read(&links).await.unwrap()), (2, 0), "tried again on what is there");
+        let (outcome, tried) = fail_on_first(&links, Effect::Write, Verdict::Lost).await;
+        assert!(matches!(outcome, Err(StoreError::OutcomeUnknown(_))));
+        assert_eq!((tried, read(&links).await.unwrap()), (1, 0));
     }
 
     #[tokio::test]
