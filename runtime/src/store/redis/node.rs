@@ -2,13 +2,17 @@
 
 use crate::store::{
     StoreError,
-    remote::{Engine, Verdict, tls},
+    remote::{Engine, KEEPALIVE, Verdict, tls},
 };
 use async_trait::async_trait;
 use redis::{
     AsyncConnectionConfig, ConnectionAddr, ConnectionInfo, ErrorKind, RedisConnectionInfo, RedisError, RedisResult,
     ServerErrorKind, TlsMode,
     aio::MultiplexedConnection,
+    io::tcp::{
+        TcpSettings,
+        socket2::{SockRef, TcpKeepalive},
+    },
     sentinel::{Sentinel, SentinelNodeConnectionInfo},
 };
 use rustls::{ClientConfig, pki_types::ServerName};
@@ -44,8 +48,8 @@ pub(super) struct Link {
     driver: Arc<Driver>,
 }
 
-/// Ends with the last handle, also while a server that hangs owes an answer.
-struct Driver(JoinHandle<()>);
+/// A task that ends with the last handle, also while a server that hangs owes an answer.
+pub(super) struct Driver(pub(super) JoinHandle<()>);
 
 impl Drop for Driver {
     fn drop(&mut self) {
@@ -103,8 +107,24 @@ fn tls_config() -> Result<Arc<ClientConfig>, StoreError> {
 
 async fn connect(host: &str, port: u16) -> io::Result<TcpStream> {
     let stream = TcpStream::connect((host, port)).await?;
-    stream.set_nodelay(true)?;
+    let (socket, settings) = (SockRef::from(&stream), tcp_settings());
+    socket.set_tcp_nodelay(settings.nodelay())?;
+    if let Some(keepalive) = settings.keepalive() {
+        socket.set_tcp_keepalive(keepalive)?;
+    }
+    #[cfg(target_os = "linux")]
+    socket.set_tcp_user_timeout(settings.user_timeout())?;
     Ok(stream)
+}
+
+/// What every connection over TCP is told: not to wait for more to send, to show a balancer in good time that it is in use, and to end
+/// when what it sent does not arrive.
+pub(super) fn tcp_settings() -> TcpSettings {
+    let keepalive = TcpKeepalive::new().with_time(KEEPALIVE);
+    let settings = TcpSettings::default().set_nodelay(true).set_keepalive(keepalive);
+    #[cfg(target_os = "linux")]
+    let settings = settings.set_user_timeout(crate::store::remote::UNSENT);
+    settings
 }
 
 /// Authenticates, selects the database, and sets the task going.
