@@ -90,24 +90,10 @@ async fn a_socket_of_the_file_system_is_reached() {
     assert!(load(&store, 1).await.is_some());
 }
 
-/// Opens the store that the environment names, in a process of its own: certificates come from its environment.
-#[tokio::test]
-async fn in_another_process() {
-    let Ok(url) = std::env::var("CLOAKROOM_TEST_URL") else { return };
-    let store = if std::env::var_os("CLOAKROOM_TEST_CLUSTER").is_some() {
-        RedisStore::cluster([url]).await
-    } else {
-        RedisStore::connect(url).await
-    };
-    let store = store.unwrap_or_else(|error| panic!("refused: {error}"));
-    store.create(&key(1), record(&[])).await.unwrap();
-    assert!(load(&store, 1).await.is_some());
-    println!("opened");
-}
-
+/// What a process with those certificates says when it opens a store there.
 fn open_elsewhere(url: &str, certificates: Option<&std::path::Path>) -> String {
-    let mut command = Command::new(std::env::current_exe().unwrap());
-    command.args(["--exact", "redis::opening::in_another_process", "--nocapture"]).env("CLOAKROOM_TEST_URL", url);
+    let mut command = Command::new(env!("CARGO_BIN_EXE_opens"));
+    command.arg(url);
     match certificates {
         Some(file) => command.env("SSL_CERT_FILE", file),
         None => command.env_remove("SSL_CERT_FILE"),
@@ -121,7 +107,7 @@ async fn tls_is_spoken_with_servers_whose_certificate_is_trusted_and_with_no_oth
     let server = needs!(RedisServer::with_tls(&[]).await);
     let stranger = needs!(RedisServer::with_tls(&[]).await);
     let said = open_elsewhere(&server.url(), Some(server.ca_file()));
-    assert!(said.contains("opened"), "{said}");
+    assert!(said.contains("opened: Created"), "{said}");
     let said = open_elsewhere(&server.url(), Some(stranger.ca_file()));
     assert!(said.contains("refused") && said.contains("certificate"), "{said}");
     let said = open_elsewhere(&server.url(), None);
