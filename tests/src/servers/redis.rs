@@ -10,10 +10,12 @@ use async_trait::async_trait;
 use rustix::process::Signal;
 use std::{
     collections::BTreeMap,
+    fmt::Write as _,
     fs,
     io::{self, BufRead, BufReader, Write as _},
     net::{SocketAddr, TcpStream},
     path::Path,
+    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -106,6 +108,14 @@ impl RedisServer {
         let address = self.port.address();
         let command: Vec<String> = command.iter().map(|it| (*it).to_owned()).collect();
         tokio::task::spawn_blocking(move || call(address, &command)).await.map_err(io::Error::other)?
+    }
+
+    /// Runs many commands, each a line of words, on one connection without waiting for each answer. The answers are as those of
+    /// [`command`](Self::command).
+    pub async fn commands(&self, commands: &Arc<[String]>) -> Vec<String> {
+        let (address, commands) = (self.port.address(), Arc::clone(commands));
+        let send = move || calls(address, commands.iter().map(|line| line.split(' ')));
+        tokio::task::spawn_blocking(send).await.expect("nothing panics").unwrap_or_else(|error| panic!("{error}"))
     }
 
     /// One line of `INFO everything`, such as `used_memory` or `total_net_input_bytes`; empty where there is none of that name.
@@ -366,15 +376,28 @@ fn roles(nodes: &str) -> Vec<String> {
 
 /// One command and its answer, by hand: the servers are tested with clients, not with themselves.
 fn call(address: SocketAddr, command: &[String]) -> io::Result<String> {
+    Ok(calls(address, [command.iter().map(String::as_str)])?.concat())
+}
+
+fn calls<'a>(
+    address: SocketAddr,
+    commands: impl IntoIterator<Item = impl Iterator<Item = &'a str> + Clone>,
+) -> io::Result<Vec<String>> {
     let patience = Duration::from_secs(5);
     let mut stream = TcpStream::connect_timeout(&address, patience)?;
     stream.set_read_timeout(Some(patience))?;
-    let mut request = format!("*{}\r\n", command.len());
-    for word in command {
-        request.push_str(&format!("${}\r\n{word}\r\n", word.len()));
+    let (mut request, mut count) = (String::new(), 0);
+    for command in commands {
+        let _ = write!(request, "*{}\r\n", command.clone().count());
+        for word in command {
+            let _ = write!(request, "${}\r\n{word}\r\n", word.len());
+        }
+        count += 1;
     }
+    // The server keeps the answers until they are read.
     stream.write_all(request.as_bytes())?;
-    answer(&mut BufReader::new(stream))
+    let mut answers = BufReader::new(stream);
+    (0..count).map(|_| answer(&mut answers)).collect()
 }
 
 fn answer(from: &mut impl BufRead) -> io::Result<String> {

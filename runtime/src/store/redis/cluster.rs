@@ -2,10 +2,12 @@
 //! nodes than the sessions.
 
 use super::{
-    Cursor, RedisStore,
+    RIGHTS, RedisStore, STEP, Steps, after,
     client::within,
     connect,
     fields::{self, Answer},
+    lacks_rights,
+    node::{Driver, tcp_settings, verdict},
     scripts::{self, Call},
 };
 use crate::{
@@ -13,17 +15,19 @@ use crate::{
     record::{CommitOutcome, Deadlines, Header, OwnerChange, OwnerHash, Patch, Presented, Selector, Timestamp},
     store::{
         StoreError,
-        remote::{Effect, tls},
+        remote::{Effect, Engine, Links, Verdict, tls},
     },
 };
+use async_trait::async_trait;
 use redis::{
-    ConnectionInfo, ErrorKind, Pipeline, RedisResult, ServerErrorKind, Value,
-    cluster::ClusterClientBuilder,
+    ConnectionInfo, ErrorKind, Pipeline, RedisError, RedisResult, ServerErrorKind, Value,
+    cluster::{ClusterClient, ClusterClientBuilder},
     cluster_async::ClusterConnection,
     cluster_routing::{RoutingInfo, SingleNodeRoutingInfo},
 };
 use std::{
     collections::{BTreeMap, BTreeSet},
+    sync::Arc,
     time::Duration,
 };
 use tokio::task::JoinSet;
@@ -32,12 +36,16 @@ use tokio::task::JoinSet;
 const REDIRECTIONS: u32 = 5;
 const PAUSE: Duration = Duration::from_millis(15);
 
-/// How many seconds an index entry may stand without its session: a commit under way may be about to make it the owner's.
-const YOUNG: u64 = 600;
+/// For how long the commit may be under way that an index entry was made for. Until then the entry stays, whatever its session says.
+const UNDER_WAY: Duration = Duration::from_secs(600);
 
-pub(super) struct Cluster {
-    connection: ClusterConnection,
-    limit: Duration,
+pub(super) enum Cluster {
+    Own(Links<Nodes>),
+    /// The application's client, which comes back by itself as its owner has configured it.
+    Given {
+        connection: ClusterConnection,
+        limit: Duration,
+    },
 }
 
 /// A node's host and port.
@@ -50,54 +58,45 @@ impl Cluster {
         }
         // Without retries, because the client would also send a write again whose answer was lost. While it connects to one node,
         // nobody gets an answer from any other, so that may take a part of the limit only.
-        let client = ClusterClientBuilder::new(nodes).retries(0).response_timeout(limit).connection_timeout(limit / 4).build();
+        let client = ClusterClientBuilder::new(nodes)
+            .retries(0)
+            .response_timeout(limit)
+            .connection_timeout(limit / 4)
+            .tcp_settings(tcp_settings())
+            .build();
         let client = client.map_err(StoreError::unavailable)?;
-        let connection = client.get_async_connection().await.map_err(StoreError::unavailable)?;
-        Ok(Self { connection, limit })
+        let links = Links::open(Nodes(client), 1, limit).await;
+        // The client asks for the map of the slots before it does anything else.
+        links.map(Self::Own).map_err(|error| lacks_rights(&error, &format!("{RIGHTS} +cluster|slots")).unwrap_or(error))
     }
 
     pub(super) fn over(connection: ClusterConnection, limit: Duration) -> Self {
-        Self { connection, limit }
+        Self::Given { connection, limit }
     }
 
     pub(super) async fn call(&self, effect: Effect, call: &Call) -> Result<Value, StoreError> {
-        within(self.limit, effect, || self.redirected(call)).await
+        self.run(effect, |connection| redirected(connection, call)).await
     }
 
-    async fn redirected(&self, call: &Call) -> RedisResult<Value> {
-        let mut left = REDIRECTIONS;
-        loop {
-            let error = match call.over(&mut self.connection.clone()).await {
-                Err(error) if left > 0 => error,
-                answer => return answer,
-            };
-            left -= 1;
-            match (error.kind(), error.redirect_node().and_then(|(node, _)| address(node))) {
-                (ErrorKind::Server(ServerErrorKind::Ask), Some(node)) => return self.ask(node, call).await,
-                // The client has noticed too, and is fetching the new map.
-                (ErrorKind::Server(ServerErrorKind::Moved), _) => tokio::time::sleep(PAUSE).await,
-                _ => return Err(error),
-            }
+    async fn run<T, F, Fut>(&self, effect: Effect, operation: F) -> Result<T, StoreError>
+    where
+        F: Fn(ClusterConnection) -> Fut + Send + Sync,
+        Fut: Future<Output = RedisResult<T>> + Send,
+    {
+        match self {
+            Self::Own(links) => links.run(effect, |client| operation(client.connection)).await,
+            Self::Given { connection, limit } => within(*limit, effect, || operation(connection.clone())).await,
         }
-    }
-
-    /// Calls a script on the node that a slot is moving to.
-    async fn ask(&self, (host, port): Address, call: &Call) -> RedisResult<Value> {
-        let mut pipeline = Pipeline::new();
-        pipeline.cmd("ASKING").add_command(call.in_full());
-        let to = SingleNodeRoutingInfo::ByAddress { host, port };
-        let answers = self.connection.clone().route_pipeline(pipeline, 0, 2, to).await?;
-        answers.into_iter().nth(1).unwrap_or(Value::Nil).extract_error()
     }
 
     /// Makes a call on one node, whatever its keys.
     async fn call_at(&self, (host, port): &Address, call: &Call) -> Result<Value, StoreError> {
         let to = RoutingInfo::SingleNode(SingleNodeRoutingInfo::ByAddress { host: host.clone(), port: *port });
-        let answer = async || {
-            let answer = self.connection.clone().route_command(call.as_command().clone(), to.clone()).await?;
-            answer.extract_error()
+        let answer = |mut connection: ClusterConnection| {
+            let (command, to) = (call.as_command().clone(), to.clone());
+            async move { connection.route_command(command, to).await?.extract_error() }
         };
-        within(self.limit, Effect::Read, answer).await
+        self.run(Effect::Read, answer).await
     }
 
     async fn primaries(&self) -> Result<BTreeSet<Address>, StoreError> {
@@ -106,6 +105,74 @@ impl Cluster {
         match self.call(Effect::Read, &slots).await? {
             Value::Array(ranges) => Ok(ranges.into_iter().filter_map(primary).collect()),
             _ => Err(fields::unexpected(Effect::Read, "sweep")),
+        }
+    }
+}
+
+async fn redirected(mut connection: ClusterConnection, call: &Call) -> RedisResult<Value> {
+    let mut left = REDIRECTIONS;
+    loop {
+        let error = match call.over(&mut connection).await {
+            Err(error) if left > 0 => error,
+            answer => return answer,
+        };
+        left -= 1;
+        match (error.kind(), error.redirect_node().and_then(|(node, _)| address(node))) {
+            (ErrorKind::Server(ServerErrorKind::Ask), Some(node)) => return ask(connection, node, call).await,
+            // The client has noticed too, and is fetching the new map.
+            (ErrorKind::Server(ServerErrorKind::Moved), _) => tokio::time::sleep(PAUSE).await,
+            _ => return Err(error),
+        }
+    }
+}
+
+/// Calls a script on the node that a slot is moving to.
+async fn ask(mut connection: ClusterConnection, (host, port): Address, call: &Call) -> RedisResult<Value> {
+    let mut pipeline = Pipeline::new();
+    pipeline.cmd("ASKING").add_command(call.in_full());
+    let to = SingleNodeRoutingInfo::ByAddress { host, port };
+    let answers = connection.route_pipeline(pipeline, 0, 2, to).await?;
+    answers.into_iter().nth(1).unwrap_or(Value::Nil).extract_error()
+}
+
+/// Opens clients of one cluster, each with a connection to every node.
+pub(super) struct Nodes(ClusterClient);
+
+/// A client, which replaces connections to single nodes itself.
+#[derive(Clone)]
+pub(super) struct NodesLink {
+    connection: ClusterConnection,
+    /// The client does not say when the runtime has ended that its tasks ran on. This task ends with them.
+    beside: Arc<Driver>,
+}
+
+#[async_trait]
+impl Engine for Nodes {
+    type Connection = NodesLink;
+    type Error = RedisError;
+
+    async fn connect(&self) -> Result<NodesLink, StoreError> {
+        let connection = self.0.get_async_connection().await.map_err(StoreError::unavailable)?;
+        Ok(NodesLink { connection, beside: Arc::new(Driver(tokio::spawn(std::future::pending()))) })
+    }
+
+    fn is_closed(link: &NodesLink) -> bool {
+        link.beside.0.is_finished()
+    }
+
+    /// Asks all primaries.
+    async fn probe(link: &NodesLink) -> RedisResult<()> {
+        redis::cmd("PING").query_async(&mut link.connection.clone()).await
+    }
+
+    fn verdict(error: &RedisError) -> Verdict {
+        match verdict(error) {
+            // The client keeps a connection on which it hears nothing.
+            Verdict::Broken if error.is_timeout() => Verdict::Broken,
+            // One node is away or has another role. The others are served on, and the client looks for its successor.
+            Verdict::Broken => Verdict::Lost,
+            Verdict::Unfit => Verdict::Refused,
+            verdict => verdict,
         }
     }
 }
@@ -124,10 +191,10 @@ fn address(node: &str) -> Option<Address> {
 }
 
 impl RedisStore {
-    /// Puts a session into an owner's index, ahead of whatever makes it the owner's.
+    /// Puts a session into an owner's index, ahead of what makes it the owner's.
     pub(super) async fn list(&self, key: &Selector, owner: &OwnerHash, lasts: u64) -> Result<(), StoreError> {
         let mut call = Self::script(&scripts::LIST, &self.index(owner));
-        call.arg(fields::name(key)).arg(lasts);
+        call.arg(fields::name(key)).arg(lasts).arg(UNDER_WAY.as_millis());
         match self.call(Effect::Write, &call).await {
             // An entry too many does no harm, and the session itself is as it was.
             Err(StoreError::OutcomeUnknown(cause)) => Err(StoreError::Unavailable(cause)),
@@ -176,67 +243,132 @@ impl RedisStore {
     /// The sessions that an index lists and that are really the owner's.
     pub(super) async fn by_owner_in_cluster(&self, owner: &OwnerHash) -> Result<Vec<(Selector, Header)>, StoreError> {
         let index = self.index(owner);
-        let answer = self.call(Effect::Read, &Self::script(&scripts::LISTED, &index)).await?;
-        let (now, entries): (u64, Vec<String>) = redis::from_redis_value(answer).map_err(StoreError::unavailable)?;
-        let mut headers = JoinSet::new();
-        for entry in entries {
-            let store = self.clone();
-            headers.spawn(async move { (store.header_of(&entry).await, entry) });
-        }
-        let (mut sessions, mut dead) = (BTreeMap::new(), Vec::new());
-        while let Some(answer) = headers.join_next().await {
-            let (header, entry) = answer.map_err(StoreError::unavailable)?;
-            match header? {
-                Some((key, header)) if header.owner.as_ref().is_some_and(|theirs| theirs.hash == *owner) => {
-                    sessions.insert(key, header);
+        let mut sessions = BTreeMap::new();
+        let mut steps = Steps::default();
+        while let Some(at) = steps.next() {
+            let names = self.listed(&index, at).await?;
+            let names = steps.take(Effect::Read, "list", names)?;
+            let mut foreign = Vec::new();
+            let headers = self.of_each(names, |store, key| async move { store.header_of(&key).await });
+            for (name, header) in headers.await? {
+                match header? {
+                    Some((key, header)) if header.owner.as_ref().is_some_and(|theirs| theirs.hash == *owner) => {
+                        sessions.insert(key, header);
+                    }
+                    _ => foreign.push(name),
                 }
-                _ if age(&entry, now) > YOUNG => dead.push(entry),
-                _ => {}
             }
-        }
-        if !dead.is_empty() {
-            let mut call = Call::command("ZREM");
-            call.arg(index).arg(dead);
-            // Whoever cannot do that now leaves it to the next.
-            let _ = self.call(Effect::Read, &call).await;
+            self.unlist(&index, foreign).await;
         }
         Ok(sessions.into_iter().collect())
     }
 
-    /// The session of an index entry.
-    async fn header_of(&self, entry: &str) -> Result<Option<(Selector, Header)>, StoreError> {
-        let Some(key) = entry.get(..fields::NAME).and_then(|name| fields::selector(name.as_bytes())) else { return Ok(None) };
-        let mut call = Call::command("HMGET");
-        call.arg(self.key(&key)).arg(&fields::HEADER);
-        match self.call(Effect::Read, &call).await? {
-            Value::Array(header) if header.iter().all(|field| *field == Value::Nil) => Ok(None),
-            Value::Array(header) => Ok(fields::header(&key, header).map(|header| (key, header))),
-            _ => Err(fields::unexpected(Effect::Read, "list")),
-        }
-    }
-
+    /// Deletes the sessions that an index lists, each if it is the owner's at that moment.
     pub(super) async fn delete_by_owner_in_cluster(
         &self,
         owner: &OwnerHash,
         except: Option<&Selector>,
     ) -> Result<u64, StoreError> {
+        let index = self.index(owner);
+        let spared = except.map(fields::name);
         let mut deleted = 0;
-        for (key, _) in self.by_owner_in_cluster(owner).await? {
-            if Some(&key) != except {
-                deleted += self.remove(&key, Some(owner)).await?;
-            }
+        let mut steps = Steps::default();
+        while let Some(at) = steps.next() {
+            let names = self.listed(&index, at).await.map_err(|error| after(deleted, error))?;
+            let mut names: Vec<String> = steps.take(Effect::Read, "list", names)?;
+            names.retain(|name| Some(name) != spared.as_ref());
+            deleted = self.delete_listed(&index, *owner, names, deleted).await?;
         }
         Ok(deleted)
+    }
+
+    /// Deletes those of an index's sessions that are the owner's, and then their entries. Takes and answers how many were deleted in all.
+    async fn delete_listed(
+        &self,
+        index: &str,
+        owner: OwnerHash,
+        names: Vec<String>,
+        mut deleted: u64,
+    ) -> Result<u64, StoreError> {
+        let (mut ended, mut foreign, mut failure) = (Vec::new(), Vec::new(), None);
+        let removals = self.of_each(names, move |store, key| async move { store.remove(&key, Some(&owner)).await });
+        for (name, removed) in removals.await? {
+            match removed {
+                Ok(0) => foreign.push(name),
+                Ok(count) => {
+                    deleted += count;
+                    ended.extend([fields::mark(&name), name]);
+                }
+                Err(error) => failure = Some(error),
+            }
+        }
+        if !ended.is_empty() {
+            // No session comes back under the name of one that was deleted, so this cannot hide one. An entry too many does no harm.
+            let mut call = Call::command("ZREM");
+            call.arg(index).arg(ended);
+            let _ = self.call(Effect::Read, &call).await;
+        }
+        self.unlist(index, foreign).await;
+        failure.map_or(Ok(deleted), |failure| Err(after(deleted, failure)))
+    }
+
+    /// The answer to a step through an index.
+    async fn listed(&self, index: &str, at: &[u8]) -> Result<Value, StoreError> {
+        let mut call = Self::script(&scripts::LISTED, index);
+        call.arg(at).arg(STEP);
+        self.call(Effect::Read, &call).await
+    }
+
+    /// Drops entries whose sessions are gone or another owner's. If that fails, the next call does it.
+    async fn unlist(&self, index: &str, names: Vec<String>) {
+        if !names.is_empty() {
+            let mut call = Self::script(&scripts::UNLIST, index);
+            call.arg(names);
+            let _ = self.call(Effect::Read, &call).await;
+        }
+    }
+
+    /// Does something to each session of these names, to all at once, and answers what came of it. A name that is none is left out.
+    async fn of_each<T, F, Fut>(&self, names: Vec<String>, work: F) -> Result<Vec<(String, Result<T, StoreError>)>, StoreError>
+    where
+        F: Fn(Self, Selector) -> Fut,
+        Fut: Future<Output = Result<T, StoreError>> + Send + 'static,
+        T: Send + 'static,
+    {
+        let mut tasks = JoinSet::new();
+        for name in names {
+            if let Some(key) = fields::selector(name.as_bytes()) {
+                let work = work(self.clone(), key);
+                tasks.spawn(async move { (name, work.await) });
+            }
+        }
+        let mut answers = Vec::with_capacity(tasks.len());
+        while let Some(answer) = tasks.join_next().await {
+            answers.push(answer.map_err(StoreError::outcome_unknown)?);
+        }
+        Ok(answers)
+    }
+
+    /// The session of that key, if there is one and its header can be read.
+    async fn header_of(&self, key: &Selector) -> Result<Option<(Selector, Header)>, StoreError> {
+        let mut call = Call::command("HMGET");
+        call.arg(self.key(key)).arg(&fields::HEADER);
+        match self.call(Effect::Read, &call).await? {
+            Value::Array(header) if header.iter().all(|field| *field == Value::Nil) => Ok(None),
+            Value::Array(header) => Ok(fields::header(key, header).map(|header| (*key, header))),
+            _ => Err(fields::unexpected(Effect::Read, "list")),
+        }
     }
 
     pub(super) async fn sweep_cluster(&self, cluster: &Cluster, now: Timestamp, limit: usize) -> Result<usize, StoreError> {
         let mut swept = 0;
         for primary in cluster.primaries().await? {
-            let mut cursor = Cursor::default();
+            let mut steps = Steps::default();
             while swept < limit
-                && let Some(scan) = cursor.next(&self.0.prefix)
+                && let Some(at) = steps.next()
             {
-                for key in cursor.advance(cluster.call_at(&primary, &scan).await?)? {
+                let keys = cluster.call_at(&primary, &self.scan(at)).await?;
+                for key in steps.take::<Vec<Vec<u8>>>(Effect::Read, "scan", keys)? {
                     // One by one, since each may be in another slot.
                     swept += self.sweep_keys(&[key], now, limit - swept).await?;
                 }
@@ -244,10 +376,4 @@ impl RedisStore {
         }
         Ok(swept)
     }
-}
-
-/// How many seconds an index entry has stood, `<session>:<second of its making>`.
-fn age(entry: &str, now: u64) -> u64 {
-    let made = entry.get(fields::NAME + 1..).and_then(|made| made.parse().ok()).unwrap_or(0);
-    now.saturating_sub(made)
 }

@@ -44,6 +44,12 @@ pub(super) fn name(selector: &Selector) -> String {
     Base64UrlUnpadded::encode_string(selector.as_bytes())
 }
 
+/// The member of an index that says that the commit for which a session was listed may be under way; a name never begins so.
+#[cfg(feature = "redis-cluster")]
+pub(super) fn mark(name: &str) -> String {
+    format!("+{name}")
+}
+
 pub(super) fn selector(name: &[u8]) -> Option<Selector> {
     let mut bytes = [0; 16];
     match Base64UrlUnpadded::decode(name, &mut bytes) {

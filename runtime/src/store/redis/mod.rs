@@ -14,7 +14,8 @@
 //!
 //! An owner's index is a sorted set. On one server the same script writes session and index, whose name it takes from the session. In a cluster they
 //! lie on different nodes: the entry comes first there, so that no living session is ever unlisted; entries without a session are
-//! skipped, and dropped when they are old. An index that is lost alone, as by an eviction, is made again as its sessions are used.
+//! skipped, and dropped once no commit may be under way for them. An index that is lost alone, as by an eviction, is made again as its
+//! sessions are used. Indexes are gone through in steps, because one may be very long and a script keeps all other clients waiting.
 
 mod client;
 #[cfg(feature = "redis-cluster")]
@@ -35,8 +36,8 @@ use self::{
 use super::{IdleTouch, SessionStore, StoreError, remote::Effect};
 use crate::record::{CommitOutcome, CreateOutcome, Header, OwnerHash, Patch, Presented, Record, Selector, Timestamp, Want};
 use async_trait::async_trait;
-use redis::{Value, aio::ConnectionLike};
-use std::{fmt, sync::Arc};
+use redis::{FromRedisValue, Value, aio::ConnectionLike};
+use std::{collections::BTreeMap, fmt, sync::Arc};
 
 /// Sessions in Redis (feature `redis`): fast, shared by all instances of an application, expiring by themselves.
 ///
@@ -52,6 +53,12 @@ use std::{fmt, sync::Arc};
 /// without persistence a restart ends all sessions. Replication is asynchronous: a failover may lose the last commits, and may undo
 /// the last deletion. Use a memory policy of `noeviction` (best) or one of `volatile-*`; an evicted session is a session that ended.
 /// Where memory is full, loads and deletions go on, and everything else is refused.
+///
+/// # Owners of very many sessions
+/// Their sessions are listed and ended in steps of 200, each with the time limit of an operation, so that none of them keeps the server
+/// from its other clients for long. A session that is the owner's from the beginning of the call to its end is listed, or ended; one that
+/// becomes the owner's meanwhile may be. A session is ended only if it is the owner's at that moment. A call that fails on its way has
+/// ended some of them, and says [`StoreError::OutcomeUnknown`]; called again, it ends the rest.
 ///
 /// ```no_run
 /// use cloakroom::{SessionLayer, store::RedisStore};
@@ -126,7 +133,7 @@ impl RedisStore {
     ///
     /// An owner's index lies on another node than the session, and is written first, so that no living session is ever missing from
     /// it. So signing in takes two round trips here instead of one, and so does the first use of a signed-in session in an hour, which
-    /// makes sure of its entry; listing and revoking take one or two more for each session. Everything else is as elsewhere.
+    /// makes sure of its entry; listing and revoking take one more for each session, 200 of them at once. Everything else is as elsewhere.
     ///
     /// With TLS, the cluster's client uses the process's default cryptography of `rustls`, and installs one if there is none.
     ///
@@ -204,14 +211,11 @@ impl RedisStore {
         }
         let call = Self::script(&scripts::PROBE, &self.session("probe-----------------"));
         let Err(error) = self.call(Effect::Read, &call).await else { return Ok(()) };
-        let said = error.to_string();
-        let says = |words: &[&str]| words.iter().any(|words| said.contains(words));
-        if says(&["NOPERM", "permissions", "can't run this command"]) {
-            return Err(StoreError::unavailable(format!(
-                "{said}; let the store's user do +@read +@write +@scripting +@connection +time, on the keys of its prefix"
-            )));
+        if let Some(error) = lacks_rights(&error, RIGHTS) {
+            return Err(error);
         }
-        if says(&["MOVED", "Moved", "non local key"]) {
+        let said = error.to_string();
+        if ["MOVED", "Moved", "non local key"].iter().any(|words| said.contains(words)) {
             return Err(StoreError::unavailable(format!("{said}; this is one node of a cluster: use RedisStore::cluster")));
         }
         Ok(())
@@ -303,22 +307,22 @@ impl SessionStore for RedisStore {
         if let Client::Cluster(_) = &self.0.client {
             return self.by_owner_in_cluster(owner).await;
         }
-        let mut call = Self::script(&scripts::BY_OWNER, &self.index(owner));
-        call.arg(&fields::HEADER);
-        let Value::Array(found) = self.call(Effect::Read, &call).await? else {
-            return Err(fields::unexpected(Effect::Read, "list"));
-        };
-        let mut found = found.into_iter();
-        let mut sessions = Vec::new();
-        while let (Some(name), Some(header)) = (found.next(), found.next()) {
-            if let (Value::BulkString(name), Value::Array(header)) = (name, header)
-                && let Some(key) = fields::selector(&name)
-                && let Some(header) = fields::header(&key, header)
-            {
-                sessions.push((key, header));
+        let index = self.index(owner);
+        let mut sessions = BTreeMap::new();
+        let mut steps = Steps::default();
+        while let Some(at) = steps.next() {
+            let mut call = Self::script(&scripts::BY_OWNER, &index);
+            call.arg(at).arg(STEP).arg(&fields::HEADER);
+            let found: Vec<(Vec<u8>, Vec<Value>)> = steps.take(Effect::Read, "list", self.call(Effect::Read, &call).await?)?;
+            for (name, header) in found {
+                if let Some(key) = fields::selector(&name)
+                    && let Some(header) = fields::header(&key, header)
+                {
+                    sessions.insert(key, header);
+                }
             }
         }
-        Ok(sessions)
+        Ok(sessions.into_iter().collect())
     }
 
     async fn delete_by_owner(&self, owner: &OwnerHash, except: Option<&Selector>) -> Result<u64, StoreError> {
@@ -326,23 +330,31 @@ impl SessionStore for RedisStore {
         if let Client::Cluster(_) = &self.0.client {
             return self.delete_by_owner_in_cluster(owner, except).await;
         }
-        let mut call = Self::script(&scripts::DELETE_BY_OWNER, &self.index(owner));
-        call.arg(except.map(fields::name).unwrap_or_default());
-        self.count(&call).await
+        let index = self.index(owner);
+        let spared = except.map(fields::name).unwrap_or_default();
+        let mut deleted = 0;
+        let mut steps = Steps::default();
+        while let Some(at) = steps.next() {
+            let mut call = Self::script(&scripts::DELETE_BY_OWNER, &index);
+            call.arg(at).arg(STEP).arg(&spared);
+            let answer = self.call(Effect::Write, &call).await.map_err(|error| after(deleted, error))?;
+            deleted += steps.take::<u64>(Effect::Write, "delete", answer)?;
+        }
+        Ok(deleted)
     }
 
-    /// Redis expires keys by itself, so nobody has to call this: it goes through all keys of the database.
+    /// Redis expires keys by itself, so nothing has to call this: it goes through all keys of the database.
     async fn sweep(&self, now: Timestamp, limit: usize) -> Result<usize, StoreError> {
         #[cfg(feature = "redis-cluster")]
         if let Client::Cluster(cluster) = &self.0.client {
             return self.sweep_cluster(cluster, now, limit).await;
         }
         let mut swept = 0;
-        let mut cursor = Cursor::default();
+        let mut steps = Steps::default();
         while swept < limit
-            && let Some(scan) = cursor.next(&self.0.prefix)
+            && let Some(at) = steps.next()
         {
-            let keys = cursor.advance(self.call(Effect::Read, &scan).await?)?;
+            let keys: Vec<Vec<u8>> = steps.take(Effect::Read, "scan", self.call(Effect::Read, &self.scan(at)).await?)?;
             swept += self.sweep_keys(&keys, now, limit - swept).await?;
         }
         Ok(swept)
@@ -380,6 +392,20 @@ impl RedisStore {
         }
     }
 
+    /// A step of a walk over all sessions.
+    fn scan(&self, at: &[u8]) -> Call {
+        let mut pattern = String::new();
+        for letter in self.0.prefix.chars() {
+            if matches!(letter, '*' | '?' | '[' | ']' | '\\' | '^') {
+                pattern.push('\\');
+            }
+            pattern.push(letter);
+        }
+        let mut scan = Call::command("SCAN");
+        scan.arg(at).arg("MATCH").arg(format!("{pattern}{{{}}}", "?".repeat(fields::NAME))).arg("COUNT").arg(STEP);
+        scan
+    }
+
     async fn sweep_keys(&self, keys: &[Vec<u8>], now: Timestamp, limit: usize) -> Result<usize, StoreError> {
         if keys.is_empty() {
             return Ok(0);
@@ -390,39 +416,54 @@ impl RedisStore {
     }
 }
 
-/// How far a scan of all keys has come.
+/// What the user of a store has to be allowed.
+const RIGHTS: &str = "+@read +@write +@scripting +@connection +time";
+
+/// The same error with what to allow, if it says that the user of the store may not do something.
+fn lacks_rights(error: &StoreError, rights: &str) -> Option<StoreError> {
+    let said = error.to_string();
+    let lacks = ["NOPERM", "permissions", "can't run this command"].iter().any(|words| said.contains(words));
+    lacks.then(|| StoreError::unavailable(format!("{said}; let the store's user do {rights}, on the keys of its prefix")))
+}
+
+/// What a failure says of an operation in several steps that has deleted so many sessions before it.
+fn after(deleted: u64, error: StoreError) -> StoreError {
+    match error {
+        error if deleted == 0 => error,
+        error => {
+            StoreError::outcome_unknown(format!("{deleted} sessions were ended, and then: {error}; call it again for the rest"))
+        }
+    }
+}
+
+/// How many entries of an index, or keys of a database, one step goes through. A step of an index keeps the server from all else for
+/// 1 to 2 ms.
+const STEP: usize = 200;
+
+/// How far a walk through an index, or through all keys, has come. Redis promises of such a walk that it meets at least once what is
+/// there from its beginning to its end, whatever is added or removed meanwhile.
 #[derive(Default)]
-enum Cursor {
+enum Steps {
     #[default]
     Start,
     At(Vec<u8>),
     End,
 }
 
-impl Cursor {
-    /// The next step over the sessions of a prefix, if there is one.
-    fn next(&self, prefix: &str) -> Option<Call> {
-        let at = match self {
-            Self::Start => &b"0"[..],
-            Self::At(cursor) => cursor,
-            Self::End => return None,
-        };
-        let mut pattern = String::new();
-        for letter in prefix.chars() {
-            if matches!(letter, '*' | '?' | '[' | ']' | '\\' | '^') {
-                pattern.push('\\');
-            }
-            pattern.push(letter);
+impl Steps {
+    /// Where the next step begins, if there is one.
+    fn next(&self) -> Option<&[u8]> {
+        match self {
+            Self::Start => Some(b"0"),
+            Self::At(cursor) => Some(cursor),
+            Self::End => None,
         }
-        let mut scan = Call::command("SCAN");
-        scan.arg(at).arg("MATCH").arg(format!("{pattern}{{{}}}", "?".repeat(fields::NAME))).arg("COUNT").arg(500);
-        Some(scan)
     }
 
-    /// Takes the answer of a step, and gives its keys.
-    fn advance(&mut self, answer: Value) -> Result<Vec<Vec<u8>>, StoreError> {
-        let (cursor, keys): (Vec<u8>, Vec<Vec<u8>>) = redis::from_redis_value(answer).map_err(StoreError::unavailable)?;
+    /// Takes the answer to a step: where to go on, and what was found.
+    fn take<T: FromRedisValue>(&mut self, effect: Effect, what: &str, answer: Value) -> Result<T, StoreError> {
+        let (cursor, found): (Vec<u8>, T) = redis::from_redis_value(answer).map_err(|_| fields::unexpected(effect, what))?;
         *self = if cursor == b"0" { Self::End } else { Self::At(cursor) };
-        Ok(keys)
+        Ok(found)
     }
 }

@@ -31,6 +31,8 @@ scripts! {
     RELIST = "lua/relist.lua",
     #[cfg(feature = "redis-cluster")]
     LISTED = "lua/listed.lua",
+    #[cfg(feature = "redis-cluster")]
+    UNLIST = "lua/unlist.lua",
 }
 
 impl Script {

@@ -158,18 +158,67 @@ async fn whatever_of_a_sign_in_is_lost_no_live_session_is_unlisted() {
 }
 
 #[tokio::test]
-async fn entries_without_a_session_are_dropped_once_they_are_old() {
+async fn entries_without_a_session_are_dropped_once_no_commit_is_due() {
     let cluster = needs!(RedisCluster::start().await);
     let store = open(&cluster).await;
-    let index = format!("cloakroom:owner:{}", "AQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQE");
-    let node = cluster.owner_of(&index).await;
-    let second: u64 = node.command(&["TIME"]).await.lines().next().unwrap().parse().unwrap();
-    for (n, age) in [("A", 1_000), ("B", 10)] {
-        let entry = format!("{}:{}", n.repeat(21) + "A", second - age);
-        assert_eq!(node.command(&["ZADD", &index, "9999999999999", &entry]).await, "1");
+    let index = "cloakroom:owner:AQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQE";
+    let node = cluster.owner_of(index).await;
+    let now = 1_000 * node.command(&["TIME"]).await.lines().next().unwrap().parse::<u64>().unwrap();
+    let name = |letter: &str| letter.repeat(21) + "A";
+    for delete in [false, true] {
+        for (member, until) in [
+            (name("A"), 9_999_999_999_999),
+            (name("B"), 9_999_999_999_999),
+            (format!("+{}", name("B")), now - 10_000),
+            (name("C"), 9_999_999_999_999),
+            (format!("+{}", name("C")), now + 300_000),
+        ] {
+            node.command(&["ZADD", index, &until.to_string(), &member]).await;
+        }
+        if delete {
+            assert_eq!(store.delete_by_owner(&owner(1).hash, None).await.unwrap(), 0);
+        } else {
+            assert!(store.by_owner(&owner(1).hash).await.unwrap().is_empty());
+        }
+        let left = node.command(&["ZRANGE", index, "0", "-1"]).await;
+        let left: Vec<&str> = left.lines().filter(|member| !member.starts_with('+')).collect();
+        assert_eq!(left, [name("C")], "its commit may be under way");
     }
-    assert!(store.by_owner(&owner(1).hash).await.unwrap().is_empty());
-    assert!(node.command(&["ZRANGE", &index, "0", "-1"]).await.starts_with("BBBB"));
+}
+
+/// The index of a former owner still names the session, for it lies on another node.
+#[tokio::test]
+async fn a_session_that_has_another_owner_now_is_not_the_former_ones_to_end() {
+    let cluster = needs!(RedisCluster::start().await);
+    let store = open(&cluster).await;
+    store.create(&key(1), record(&[])).await.unwrap();
+    committed(store.commit(&key(1), &sign_in(1)).await.unwrap());
+    committed(store.commit(&key(1), &sign_in(2)).await.unwrap());
+    let index = "cloakroom:owner:AQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQE";
+    let entry = cluster.owner_of(index).await.command(&["ZSCORE", index, "AQEBAQEBAQEBAQEBAQEBAQ"]).await;
+    assert!(!entry.is_empty(), "the former owner's entry is there");
+    assert_eq!(store.delete_by_owner(&owner(1).hash, None).await.unwrap(), 0);
+    assert_eq!(peek(&store, 1).await.unwrap().header.owner, Some(owner(2)));
+    assert_eq!(store.delete_by_owner(&owner(2).hash, None).await.unwrap(), 1);
+}
+
+/// The commit that loses may have been for a shorter time than what is stored.
+#[tokio::test]
+async fn a_commit_that_fails_takes_no_time_from_the_entry_of_its_session() {
+    let cluster = needs!(RedisCluster::start().await);
+    let store = open(&cluster).await;
+    store.create(&key(1), record(&[])).await.unwrap();
+    committed(store.commit(&key(1), &sign_in(1)).await.unwrap());
+    let index = "cloakroom:owner:AQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQE";
+    let node = cluster.owner_of(index).await;
+    let score = async || node.command(&["ZSCORE", index, "AQEBAQEBAQEBAQEBAQEBAQ"]).await.parse::<f64>().unwrap();
+    let before = score().await;
+    let mut late = sign_in(1);
+    late.epoch = 7;
+    let (created, last_seen, soon) = (NOW, NOW, NOW.plus(HOUR));
+    late.deadlines = Some(Deadlines::Reset { created, last_seen, idle_until: soon, absolute_until: soon });
+    assert_eq!(store.commit(&key(1), &late).await.unwrap(), CommitOutcome::Gone);
+    assert!(score().await >= before);
 }
 
 #[tokio::test]
@@ -271,23 +320,33 @@ async fn a_primary_that_dies_under_load_is_followed_and_no_session_is_torn() {
     }
     tokio::time::sleep(Duration::from_millis(300)).await;
     let primary = cluster.owner_of(FIRST).await;
+    // Replication is asynchronous: what the replica has, it keeps; what it has not yet when its primary dies is lost, however little or
+    // much that is. So this asks for all that was acknowledged before the replica was seen to have it, and for nothing after that.
+    let secured = acknowledged.lock().unwrap().clone();
+    cluster.replica_of(primary).caught_up_with(primary).await;
     cluster.fail_over(primary).await;
     eventually(async || store.commit(&key(1), &patch(&[put("shop/c", b"1")])).await.ok()).await;
     tokio::time::sleep(Duration::from_millis(300)).await;
     stop.store(true, Ordering::Relaxed);
     let failures: usize = writers.join_all().await.into_iter().sum();
     assert!(failures > 0, "the primary died while it was written to");
+    let mut secure = 0;
     for n in &sessions {
         let there = eventually(async || store.load(&key(*n), &presented(), &Want::default()).await.ok())
             .await
             .expect("no session is lost");
         let body = |name| there.cells.get(name).map(|cell| cell.body.clone());
         assert_eq!(body("shop/a"), body("shop/b"), "no half patch");
-        // What a failover may lose is the last that the dead primary acknowledged, in the milliseconds before its replica had it.
-        let revisions = &acknowledged.lock().unwrap()[n];
-        let lost = revisions.iter().filter(|revision| **revision > there.header.revision).count();
-        assert!(lost <= 5, "session {n} lost {lost} of {} commits", revisions.len());
+        // A commit that was lost gave its revision to another one, so no revision up to the last secured one is acknowledged twice.
+        let last = secured.get(n).and_then(|revisions| revisions.last()).copied().unwrap_or(1);
+        let all = &acknowledged.lock().unwrap()[n];
+        let mut kept: Vec<u64> = all.iter().copied().filter(|revision| *revision <= last).collect();
+        kept.sort_unstable();
+        assert!(kept.windows(2).all(|pair| pair[0] != pair[1]), "session {n} lost a commit that the replica had: {kept:?}");
+        assert!(there.header.revision >= last, "session {n} went back to {} from {last}", there.header.revision);
+        secure += kept.len();
     }
+    assert!(secure >= sessions.len(), "every session was written to before");
     for node in cluster.nodes().iter().filter(|node| node.address() != primary.address()) {
         if node.info("role").await == "master" {
             assert_all_expire(node).await;
@@ -326,4 +385,27 @@ async fn one_node_of_a_cluster_is_not_taken_for_a_server() {
         let error = RedisStore::connect(&url).await.unwrap_err().to_string();
         assert!(error.contains("use RedisStore::cluster"), "{error}");
     }
+}
+
+#[tokio::test]
+async fn a_user_of_a_cluster_needs_one_right_more_and_is_told_which() {
+    let cluster = needs!(RedisCluster::start().await);
+    let urls: Vec<String> = cluster.urls().iter().map(|url| url.replace("redis://", "redis://shop:pass@")).collect();
+    let allow = async |rights: &str| {
+        for node in cluster.nodes() {
+            let user = format!("ACL SETUSER shop reset on >pass ~cloakroom:* {rights}");
+            assert_eq!(node.command(&user.split(' ').collect::<Vec<_>>()).await, "OK");
+        }
+    };
+    allow("+@read +@write +@scripting +@connection +time").await;
+    let error = RedisStore::cluster(&urls).await.unwrap_err().to_string();
+    assert!(error.contains("+@read +@write +@scripting +@connection +time +cluster|slots"), "{error}");
+    allow("+@read +@write +@scripting +@connection +time +cluster|slots").await;
+    let store = RedisStore::cluster(&urls).await.unwrap();
+    store.create(&key(1), record(&[])).await.unwrap();
+    committed(store.commit(&key(1), &sign_in(1)).await.unwrap());
+    assert!(load(&store, 1).await.is_some());
+    assert_eq!(store.by_owner(&owner(1).hash).await.unwrap().len(), 1);
+    assert_eq!(store.delete_by_owner(&owner(1).hash, None).await.unwrap(), 1);
+    assert_eq!(store.sweep(NOW, 10).await.unwrap(), 0);
 }

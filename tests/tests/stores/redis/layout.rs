@@ -2,7 +2,10 @@
 
 use super::{assert_all_expire, fixture::*};
 use base64ct::{Base64UrlUnpadded, Encoding as _};
-use cloakroom::{record::*, store::SessionStore};
+use cloakroom::{
+    record::*,
+    store::{RedisStore, SessionStore},
+};
 use cloakroom_tests::{
     needs,
     servers::{RedisServer, Server as _},
@@ -54,11 +57,36 @@ async fn a_key_outlives_the_nearer_deadline_by_an_hour_and_the_index_the_absolut
     committed(store.commit(&key(1), &sign_in(1)).await.unwrap());
     let index = server.command(&["KEYS", "cloakroom:owner:*"]).await;
     assert!(about(lasts(&server, &index).await, 25 * HOUR));
+}
 
-    let mut rolled = presented();
-    rolled.now = NOW.plus(HOUR / 2);
-    store.load(&key(1), &rolled, &Want::default()).await.unwrap().unwrap();
-    assert!(about(lasts(&server, FIRST).await, 2 * HOUR), "the idle deadline has moved with the touch");
+/// The server counts down by its own clock, which no test can move. So the key is told to go in a minute, as if most of its time were over.
+async fn used_after_most_of_its_time(use_it: impl AsyncFnOnce(&RedisStore)) {
+    let server = needs!(RedisServer::start().await);
+    let store = store(&server).await;
+    store.create(&key(1), record(&[])).await.unwrap();
+    server.command(&["PEXPIRE", FIRST, "60000"]).await;
+    use_it(&store).await;
+    assert!(about(lasts(&server, FIRST).await, 2 * HOUR), "the server drops a session that is in use");
+}
+
+#[tokio::test]
+async fn a_load_prolongs_the_life_of_the_key_on_the_servers_clock() {
+    used_after_most_of_its_time(async |store| {
+        let mut later = presented();
+        later.now = NOW.plus(HOUR / 2);
+        store.load(&key(1), &later, &Want::default()).await.unwrap().unwrap();
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_commit_prolongs_the_life_of_the_key_on_the_servers_clock() {
+    used_after_most_of_its_time(async |store| {
+        let mut patch = Patch::new(0, NOW.plus(HOUR / 2));
+        patch.deadlines = Some(Deadlines::Roll { last_seen: patch.now, idle_until: patch.now.plus(HOUR) });
+        committed(store.commit(&key(1), &patch).await.unwrap());
+    })
+    .await;
 }
 
 #[tokio::test]
@@ -234,9 +262,48 @@ async fn an_index_drops_entries_whose_sessions_are_gone() {
 }
 
 #[tokio::test]
+async fn an_index_drops_entries_that_are_over_when_one_is_added() {
+    let server = needs!(RedisServer::start().await);
+    let store = store(&server).await;
+    store.create(&key(1), record(&[])).await.unwrap();
+    committed(store.commit(&key(1), &sign_in(1)).await.unwrap());
+    let index = server.command(&["KEYS", "cloakroom:owner:*"]).await;
+    let over: Vec<String> = (0..150).map(|n| format!("ZADD {index} 1000 {n:A>22}")).collect();
+    server.commands(&over.into()).await;
+    // Some at once, so that none of many holds the server up.
+    for (n, left) in [(2, 52), (3, 3), (4, 4)] {
+        let mut other = record(&[]);
+        other.header.owner = Some(owner(1));
+        store.create(&key(n), other).await.unwrap();
+        assert_eq!(server.command(&["ZCARD", &index]).await, left.to_string());
+    }
+}
+
+#[tokio::test]
+async fn an_entry_of_an_index_proves_nothing_of_its_session() {
+    let server = needs!(RedisServer::start().await);
+    let store = store(&server).await;
+    for n in 1..=2 {
+        store.create(&key(n), record(&[])).await.unwrap();
+        committed(store.commit(&key(n), &sign_in(n)).await.unwrap());
+    }
+    let index = "cloakroom:owner:AgICAgICAgICAgICAgICAgICAgICAgICAgICAgICAgI";
+    for by_owner in [true, false] {
+        assert_eq!(server.command(&["ZADD", index, "9999999999999", "AQEBAQEBAQEBAQEBAQEBAQ"]).await, "1");
+        if by_owner {
+            let listed = store.by_owner(&owner(2).hash).await.unwrap();
+            assert_eq!(listed.iter().map(|(key, _)| *key).collect::<Vec<_>>(), [key(2)]);
+        } else {
+            assert_eq!(store.delete_by_owner(&owner(2).hash, None).await.unwrap(), 1);
+        }
+        assert!(peek(&store, 1).await.is_some(), "it is another owner's");
+    }
+}
+
+#[tokio::test]
 async fn stores_with_different_prefixes_do_not_see_each_other() {
     let server = needs!(RedisServer::start().await);
-    let with = async |prefix: &str| cloakroom::store::RedisStore::connect(server.url()).prefix(prefix).await.unwrap();
+    let with = async |prefix: &str| RedisStore::connect(server.url()).prefix(prefix).await.unwrap();
     // One that begins with the other, and one that would match everything as a pattern.
     let (one, longer, pattern) = (with("a:").await, with("a:b:").await, with("?*:").await);
     for store in [&one, &longer, &pattern] {

@@ -1,10 +1,12 @@
 //! `RedisStore` on one server, behind Sentinel and in a cluster.
 
 mod cluster;
+mod connections;
 mod costs;
 mod faults;
 mod fixture;
 mod layout;
+mod many;
 mod opening;
 mod races;
 

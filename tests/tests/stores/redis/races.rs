@@ -5,7 +5,10 @@ use cloakroom::{
     record::*,
     store::{RedisStore, SessionStore},
 };
-use cloakroom_tests::{needs, servers::RedisServer};
+use cloakroom_tests::{
+    needs,
+    servers::{RedisCluster, RedisServer},
+};
 use tokio::task::JoinSet;
 
 async fn stores(server: &RedisServer) -> Vec<RedisStore> {
@@ -145,4 +148,53 @@ async fn whoever_signs_in_during_a_revocation_is_ended_or_listed() {
         assert_eq!(alive, listed.len());
         stores[0].delete_by_owner(&owner(1).hash, None).await.unwrap();
     }
+}
+
+/// Sessions go to another owner while the former one's are ended. Each is ended or handed over, never both.
+async fn are_ended_or_handed_over(stores: Vec<RedisStore>) {
+    const SESSIONS: u8 = 24;
+    let mut handed = 0;
+    for _ in 0..12 {
+        for n in 1..=SESSIONS {
+            let mut record = record(&[]);
+            record.header.owner = Some(owner(1));
+            assert_eq!(stores[0].create(&key(n), record).await.unwrap(), CreateOutcome::Created);
+        }
+        let mut handovers = JoinSet::new();
+        for n in 1..=SESSIONS {
+            let store = stores[usize::from(n) % stores.len()].clone();
+            handovers.spawn(async move { (n, store.commit(&key(n), &sign_in(2)).await.unwrap()) });
+        }
+        let former = owner(1).hash;
+        let (ended, handovers) = tokio::join!(stores[0].delete_by_owner(&former, None), handovers.join_all());
+        let mut alive = 0;
+        for (n, outcome) in handovers {
+            let there = peek(&stores[0], n).await.and_then(|record| record.header.owner);
+            match outcome {
+                CommitOutcome::Committed { .. } => assert_eq!(there, Some(owner(2)), "a newcomer's session was ended"),
+                _ => assert_eq!(there, None, "it was ended before, so it is gone"),
+            }
+            alive += u64::from(there.is_some());
+        }
+        assert_eq!(ended.unwrap() + alive, u64::from(SESSIONS), "each is counted where it went");
+        handed += alive;
+        assert_eq!(stores[0].delete_by_owner(&owner(2).hash, None).await.unwrap(), alive);
+    }
+    assert!(handed > 0, "none was handed over in time, so nothing was tested");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_session_that_is_handed_over_is_not_ended_for_its_former_owner() {
+    let server = needs!(RedisServer::start().await);
+    are_ended_or_handed_over(stores(&server).await).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn in_a_cluster_a_session_handed_over_is_not_ended_for_its_former_owner() {
+    let cluster = needs!(RedisCluster::start().await);
+    let mut stores = Vec::new();
+    for _ in 0..4 {
+        stores.push(RedisStore::cluster(cluster.urls()).await.unwrap());
+    }
+    are_ended_or_handed_over(stores).await;
 }

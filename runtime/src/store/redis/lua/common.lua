@@ -72,11 +72,30 @@ end
 -- by the server's clock, as their expiry does.
 local function list(into, member, lasts)
   local now = tonumber(redis.call('TIME')[1]) * 1000
+  -- An entry never ends earlier than it was said to: where the session lies on another node, the commit that this belongs to may fail.
+  local known = tonumber(redis.call('ZSCORE', into, member) or 0)
   -- First, since a full memory refuses this and not the other.
-  redis.call('ZADD', into, string.format('%.0f', now + lasts), member)
-  redis.call('ZREMRANGEBYSCORE', into, '-inf', now)
+  redis.call('ZADD', into, string.format('%.0f', math.max(now + lasts, known)), member)
+  -- Only some at once, since there may be very many.
+  local over = redis.call('ZRANGEBYSCORE', into, '-inf', now, 'LIMIT', 0, 100)
+  if #over > 0 then redis.call('ZREM', into, unpack(over)) end
   local last = redis.call('ZRANGE', into, -1, -1, 'WITHSCORES')[2]
   redis.call('PEXPIRE', into, string.format('%.0f', last - now))
+end
+
+-- In a cluster an entry comes before its session. The mark of a name, a member of the index too, says until when the commit that the
+-- entry belongs to may be under way. Names never begin with its first character.
+local MARK = '+'
+
+-- The next members of an index: where to go on, and the names among them. A member that is there from the first step to the last is
+-- among them at least once, whatever comes and goes meanwhile.
+local function page(cursor, count)
+  local answer, names = redis.call('ZSCAN', key, cursor, 'COUNT', count), {}
+  local members = answer[2]
+  for i = 1, #members, 2 do
+    if string.sub(members[i], 1, 1) ~= MARK then names[#names + 1] = members[i] end
+  end
+  return answer[1], names
 end
 
 -- Owners are stored as their hash in 43 characters of base64url, and the schema's name.

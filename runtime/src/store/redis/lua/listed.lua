@@ -1,4 +1,4 @@
--- The entries of the index KEYS[1], and the server's time in seconds.
+-- Some names of the index KEYS[1]. ARGV: where to go on in it, how many entries to look at. Answers where to go on, and the names.
 local refusal = demoted()
 if refusal then return refusal end
-return { redis.call('TIME')[1], redis.call('ZRANGE', key, 0, -1) }
+return { page(take(), take()) }

@@ -10,5 +10,6 @@ redis.call('DEL', key)
 local owners = index(key, 'probe')
 list(owners, 'probe', 1000)
 redis.call('ZSCORE', owners, 'probe')
+redis.call('ZSCAN', owners, '0')
 redis.call('ZREM', owners, 'probe')
 return 1
