@@ -14,6 +14,7 @@ use cloakroom_tests::{
 use redis::cluster::{ClusterClientBuilder, NodeAddress};
 use std::{
     collections::BTreeMap,
+    net::SocketAddr,
     sync::{
         Arc, Mutex,
         atomic::{AtomicBool, Ordering},
@@ -23,6 +24,30 @@ use std::{
 
 async fn open(cluster: &RedisCluster) -> RedisStore {
     RedisStore::cluster(cluster.urls()).await.unwrap()
+}
+
+/// A store that reaches one node of a cluster through a proxy.
+async fn by_proxy(cluster: &RedisCluster, node: SocketAddr) -> (Proxy, RedisStore) {
+    let proxy = Proxy::before(node).await;
+    let at = |address: SocketAddr| NodeAddress::new(address.ip().to_string(), address.port());
+    let by_proxy = [(at(node), at(proxy.address()))].into();
+    let client = ClusterClientBuilder::new(cluster.urls()).retries(0).node_address_map(by_proxy).build().unwrap();
+    let store = RedisStore::from_cluster_connection(client.get_async_connection().await.unwrap()).await.unwrap();
+    (proxy, store)
+}
+
+/// An owner whose index lies on another node than [`FIRST`], the addresses of both nodes, and the index.
+async fn parted(cluster: &RedisCluster) -> (u8, [SocketAddr; 2], String) {
+    let record_node = cluster.owner_of(FIRST).await.address();
+    let mut n = 1;
+    loop {
+        let index = format!("cloakroom:owner:{}", Base64UrlUnpadded::encode_string(&[n; 32]));
+        let index_node = cluster.owner_of(&index).await.address();
+        if index_node != record_node {
+            return (n, [record_node, index_node], index);
+        }
+        n += 1;
+    }
 }
 
 async fn scripts_run(cluster: &RedisCluster) -> u64 {
@@ -112,22 +137,12 @@ async fn a_sign_in_that_is_interrupted_leaves_an_entry_that_nobody_sees() {
 async fn whatever_of_a_sign_in_is_lost_no_live_session_is_unlisted() {
     let cluster = needs!(RedisCluster::start().await);
     let here = open(&cluster).await;
-    let record_node = cluster.owner_of(FIRST).await.address();
-    let index = |n: u8| format!("cloakroom:owner:{}", Base64UrlUnpadded::encode_string(&[n; 32]));
-    let mut n = 1;
-    while cluster.owner_of(&index(n)).await.address() == record_node {
-        n += 1;
-    }
-    let index_node = cluster.owner_of(&index(n)).await.address();
+    let (n, [record_node, index_node], index) = parted(&cluster).await;
     let mut new = record(&[]);
     new.header.owner = Some(owner(n));
 
-    for (node, key_of_it) in [(index_node, index(n)), (record_node, FIRST.to_owned())] {
-        let proxy = Proxy::before(node).await;
-        let at = |address: std::net::SocketAddr| NodeAddress::new(address.ip().to_string(), address.port());
-        let by_proxy = [(at(node), at(proxy.address()))].into();
-        let client = ClusterClientBuilder::new(cluster.urls()).retries(0).node_address_map(by_proxy).build().unwrap();
-        let store = RedisStore::from_cluster_connection(client.get_async_connection().await.unwrap()).await.unwrap();
+    for (node, key_of_it) in [(index_node, index), (record_node, FIRST.to_owned())] {
+        let (proxy, store) = by_proxy(&cluster, node).await;
         for (lost, verb) in [("request", "create"), ("reply", "create"), ("request", "commit"), ("reply", "commit")] {
             // Both nodes know the scripts, and the connections are back.
             for _ in 0..2 {
@@ -154,6 +169,51 @@ async fn whatever_of_a_sign_in_is_lost_no_live_session_is_unlisted() {
             assert_eq!(signed_in, key_of_it == FIRST && lost == "reply", "{verb}, {lost} at {key_of_it}");
             here.delete(&key(1)).await.unwrap();
         }
+    }
+}
+
+/// Ending the sessions of an owner goes to both nodes: for the names, to each session, and for the entries.
+#[tokio::test]
+async fn whatever_of_an_ending_is_lost_no_live_session_is_unlisted() {
+    let cluster = needs!(RedisCluster::start().await);
+    let here = open(&cluster).await;
+    let (n, [record_node, index_node], index) = parted(&cluster).await;
+    let mut owned = record(&[]);
+    owned.header.owner = Some(owner(n));
+    // What is lost, and whether the call says so and the session has ended. A look is made again, and an entry too many does no harm.
+    for (node, lost, of, fails, ended) in [
+        (index_node, "request", index.as_str(), false, true),
+        (index_node, "reply", &index, false, true),
+        (record_node, "request", FIRST, true, false),
+        (record_node, "reply", FIRST, true, true),
+        (index_node, "request", "ZREM", false, true),
+        (index_node, "reply", "ZREM", false, true),
+    ] {
+        let (proxy, store) = by_proxy(&cluster, node).await;
+        for _ in 0..2 {
+            // Both nodes know the scripts.
+            eventually(async || store.create(&key(1), owned.clone()).await.ok()).await;
+            eventually(async || store.delete_by_owner(&owner(n).hash, None).await.ok()).await;
+        }
+        here.create(&key(1), owned.clone()).await.unwrap();
+        match lost {
+            "request" => proxy.drop_next_request_with(of),
+            _ => proxy.drop_reply_of_next_request_with(of),
+        }
+        let outcome = eventually(async || {
+            let outcome = store.delete_by_owner(&owner(n).hash, None).await;
+            proxy.has_struck().then_some(outcome)
+        });
+        let outcome = outcome.await;
+        assert_eq!(outcome.is_err(), fails, "{lost} of {of}: {outcome:?}");
+        let alive = peek(&here, 1).await.is_some();
+        assert_eq!(alive, !ended, "{lost} of {of}");
+        assert_eq!(here.by_owner(&owner(n).hash).await.unwrap().len(), usize::from(alive), "{lost} of {of}");
+        assert_eq!(
+            here.delete_by_owner(&owner(n).hash, None).await.unwrap(),
+            u64::from(alive),
+            "a repeated call ends the rest"
+        );
     }
 }
 
@@ -251,11 +311,7 @@ async fn sessions_are_served_while_their_slot_moves_and_after() {
 async fn an_answer_that_a_cluster_lost_is_unknown_and_nothing_is_sent_twice() {
     let cluster = needs!(RedisCluster::start().await);
     let node = cluster.owner_of(FIRST).await.address();
-    let proxy = Proxy::before(node).await;
-    let at = |address: std::net::SocketAddr| NodeAddress::new(address.ip().to_string(), address.port());
-    let by_proxy = [(at(node), at(proxy.address()))].into();
-    let client = ClusterClientBuilder::new(cluster.urls()).retries(0).node_address_map(by_proxy).build().unwrap();
-    let store = RedisStore::from_cluster_connection(client.get_async_connection().await.unwrap()).await.unwrap();
+    let (proxy, store) = by_proxy(&cluster, node).await;
     store.create(&key(1), record(&[])).await.unwrap();
     // Now the node knows the script.
     committed(store.commit(&key(1), &patch(&[put("shop/a", b"0")])).await.unwrap());
