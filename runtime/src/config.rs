@@ -5,11 +5,12 @@ use crate::{
     cookie::{CookiePolicy, CookieWriter},
     error::{ErrorPage, SessionError},
     events,
+    hashing::SecretHasher,
     lifetime::Lifetime,
-    record::{Presented, Record, Timestamp},
+    record::{Header, Presented, Record, Timestamp},
     schema::Schema,
-    store::Backend,
-    token::SecretHash,
+    store::{Backend, IdleTouch},
+    token::{SecretHash, Token},
 };
 use http::{StatusCode, uri::Authority};
 use std::{
@@ -59,6 +60,7 @@ pub enum Reuse {
 #[derive(Clone)]
 pub(crate) struct Config {
     pub(crate) backend: Backend,
+    pub(crate) hasher: SecretHasher,
     pub(crate) lifetime: Lifetime,
     pub(crate) remember: Option<Lifetime>,
     pub(crate) renewal: Option<Renewal>,
@@ -82,6 +84,7 @@ impl Config {
         let policy = CookiePolicy::default();
         Self {
             backend,
+            hasher: SecretHasher::default(),
             lifetime: Lifetime::default(),
             remember: None,
             renewal: None,
@@ -125,6 +128,7 @@ impl Config {
     pub(crate) fn under_policy(&self, inner: &Self) -> Self {
         Self {
             backend: self.backend.clone(),
+            hasher: self.hasher.clone(),
             clock: Arc::clone(&self.clock),
             schemas: Arc::clone(&self.schemas),
             sessions_begun: Arc::clone(&self.sessions_begun),
@@ -153,6 +157,13 @@ impl Config {
         presented.remember = self.lifetime(true);
         presented.grace = self.renewal.map_or(Duration::ZERO, |renewal| renewal.grace);
         presented
+    }
+
+    /// Takes the hash under which the loaded record knows the token; answers where the use of the session is noted. A load that
+    /// presented another hash has not noted it.
+    pub(crate) fn recognise(&self, token: &Token, presented: &mut Presented, header: &Header) -> IdleTouch {
+        let asked = std::mem::replace(&mut presented.secret_hash, self.hasher.recognise(token, header));
+        if asked.matches(&presented.secret_hash) { self.backend.idle_touch() } else { IdleTouch::AtCommit }
     }
 
     /// The structs that have been read and written under this layer so far.

@@ -215,6 +215,7 @@ mod cookie;
 mod csrf;
 mod error;
 mod events;
+mod hashing;
 mod key;
 #[cfg(feature = "cookie")]
 mod keyring;

@@ -116,6 +116,10 @@ pub(super) struct Live {
     pub(super) record: Arc<Record>,
     /// Which of the record's secrets the token holds.
     pub(super) secret: Accepted,
+    /// Under which hash the record knows the token.
+    pub(super) hash: SecretHash,
+    /// Where the use of the session is noted: by the load, unless that did not know the hash.
+    pub(super) touch: IdleTouch,
     /// What the client presented, where the token is one that this request has renewed.
     pub(super) held: Option<SecretHash>,
 }
@@ -180,7 +184,13 @@ pub(super) enum Standing {
 pub(super) enum Found {
     Nothing,
     Refused(Refused, Option<Selector>),
-    Record { token: Token, presented: Presented, record: Arc<Record> },
+    /// The hash in `presented` is the one under which the record knows the token, and `touch` says whether the load has noted the use.
+    Record {
+        token: Token,
+        presented: Presented,
+        record: Arc<Record>,
+        touch: IdleTouch,
+    },
     Unavailable(Arc<SessionError>),
 }
 
@@ -197,7 +207,7 @@ impl Access {
                 events::failed(&error);
                 (Session::Unavailable(error), ClientCopy::Untouchable)
             }
-            Found::Record { token, presented, record } => Self::judge(token, &presented, record, config),
+            Found::Record { token, presented, record, touch } => Self::judge(token, &presented, record, touch, config),
         };
         let personal = matches!(&session, Session::Live(live) if live.record.header.owner.is_some());
         Self {
@@ -224,7 +234,13 @@ impl Access {
     }
 
     /// The one place that decides whether a record opens: the secret in constant time, then both deadlines.
-    fn judge(token: Token, presented: &Presented, mut record: Arc<Record>, config: &Config) -> (Session, ClientCopy) {
+    fn judge(
+        token: Token,
+        presented: &Presented,
+        mut record: Arc<Record>,
+        touch: IdleTouch,
+        config: &Config,
+    ) -> (Session, ClientCopy) {
         let (header, now) = (&record.header, presented.now);
         let Some(accepted) = header.accepts(&presented.secret_hash, now, presented.grace) else {
             if config.is_reused(&record, presented) {
@@ -242,12 +258,13 @@ impl Access {
             events::refused(Refused::Expired, Some(&token.selector));
             return (Session::Fresh, ClientCopy::Dead);
         }
-        if config.backend.idle_touch() == IdleTouch::AtLoad {
+        if touch == IdleTouch::AtLoad {
             // The store has done this on its way; the copy follows.
             Arc::make_mut(&mut record).header.touch(presented);
         }
         events::loaded(&token.selector);
-        (Session::Live(Live { token, record, secret: accepted, held: None }), ClientCopy::Current)
+        let hash = presented.secret_hash;
+        (Session::Live(Live { token, record, secret: accepted, hash, touch, held: None }), ClientCopy::Current)
     }
 
     /// Whether there is a session, or will be.
@@ -470,7 +487,7 @@ const WISHES: &str = "(the session itself)";
 impl Live {
     /// The secret to speak for the client with: a renewal of this request's own is not presented before the client does.
     pub(super) fn presented(&self) -> SecretHash {
-        self.held.filter(|_| self.record.header.is_awaited()).unwrap_or_else(|| self.token.secret.hash())
+        self.held.filter(|_| self.record.header.is_awaited()).unwrap_or(self.hash)
     }
 
     pub(super) fn session_key(&self) -> SessionKey {

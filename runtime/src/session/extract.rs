@@ -103,15 +103,16 @@ async fn look_at(parts: &Parts, config: &Config, now: Timestamp) -> Found {
     match &config.backend {
         Backend::Server(store) => {
             let Some(token) = Token::parse(value) else { return Found::Refused(Refused::Malformed, None) };
-            let presented = config.present(token.secret.hash(), now);
+            let mut presented = config.present(config.hasher.hash(&token, None), now);
             match store.load(&token.selector, &presented, &Want::default()).await {
                 Ok(Some(record)) => {
+                    let touch = config.recognise(&token, &mut presented, &record.header);
                     if config.ends_for(&record, &presented)
                         && let Err(error) = store.delete(&token.selector).await
                     {
                         events::failed(&error.into());
                     }
-                    Found::Record { token, presented, record }
+                    Found::Record { token, presented, record, touch }
                 }
                 Ok(None) => Found::Refused(Refused::Unknown, Some(token.selector)),
                 Err(error) => Found::Unavailable(Arc::new(error.into())),
@@ -120,7 +121,8 @@ async fn look_at(parts: &Parts, config: &Config, now: Timestamp) -> Found {
         #[cfg(feature = "cookie")]
         Backend::Client(store) => match store.open(config.cookie.name(), value, now) {
             Some((token, record)) => {
-                Found::Record { presented: config.present(token.secret.hash(), now), token, record: Arc::new(record) }
+                let presented = config.present(record.header.secret_hash, now);
+                Found::Record { token, presented, record: Arc::new(record), touch: config.backend.idle_touch() }
             }
             None => Found::Refused(Refused::Malformed, None),
         },

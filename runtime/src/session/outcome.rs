@@ -56,7 +56,9 @@ impl Access {
         self.wishes.settle(&record.header, Rotated::Yes);
         self.seed = None;
         self.reply = Reply::Token;
-        self.session = Session::Live(Live { token, record: Arc::new(record), secret: Accepted::Current, held: None });
+        let (hash, touch) = (record.header.secret_hash, IdleTouch::AtCommit);
+        self.session =
+            Session::Live(Live { token, record: Arc::new(record), secret: Accepted::Current, hash, touch, held: None });
     }
 
     pub(super) fn committed(&mut self, commit: NewPatch, revision: u64, rotated: bool, head: Head) {
@@ -78,6 +80,7 @@ impl Access {
         if rotated && let Some(next) = next {
             live.held = (!passage.rotates()).then(|| live.presented());
             live.token = next;
+            live.hash = live.record.header.secret_hash;
             live.secret = Accepted::Current;
             self.reply = Reply::Token;
             match passage.why() {
@@ -144,7 +147,7 @@ impl Access {
         let Session::Live(live) = &self.session else { return Ok(()) };
         let presented = config.present(live.presented(), now);
         let opened = record.and_then(|record| {
-            let accepted = record.header.accepts(&live.token.secret.hash(), now, presented.grace)?;
+            let accepted = record.header.accepts(&live.hash, now, presented.grace)?;
             let open = record.header.epoch == live.record.header.epoch && !is_expired(&record.header, config, now);
             open.then_some((record, accepted))
         });

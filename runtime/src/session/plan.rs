@@ -13,7 +13,7 @@ use crate::{
     limits,
     record::{
         Accepted, Cell, CellBody, CellKey, Cells, Deadlines, Guard, Header, OwnerChange, Patch, Put, Record, Rotation,
-        Selector, Timestamp,
+        SecretHash, Selector, Timestamp,
     },
     schema::{AnyField, Rule},
     store::IdleTouch,
@@ -92,7 +92,7 @@ impl Access {
         match &self.session {
             Session::Live(live) => {
                 let upkeep = self.unlisted.is_some() || self.renewal_is_due(live, config, now);
-                if head == Head::Open && !self.has_unsaved() && !upkeep && config.backend.idle_touch() == IdleTouch::AtLoad {
+                if head == Head::Open && !self.has_unsaved() && !upkeep && live.touch == IdleTouch::AtLoad {
                     // The load has said already that the session was used.
                     return Ok(Plan::Nothing);
                 }
@@ -131,7 +131,8 @@ impl Access {
         let persistent = self.wishes.persistent.unwrap_or(config.policy.is_persistent());
         let lifetime = config.lifetime(persistent);
         let (idle_until, absolute_until) = (now.plus(lifetime.idle()), now.plus(lifetime.absolute()));
-        let mut header = Header::new(token.secret.hash(), wrapped_key, now, idle_until, absolute_until);
+        let hash = config.hasher.hash(&token, passage.newcomer().map(|owner| &owner.hash));
+        let mut header = Header::new(hash, wrapped_key, now, idle_until, absolute_until);
         header.persistent = persistent;
         header.label = self.wishes.label.clone().flatten();
         header.owner = passage.newcomer().cloned();
@@ -189,7 +190,7 @@ impl Access {
         };
         self.fill_deadlines(header, config, &passage, &mut patch);
         if head == Head::Open && !passage.rotates() && self.renewal_is_due(live, config, now) {
-            next = self.renewal(live, &mut patch);
+            next = self.renewal(live, config, &mut patch);
         }
         let changes = weight == Weight::Change;
         if head == Head::Sent {
@@ -282,17 +283,19 @@ impl Access {
             let token = Token { selector: live.token.selector, secret: Secret::generate()? };
             Seed { token, key: live.session_key() }
         };
-        patch.rotation =
-            Some(Rotation::Privilege { to: token.secret.hash(), wrapped_key: key.wrap(&token.selector, &token.secret) });
+        patch.rotation = Some(Rotation::Privilege {
+            to: hash(&token, live, config, patch),
+            wrapped_key: key.wrap(&token.selector, &token.secret),
+        });
         Ok(token)
     }
 
     /// Another token for the same session and the same rights. Without random bytes for it the old one goes on.
-    fn renewal(&self, live: &Live, patch: &mut Patch) -> Option<Token> {
+    fn renewal(&self, live: &Live, config: &Config, patch: &mut Patch) -> Option<Token> {
         let token = Token { selector: live.token.selector, secret: Secret::generate().ok()? };
         patch.rotation = Some(Rotation::Renewal {
             from: live.record.header.secret_hash,
-            to: token.secret.hash(),
+            to: hash(&token, live, config, patch),
             wrapped_key: live.session_key().wrap(&token.selector, &token.secret),
         });
         Some(token)
@@ -318,9 +321,19 @@ impl Access {
             && live.held.is_none()
             && header.is_awaited()
         {
-            patch.presented = Some(live.token.secret.hash());
+            patch.presented = Some(live.hash);
         }
     }
+}
+
+/// What is stored of a token that a patch brings: it may depend on whose session it is then.
+fn hash(token: &Token, live: &Live, config: &Config, patch: &Patch) -> SecretHash {
+    let owner = match &patch.owner {
+        Some(OwnerChange::Set(owner)) => Some(owner),
+        Some(OwnerChange::Clear) => None,
+        None => live.record.header.owner.as_ref(),
+    };
+    config.hasher.hash(token, owner.map(|owner| &owner.hash))
 }
 
 /// The cells that a change writes, as the store shall see them.
