@@ -1,9 +1,6 @@
 //! The per-session key, and how it lies in a record.
 
-use crate::{
-    random::{self, RandomError},
-    token::{Secret, Selector},
-};
+use crate::token::{Secret, Selector};
 use std::fmt;
 use zeroize::{Zeroize, Zeroizing};
 
@@ -20,8 +17,8 @@ impl fmt::Debug for SessionKey {
 }
 
 impl SessionKey {
-    pub(crate) fn generate() -> Result<Self, RandomError> {
-        Ok(Self(random::bytes()?.into()))
+    pub(crate) fn from_bytes(bytes: [u8; 32]) -> Self {
+        Self(bytes.into())
     }
 
     /// The key as stored for the holder of one secret.

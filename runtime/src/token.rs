@@ -201,8 +201,12 @@ pub(crate) struct Token {
 impl Token {
     pub(crate) const LENGTH: usize = 43;
 
-    pub(crate) fn generate() -> Result<Self, RandomError> {
-        Ok(Self { selector: Selector(random::bytes()?), secret: Secret::generate()? })
+    /// The token of 32 bytes: the selector, then the secret.
+    pub(crate) fn of(bytes: &[u8; 32]) -> Self {
+        let (mut selector, mut secret) = ([0; 16], Secret(Zeroizing::new([0; 16])));
+        selector.copy_from_slice(&bytes[..16]);
+        secret.0.copy_from_slice(&bytes[16..]);
+        Self { selector: Selector(selector), secret }
     }
 
     /// The token of a cookie value, or `None` if it is not one of ours.
@@ -214,12 +218,7 @@ impl Token {
         // The decoder refuses other alphabets, padding and non-canonical last characters, and runs in constant time.
         let token = match Base64UrlUnpadded::decode(value, &mut bytes) {
             Ok([]) | Err(_) => None,
-            Ok(_) => {
-                let (mut selector, mut secret) = ([0; 16], [0; 16]);
-                selector.copy_from_slice(&bytes[..16]);
-                secret.copy_from_slice(&bytes[16..]);
-                Some(Self { selector: Selector(selector), secret: Secret(secret.into()) })
-            }
+            Ok(_) => Some(Self::of(&bytes)),
         };
         bytes.zeroize();
         token

@@ -134,3 +134,27 @@ async fn f4_a_process_that_dies_between_store_and_response_leaves_whole_records_
     node("hold", &running).die_storing("/out", Some(&cookie));
     assert!(stored(&running, &cookie).await.is_none(), "a destroyed session stays destroyed");
 }
+
+/// The nonce of a sealed cookie: what follows its format and its key's id.
+#[cfg(unix)]
+fn nonce(sealed: &str) -> Vec<u8> {
+    Base64UrlUnpadded::decode_vec(sealed).expect("base64url")[5..29].to_vec()
+}
+
+#[cfg(unix)]
+#[test]
+fn two_processes_after_a_fork_share_no_token_and_no_nonce() {
+    let output = std::process::Command::new(env!("CARGO_BIN_EXE_forked")).output().expect("the process starts");
+    let said = String::from_utf8(output.stdout).unwrap();
+    let lines: Vec<(&str, &str)> = said.lines().map(|line| line.split_once(' ').expect("two cookies")).collect();
+    let [(one, one_sealed), (other, other_sealed)] = lines[..] else {
+        panic!("two processes print a line each: {said}{}", String::from_utf8_lossy(&output.stderr))
+    };
+    let halves = |token: &str| {
+        Base64UrlUnpadded::decode_vec(token).expect("base64url").chunks(16).map(<[u8]>::to_vec).collect::<Vec<_>>()
+    };
+    for (one, other) in halves(one).iter().zip(halves(other)) {
+        assert_ne!(*one, other, "the selectors differ, and so do the secrets");
+    }
+    assert_ne!(nonce(one_sealed), nonce(other_sealed));
+}

@@ -10,7 +10,7 @@ use crate::{
     error::{ErrorContext, SessionError},
     events::{self, Refused},
     key::{SessionKey, WrappedKey},
-    random::RandomError,
+    random::{self, RandomError},
     record::{Accepted, Header, Owner, Presented, Record, Selector, Timestamp},
     schema::Schema,
     store::{IdleTouch, StoreError},
@@ -19,6 +19,7 @@ use crate::{
 };
 use http::Method;
 use std::sync::Arc;
+use zeroize::Zeroizing;
 
 /// Everything that exists once a handler has asked for the session.
 #[derive(Debug)]
@@ -66,7 +67,12 @@ pub(super) struct Seed {
 
 impl Seed {
     pub(super) fn generate() -> Result<Self, RandomError> {
-        Ok(Self { token: Token::generate()?, key: SessionKey::generate()? })
+        // Drawn at once: the system call costs more than the bytes.
+        let bytes = Zeroizing::new(random::bytes::<64>()?);
+        let (mut token, mut key) = (Zeroizing::new([0; 32]), Zeroizing::new([0; 32]));
+        token.copy_from_slice(&bytes[..32]);
+        key.copy_from_slice(&bytes[32..]);
+        Ok(Self { token: Token::of(&token), key: SessionKey::from_bytes(*key) })
     }
 }
 
