@@ -4,10 +4,10 @@ use crate::{
     clock::{Clock, SystemClock},
     cookie::{CookiePolicy, CookieWriter},
     error::{ErrorPage, SessionError},
-    events,
+    events::{self, Refused},
     hashing::SecretHasher,
     lifetime::Lifetime,
-    record::{Header, Presented, Record, Timestamp},
+    record::{Accepted, Header, Presented, Record, Timestamp},
     schema::Schema,
     store::{Backend, IdleTouch},
     token::{SecretHash, Token},
@@ -157,6 +157,23 @@ impl Config {
         presented.remember = self.lifetime(true);
         presented.grace = self.renewal.map_or(Duration::ZERO, |renewal| renewal.grace);
         presented
+    }
+
+    /// The one place that decides whether a record opens: the secret in constant time, then both deadlines.
+    pub(crate) fn verdict(&self, record: &Record, presented: &Presented) -> Result<Accepted, Refused> {
+        let (header, now) = (&record.header, presented.now);
+        let accepted = header.accepts(&presented.secret_hash, now, presented.grace).ok_or(Refused::Stale)?;
+        if self.is_expired(header, now) { Err(Refused::Expired) } else { Ok(accepted) }
+    }
+
+    /// When a session ends if it is not used again, as it is configured now.
+    pub(crate) fn ends(&self, header: &Header) -> Timestamp {
+        let (idle_until, absolute_until) = header.deadlines(&self.lifetime(header.persistent));
+        idle_until.min(absolute_until)
+    }
+
+    pub(crate) fn is_expired(&self, header: &Header, now: Timestamp) -> bool {
+        now >= self.ends(header)
     }
 
     /// Takes the hash under which the loaded record knows the token; answers where the use of the session is noted. A load that

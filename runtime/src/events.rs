@@ -57,6 +57,16 @@ pub(crate) fn refused(why: Refused, session: Option<&Selector>) {
     emit!(info, "session.refused", { why = why.name(), handle = session.map(|session| field::display(session.handle())) });
 }
 
+/// A request shows several cookies of our name.
+pub(crate) fn twins(values: usize, named: bool) {
+    let advice = if named {
+        ""
+    } else {
+        "; if the cookie's path or domain was changed, name the former policy with `CookiePolicy::formerly`"
+    };
+    emit!(info, "session.twins", { values = values, advice = advice });
+}
+
 pub(crate) fn created(session: &Selector, method: &Method) {
     emit!(debug, "session.created", { handle = field::display(session.handle()), safe = is_safe(method) });
 }

@@ -455,9 +455,18 @@ fn finish(response: &mut Response<Body>, answer: Answer, config: &Config) {
     if let (CookieEffect::Set { .. }, Arrival::PlainHttp(host)) = (&answer.cookie, &answer.arrival) {
         config.warn_of_plain_http(host);
     }
-    if let Some(cookie) = cookie {
-        drop_own_cookies(headers, config.cookie.name());
-        headers.append(header::SET_COOKIE, cookie);
+    let clears_former = answer.clears_former && config.cookie.has_former();
+    if cookie.is_some() || clears_former {
+        if let Some(cookie) = cookie {
+            drop_own_cookies(headers, config.cookie.name());
+            headers.append(header::SET_COOKIE, cookie);
+        }
+        if clears_former {
+            // Of the same name perhaps, and yet other cookies: none of these reaches the one above.
+            for former in config.cookie.delete_former() {
+                headers.append(header::SET_COOKIE, former);
+            }
+        }
         if !says_no_store(headers) {
             headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("private, no-store"));
         }

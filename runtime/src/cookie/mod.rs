@@ -4,7 +4,7 @@ mod parse;
 mod policy;
 mod transport;
 
-pub(crate) use self::parse::{Found, find};
+pub(crate) use self::parse::{Found, MOST, find};
 pub(crate) use self::policy::CookieWriter;
 #[cfg(feature = "cookie")]
 pub(crate) use self::policy::NAME_AND_VALUE;

@@ -37,6 +37,8 @@ pub struct CookiePolicy {
     transport: Transport,
     persistence: Persistence,
     partitioning: Partitioning,
+    /// Earlier policies whose cookies browsers may still hold. None of them has any of its own.
+    former: Vec<CookiePolicy>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -85,6 +87,7 @@ impl Default for CookiePolicy {
             transport: Transport::Secure,
             persistence: Persistence::BrowserSession,
             partitioning: Partitioning::Shared,
+            former: Vec::new(),
         }
     }
 }
@@ -108,6 +111,9 @@ impl CookiePolicy {
     }
 
     /// Sets the name. *Default*: `__Host-id`.
+    ///
+    /// Each application on a host, and each layer with a store of its own, needs another name: where two share one, each takes the other's cookie
+    /// for a session that has ended, and clears it. To change the name later, see [`formerly`](CookiePolicy::formerly).
     ///
     /// With the prefix `__Host-` browsers accept the cookie only from this very host over TLS; with `__Secure-` only over TLS.
     ///
@@ -202,8 +208,60 @@ impl CookiePolicy {
         self.checked()
     }
 
+    /// Names an earlier policy of this application, whose cookies browsers may still hold. *Default*: none. *When*: the name, the path, the
+    /// domain or `partitioned` changes. Give the whole former policy as it was; what it names as former counts as well. Remove it after the
+    /// longest absolute [`Lifetime`](crate::Lifetime), when none of its cookies can open a session.
+    ///
+    /// Browsers know a cookie by its name, its domain, its path and its partition. After one of these has changed they send the old cookie
+    /// beside the new one, and no `Set-Cookie` of the new policy reaches the old one. With the former policy named:
+    ///
+    /// - A session under a former name goes on: the response sets its cookie under this policy.
+    /// - A response that sets or clears our cookie clears the former ones, too. So does the response to a request with two
+    ///   different cookies of ours. Each clearing is a `Set-Cookie` of its own.
+    ///
+    /// Of several cookies under this name, the one that opens a session is taken, whether `formerly` is used or not. Where two open different sessions, neither
+    /// is used, since a sibling host may have set one of them.
+    ///
+    /// A former name without the prefix `__Host-` can be set by sibling hosts, and is looked at where this name opens nothing: for as long as it is
+    /// named here, a sibling host can put a visitor into a session of its own. Name only cookies that no other application uses.
+    ///
+    /// # Errors
+    /// If a former policy means the same cookie as this one: clearing it would clear the session's own.
+    ///
+    /// ```
+    /// # use cloakroom::CookiePolicy;
+    /// // Until last month the shop lived below a path:
+    /// let former = CookiePolicy::default().name("__Secure-id")?.path("/shop")?;
+    /// let policy = CookiePolicy::default().name("__Secure-id")?.formerly(former)?;
+    ///
+    /// assert!(policy.clone().formerly(policy).is_err());
+    /// # Ok::<(), cloakroom::CookiePolicyError>(())
+    /// ```
+    pub fn formerly(mut self, mut former: CookiePolicy) -> Result<Self, CookiePolicyError> {
+        let earlier = std::mem::take(&mut former.former);
+        for policy in std::iter::once(former).chain(earlier) {
+            if !self.former.iter().any(|known| known.means_the_cookie_of(&policy)) {
+                self.former.push(policy);
+            }
+        }
+        self.checked()
+    }
+
+    /// Whether browsers take a cookie of one policy for that of the other (RFC 6265bis, section 5.7). A dot in front of a domain means nothing to
+    /// them.
+    fn means_the_cookie_of(&self, other: &Self) -> bool {
+        let domain = |policy: &Self| policy.domain.as_deref().map(|it| it.trim_start_matches('.').to_ascii_lowercase());
+        self.name == other.name
+            && self.path == other.path
+            && self.partitioning == other.partitioning
+            && domain(self) == domain(other)
+    }
+
     fn checked(self) -> Result<Self, CookiePolicyError> {
         use CookiePolicyError as Refused;
+        if let Some(same) = self.former.iter().find(|former| former.means_the_cookie_of(&self)) {
+            return Err(Refused::Former(same.name.clone()));
+        }
         let token = |byte: u8| byte.is_ascii_graphic() && !b"()<>@,;:\\\"/[]?={}".contains(&byte);
         if self.name.is_empty() || !self.name.bytes().all(token) {
             return Err(Refused::Name(self.name));
@@ -269,6 +327,8 @@ impl CookiePolicy {
 pub enum CookiePolicyError {
     /// Not an RFC 6265 cookie name.
     Name(String),
+    /// A former cookie of this name that is the present one.
+    Former(String),
     /// A name that leaves no room for a value.
     NameTooLong(usize),
     /// Not a cookie path.
@@ -300,6 +360,10 @@ impl fmt::Display for CookiePolicyError {
                 )
             }
             Self::Domain(domain) => write!(f, "{domain:?} cannot be a cookie domain; give a host name such as \"example.com\""),
+            Self::Former(name) => write!(
+                f,
+                "the former cookie {name:?} has the name, domain, path and partition of the present one, so clearing it would clear the session's own cookie; give `.formerly(..)` the policy as it was before the change, and call it last"
+            ),
             Self::HostPrefix(name) => write!(
                 f,
                 "the name {name:?} tells browsers to insist on `Path=/` and no Domain; for another path or domain choose a `__Secure-` name first: `.name(\"__Secure-id\")`"
@@ -319,6 +383,14 @@ impl std::error::Error for CookiePolicyError {}
 pub(crate) struct CookieWriter {
     name: String,
     attributes: String,
+    deletion: HeaderValue,
+    former: Vec<FormerCookie>,
+}
+
+/// A cookie of an earlier policy: how it is found, and the Set-Cookie value that takes it back.
+#[derive(Clone, Debug)]
+struct FormerCookie {
+    name: String,
     deletion: HeaderValue,
 }
 
@@ -349,6 +421,12 @@ impl CookieWriter {
             attributes,
             // A checked policy renders to visible ASCII.
             deletion: HeaderValue::try_from(deletion).unwrap_or_else(|_| HeaderValue::from_static("")),
+            former: policy
+                .former
+                .iter()
+                .map(Self::new)
+                .map(|it| FormerCookie { name: it.name, deletion: it.deletion })
+                .collect(),
         }
     }
 
@@ -372,6 +450,25 @@ impl CookieWriter {
         let mut value = HeaderValue::try_from(line).ok()?;
         value.set_sensitive(true);
         Some(value)
+    }
+
+    /// The names under which a cookie of an earlier policy may come, other than the present one.
+    pub(crate) fn former_names(&self) -> impl Iterator<Item = &str> {
+        let names = self.former.iter().map(|former| &*former.name);
+        names
+            .enumerate()
+            .filter(|(at, name)| *name != self.name && !self.former[..*at].iter().any(|it| it.name == *name))
+            .map(|(_, name)| name)
+    }
+
+    /// Whether browsers may hold a cookie of an earlier policy.
+    pub(crate) fn has_former(&self) -> bool {
+        !self.former.is_empty()
+    }
+
+    /// The Set-Cookie values that take back the cookies of earlier policies. None of them reaches the present one.
+    pub(crate) fn delete_former(&self) -> impl Iterator<Item = HeaderValue> {
+        self.former.iter().map(|former| former.deletion.clone())
     }
 
     /// The Set-Cookie value that takes the cookie back: every attribute as it was set, or browsers keep the old one.

@@ -142,10 +142,10 @@ impl fmt::Debug for OwnerHash {
 }
 
 /// Which of a record's secrets somebody presented.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Accepted {
-    Current,
     Previous,
+    Current,
 }
 
 impl Header {

@@ -1,6 +1,7 @@
 //! What a request knows about its session once a handler has asked for it, and the verbs that change it.
 
 use super::{
+    candidates::Shown,
     changes::{Changes, Committer, Discard, Dropped, Fate, HandleId},
     reply::Reply,
 };
@@ -32,6 +33,7 @@ pub(crate) struct Access {
     pub(super) session: Session,
     pub(super) client: ClientCopy,
     pub(super) reply: Reply,
+    pub(super) former: Former,
     pub(super) changes: Changes,
     /// Schemas that could not be read, and start from their defaults.
     pub(super) reset: Vec<&'static Schema>,
@@ -145,6 +147,20 @@ pub(super) enum ClientCopy {
     Untouchable,
 }
 
+/// Whether the client may hold cookies of an earlier policy.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Former {
+    /// It sent none of ours.
+    Unlikely,
+    /// The one it sent may be of an earlier policy: where ours changes, that one goes.
+    Likely,
+    /// It sent the live session's cookie beside another one, or under a former name. Ours is set anew, since the live one may be of
+    /// those that go.
+    Moves,
+    /// It sent several, and none is used: whatever becomes of ours, those of earlier policies go.
+    Certain,
+}
+
 /// Changes that are not fields.
 #[derive(Debug, Default)]
 pub(super) struct Wishes {
@@ -201,7 +217,14 @@ pub(super) enum Found {
 }
 
 impl Access {
-    pub(super) fn new(method: Method, context: Option<ErrorContext>, found: Found, config: &Config, now: Timestamp) -> Self {
+    pub(super) fn new(
+        method: Method,
+        context: Option<ErrorContext>,
+        (found, shown): (Found, Shown),
+        config: &Config,
+        now: Timestamp,
+    ) -> Self {
+        let ambiguous = matches!(&found, Found::Refused(Refused::Ambiguous, _));
         let (session, client) = match found {
             Found::Nothing => (Session::Fresh, ClientCopy::None),
             Found::Refused(why, selector) => {
@@ -215,6 +238,12 @@ impl Access {
             }
             Found::Record { token, presented, record, touch } => Self::judge(token, &presented, record, touch, config),
         };
+        let former = match (&session, shown) {
+            (_, Shown::Nothing) => Former::Unlikely,
+            (Session::Live(_), Shown::Twins | Shown::Former) if config.cookie.has_former() => Former::Moves,
+            (_, Shown::Twins) if ambiguous => Former::Certain,
+            _ => Former::Likely,
+        };
         let personal = matches!(&session, Session::Live(live) if live.record.header.owner.is_some());
         Self {
             method,
@@ -223,6 +252,7 @@ impl Access {
             session,
             client,
             reply: Reply::Nothing,
+            former,
             changes: Changes::default(),
             reset: Vec::new(),
             wishes: Wishes::default(),
@@ -239,7 +269,6 @@ impl Access {
         }
     }
 
-    /// The one place that decides whether a record opens: the secret in constant time, then both deadlines.
     fn judge(
         token: Token,
         presented: &Presented,
@@ -247,23 +276,25 @@ impl Access {
         touch: IdleTouch,
         config: &Config,
     ) -> (Session, ClientCopy) {
-        let (header, now) = (&record.header, presented.now);
-        let Some(accepted) = header.accepts(&presented.secret_hash, now, presented.grace) else {
-            if config.is_reused(&record, presented) {
-                events::secret_reused(&token.selector);
-            } else {
-                events::refused(Refused::Stale, Some(&token.selector));
+        let accepted = match config.verdict(&record, presented) {
+            Ok(accepted) => accepted,
+            Err(Refused::Stale) => {
+                if config.is_reused(&record, presented) {
+                    events::secret_reused(&token.selector);
+                } else {
+                    events::refused(Refused::Stale, Some(&token.selector));
+                }
+                let since = match &record.header.previous {
+                    Some(previous) if presented.now < previous.since.plus(PARALLEL_TABS) => StaleSince::JustNow,
+                    _ => StaleSince::Earlier,
+                };
+                return (Session::Stale(Stale { since, token }), ClientCopy::Untouchable);
             }
-            let since = match &header.previous {
-                Some(previous) if now < previous.since.plus(PARALLEL_TABS) => StaleSince::JustNow,
-                _ => StaleSince::Earlier,
-            };
-            return (Session::Stale(Stale { since, token }), ClientCopy::Untouchable);
+            Err(why) => {
+                events::refused(why, Some(&token.selector));
+                return (Session::Fresh, ClientCopy::Dead);
+            }
         };
-        if is_expired(header, config, now) {
-            events::refused(Refused::Expired, Some(&token.selector));
-            return (Session::Fresh, ClientCopy::Dead);
-        }
         if touch == IdleTouch::AtLoad {
             // The store has done this on its way; the copy follows.
             Arc::make_mut(&mut record).header.touch(presented);
@@ -519,12 +550,10 @@ impl Live {
     }
 }
 
-/// When a session ends if nobody uses it again, as it is configured now.
 pub(super) fn ends(header: &Header, config: &Config) -> Timestamp {
-    let (idle_until, absolute_until) = header.deadlines(&config.lifetime(header.persistent));
-    idle_until.min(absolute_until)
+    config.ends(header)
 }
 
 pub(super) fn is_expired(header: &Header, config: &Config, now: Timestamp) -> bool {
-    now >= ends(header, config)
+    config.is_expired(header, now)
 }

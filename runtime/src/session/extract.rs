@@ -2,18 +2,16 @@
 
 use super::{
     access::{Access, ClientCopy, Found},
+    candidates::{self, Shown},
     slot::Slot,
     typed::TypedSession,
 };
 use crate::{
     config::Config,
-    cookie::{self, Arrival},
+    cookie::Arrival,
     error::{ErrorPage, SessionError, SessionRejection},
-    events::{self, Refused},
-    record::{Timestamp, Want},
+    events,
     schema::SessionData,
-    store::Backend,
-    token::Token,
 };
 use axum_core::extract::{FromRequestParts, OptionalFromRequestParts};
 use http::request::Parts;
@@ -62,12 +60,17 @@ pub(super) async fn enter_if<R>(
         (Arc::clone(&request.config), request.access.is_some())
     };
     admit(&config).map_err(|error| misbuilt(error, &config.page))?;
-    let found = if loaded { None } else { Some(look(parts, &config).await) };
+    let looked = if loaded {
+        None
+    } else {
+        let now = config.now();
+        Some((candidates::look(&parts.headers, &config, now).await, now))
+    };
     let mut request = slot.lock();
-    let access = match (&mut request.access, found) {
+    let access = match (&mut request.access, looked) {
         (Some(access), _) => access,
-        (empty, found) => {
-            let (found, now) = found.unwrap_or_else(|| (Found::Nothing, config.now()));
+        (empty, looked) => {
+            let (found, now) = looked.unwrap_or_else(|| ((Found::Nothing, Shown::Nothing), config.now()));
             let context = config.page.context(&parts.method, &parts.uri, &parts.headers);
             let access = empty.insert(Box::new(Access::new(parts.method.clone(), context, found, &config, now)));
             // A cookie that came back was not dropped.
@@ -86,45 +89,4 @@ pub(super) async fn enter_if<R>(
 /// How a request's errors look.
 pub(super) fn page(parts: &Parts) -> ErrorPage {
     parts.extensions.get::<Slot>().map_or_else(ErrorPage::default, |slot| slot.lock().config.page.clone())
-}
-
-/// Reads the cookie and asks the store what it knows, and when that was.
-async fn look(parts: &Parts, config: &Config) -> (Found, Timestamp) {
-    let now = config.now();
-    (look_at(parts, config, now).await, now)
-}
-
-async fn look_at(parts: &Parts, config: &Config, now: Timestamp) -> Found {
-    let value = match cookie::find(&parts.headers, config.cookie.name()) {
-        cookie::Found::Absent => return Found::Nothing,
-        cookie::Found::Ambiguous => return Found::Refused(Refused::Ambiguous, None),
-        cookie::Found::One(value) => value,
-    };
-    match &config.backend {
-        Backend::Server(store) => {
-            let Some(token) = Token::parse(value) else { return Found::Refused(Refused::Malformed, None) };
-            let mut presented = config.present(config.hasher.hash(&token, None), now);
-            match store.load(&token.selector, &presented, &Want::default()).await {
-                Ok(Some(record)) => {
-                    let touch = config.recognise(&token, &mut presented, &record.header);
-                    if config.ends_for(&record, &presented)
-                        && let Err(error) = store.delete(&token.selector).await
-                    {
-                        events::failed(&error.into());
-                    }
-                    Found::Record { token, presented, record, touch }
-                }
-                Ok(None) => Found::Refused(Refused::Unknown, Some(token.selector)),
-                Err(error) => Found::Unavailable(Arc::new(error.into())),
-            }
-        }
-        #[cfg(feature = "cookie")]
-        Backend::Client(store) => match store.open(config.cookie.name(), value, now) {
-            Some((token, record)) => {
-                let presented = config.present(record.header.secret_hash, now);
-                Found::Record { token, presented, record: Arc::new(record), touch: config.backend.idle_touch() }
-            }
-            None => Found::Refused(Refused::Malformed, None),
-        },
-    }
 }

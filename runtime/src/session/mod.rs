@@ -1,6 +1,7 @@
 //! The session of a request: the handle a handler owns, and the state the layer commits.
 
 mod access;
+mod candidates;
 mod changes;
 mod check_in;
 mod commit;

@@ -234,19 +234,22 @@ async fn the_cookie_is_found_in_any_of_several_cookie_fields() {
 }
 
 #[tokio::test]
-async fn differing_cookies_of_our_name_are_ambiguous_the_store_is_not_asked_and_none_is_cleared() {
+async fn two_cookies_that_open_sessions_are_ambiguous_and_none_is_cleared() {
     let events = cloakroom_tests::events::Events::capture();
     let house = House::new();
     let probe = |s: TypedSession<Visitor>| async move { s.visits.to_string() };
     let browser = house.browser(visitors().route("/probe", post(probe)));
     browser.post("/").await;
-    let ours = format!("__Host-id={}", browser.cookie("__Host-id").unwrap());
+    let other = browser.fork();
+    other.clear_cookies();
+    other.post("/").await;
+    let [ours, others] = [&browser, &other].map(|it| format!("__Host-id={}", it.cookie("__Host-id").unwrap()));
     house.log();
     events.take();
-    let response = with_cookies(&browser, "/probe", &[ours.as_bytes(), b"__Host-id=other"]).await;
+    let response = with_cookies(&browser, "/probe", &[ours.as_bytes(), others.as_bytes()]).await;
     assert_eq!((response.status().as_u16(), response.text().as_str()), (200, "0"));
     assert_eq!(effect(&response), Effect::Nothing);
-    assert_eq!(house.log(), [""; 0]);
+    assert_eq!(house.log(), ["load -> found r1"; 2]);
     assert!(events.take().iter().any(|line| line.contains("ambiguous")));
 }
 

@@ -32,6 +32,7 @@ mod replay;
 mod rotation;
 mod round_trips;
 mod saves;
+mod scopes;
 mod secrets;
 mod sessions;
 mod transport;
