@@ -219,6 +219,7 @@ impl fmt::Debug for Config {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Config")
             .field("backend", &self.backend)
+            .field("secrets", &self.hasher)
             .field("lifetime", &self.lifetime)
             .field("remember", &self.remember)
             .field("renewal", &self.renewal)

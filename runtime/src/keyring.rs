@@ -1,4 +1,4 @@
-//! The keys that seal cookies, and their way from created over active to retired.
+//! The keys of the application: they seal cookies, or key the hashes of secrets. Their way is from created over active to retired.
 
 use crate::random;
 use base64ct::{Base64UrlUnpadded, Encoding};
@@ -18,7 +18,8 @@ const TEXT_LENGTH: usize = 43;
 /// A ring in a file is no longer than this, in bytes.
 const FILE: usize = 16 * 1024;
 
-/// The keys of a [`CookieStore`](crate::store::CookieStore) (feature `cookie`): one seals, every one opens. Server-side stores need none.
+/// The keys of a `CookieStore` (feature `cookie`), or of [`SessionLayer::keyed`](crate::SessionLayer::keyed): one seals, every one opens. Stores on a server
+/// need none unless the layer is `keyed`; there "to seal" is to hash the secret of a new token, and "to open" is to know the hash again.
 ///
 /// | state | seals | opens | a key is in it |
 /// |---|---|---|---|
@@ -106,10 +107,17 @@ impl RingKey {
         Self::from_slice(bytes)
     }
 
+    #[cfg(any(test, feature = "cookie"))]
     pub(crate) fn id(&self) -> [u8; 4] {
         self.id
     }
 
+    /// The sub-key for the hashes of secrets.
+    pub(crate) fn for_secrets(&self) -> Zeroizing<[u8; LENGTH]> {
+        Zeroizing::new(blake3::derive_key("cloakroom 1 secret hash", &*self.key))
+    }
+
+    #[cfg(feature = "cookie")]
     /// The sub-key for one cookie's name, so that a seal means nothing under another.
     pub(crate) fn for_cookie(&self, name: &str) -> Zeroizing<[u8; LENGTH]> {
         let mut hasher = blake3::Hasher::new_derive_key("cloakroom 1 sealed cookie");
@@ -287,9 +295,13 @@ impl KeyRing {
         &self.keys.active
     }
 
+    /// The keys that open and do not seal.
+    pub(crate) fn others(&self) -> impl Iterator<Item = &RingKey> {
+        self.keys.others.iter().map(|(_, key)| key)
+    }
+
     pub(crate) fn find(&self, id: &[u8]) -> Option<&RingKey> {
-        let Keys { active, others } = &*self.keys;
-        std::iter::once(active).chain(others.iter().map(|(_, key)| key)).find(|key| key.id == *id)
+        std::iter::once(self.active()).chain(self.others()).find(|key| key.id == *id)
     }
 }
 

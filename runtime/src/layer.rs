@@ -6,6 +6,8 @@ use crate::{
     cookie::{Arrival, CookiePolicy, CookieWriter},
     error::{ErrorContext, ErrorPage, SessionError},
     events,
+    hashing::SecretHasher,
+    keyring::KeyRing,
     lifetime::Lifetime,
     session::{Answer, Attempt, CookieEffect, Outlook, Sessions, Slot, Turn},
     store::{IntoBackend, ServerSide},
@@ -138,6 +140,41 @@ impl<Side> SessionLayer<Side> {
     #[must_use]
     pub fn renew(self, every: Duration, grace: Duration) -> Self {
         self.where_records_are_stored("renew").with(|config| config.renewal = Some(Renewal { every, grace }))
+    }
+
+    /// Keeps hashes of secrets under a key that the store does not have, bound to the session and to its owner. *Default*: hashes without a key.
+    ///
+    /// A stolen copy of the store opens no session either way. This is for a thief who can *write* to it. Without it, they put the
+    /// hash of a secret of their own into a record, or another owner into their own session, and are that owner. With it, a record opens
+    /// for the tokens that were issued for this session and this owner, and for no other. They can still change the fields that
+    /// are not `secret`, and all of them in the session that is theirs, put back older states of a record, and end sessions.
+    ///
+    /// *When*: others can write to the store, or a copy of it may be restored. It costs a hash more per request, and no call of the store
+    /// for anonymous sessions. For sessions with an owner, a store that notes the use of a session while it loads it (`MemoryStore`, Redis)
+    /// notes it with the response instead, at most once per fifth of the idle time.
+    ///
+    /// The ring is that of a `CookieStore`, and so is the procedure by which a key is replaced: the active key hashes the secrets of
+    /// new tokens, a token of any listed key is accepted, and a session comes under the active key with its next token. Turning this on or off
+    /// ends the sessions there are. So does an `owner` field that was an ordinary one before, for those sessions in
+    /// which it names an owner: the record does not vouch for that.
+    ///
+    /// With a `CookieStore` it does nothing, since the whole record is sealed there; an event says so. Of nested layers the keys of the outer one
+    /// count, as its store does.
+    ///
+    /// ```no_run
+    /// use cloakroom::{KeyRing, SessionLayer, store::MemoryStore};
+    /// let sessions = SessionLayer::new(MemoryStore::new()).keyed(KeyRing::from_env("SESSION_KEYS")?);
+    /// # let _ = sessions;
+    /// # Ok::<(), cloakroom::KeyRingError>(())
+    /// ```
+    #[must_use]
+    pub fn keyed(self, keys: KeyRing) -> Self {
+        let stored = !self.config.backend.is_client_side();
+        self.where_records_are_stored("keyed").with(|config| {
+            if stored {
+                config.hasher = SecretHasher::keyed(&keys);
+            }
+        })
     }
 
     /// What becomes of a session when a token that was replaced turns up again. *Default*: [`Reuse::Refuse`].

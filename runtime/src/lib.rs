@@ -217,7 +217,6 @@ mod error;
 mod events;
 mod hashing;
 mod key;
-#[cfg(feature = "cookie")]
 mod keyring;
 mod layer;
 mod lifetime;
@@ -233,14 +232,13 @@ pub mod testing;
 mod token;
 mod vault;
 
-#[cfg(feature = "cookie")]
-pub use self::keyring::{KeyRing, KeyRingError, SecretText};
 pub use self::{
     clock::{Clock, SystemClock},
     config::Reuse,
     cookie::{CookiePolicy, CookiePolicyError, SameSite},
     csrf::{CsrfToken, OriginError, SameOriginFuture, SameOriginLayer, SameOriginService},
     error::{Denial, ErrorContext, SessionError, SessionRejection, TooLarge},
+    keyring::{KeyRing, KeyRingError, SecretText},
     layer::{ResponseFuture, SessionLayer, SessionService},
     lifetime::{Lifetime, LifetimeError},
     schema::{CodecError, Field, HasOwner, SessionData, SessionValue},

@@ -233,6 +233,11 @@ impl Header {
         (previous.secret_hash.matches(presented) && open).then_some(Accepted::Previous)
     }
 
+    /// Whether it is the hash of the secret, or of the one before.
+    pub(crate) fn knows(&self, hash: &SecretHash) -> bool {
+        self.secret_hash.matches(hash) || self.previous.as_ref().is_some_and(|previous| previous.secret_hash.matches(hash))
+    }
+
     /// Whether a secret is the one that was accepted before, longer ago than a client's own requests can be under way.
     pub(crate) fn is_reused(&self, presented: &SecretHash, now: Timestamp, tolerance: Duration) -> bool {
         self.previous.as_ref().is_some_and(|previous| {

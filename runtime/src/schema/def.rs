@@ -455,6 +455,8 @@ pub enum Cause {
     Unhashable(Unhashable),
     /// It names another owner than the record's header does.
     OtherOwner,
+    /// It names an owner, and the record, which alone is vouched for, names none.
+    UnlistedOwner,
     /// Its seal does not open.
     Sealed,
 }
@@ -490,6 +492,9 @@ impl fmt::Display for Cause {
             Self::TooLarge(size) => write!(f, "{size} bytes are more than the {} a field may have", limits::CELL),
             Self::Unhashable(why) => why.fmt(f),
             Self::OtherOwner => f.write_str("it names another owner than the session is listed under"),
+            Self::UnlistedOwner => {
+                f.write_str("it names an owner and the record names none, which `SessionLayer::keyed` does not believe")
+            }
             Self::Sealed if cfg!(feature = "secret") => {
                 f.write_str("its seal does not open: it was changed, or made for another session, field or type")
             }

@@ -50,6 +50,7 @@ pub(crate) struct Access {
     pub(super) failure: Option<SessionError>,
     /// The response is for this visitor alone: somebody was signed in when the session was read, or a token was handed out in it.
     pub(super) personal: bool,
+    pub(super) unlisted_owners: UnlistedOwners,
     /// Whom the fields name, where the header does not know it yet: an earlier version of the program did not call that field the owner.
     pub(super) unlisted: Option<Owner>,
     /// The token and the key that the next record begins with, where something was derived from them already.
@@ -161,6 +162,15 @@ pub(super) enum Former {
     Certain,
 }
 
+/// What counts where a field names an owner and the header names none.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum UnlistedOwners {
+    /// The field: an earlier version of the program did not call it the owner.
+    Believed,
+    /// The header: the hash of the secret vouches for what that says, and for no field.
+    Refused,
+}
+
 /// Changes that are not fields.
 #[derive(Debug, Default)]
 pub(super) struct Wishes {
@@ -262,6 +272,7 @@ impl Access {
             planned_for: 0,
             failure: None,
             personal,
+            unlisted_owners: if config.hasher.is_keyed() { UnlistedOwners::Refused } else { UnlistedOwners::Believed },
             unlisted: None,
             seed: None,
             arrival: Arrival::default(),

@@ -365,6 +365,7 @@ pub(super) fn refused_value(def: &dyn AnyField, error: Undecodable) -> SessionEr
         | Cause::Unhashable(_)
         | Cause::Irreversible { .. }
         | Cause::OtherOwner
+        | Cause::UnlistedOwner
         | Cause::Sealed) => SessionError::Encode { field, reason: cause.to_string() },
     }
 }

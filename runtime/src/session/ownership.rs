@@ -1,7 +1,7 @@
 //! Who is signed in: what a request's changes say about it, and what follows for the record.
 
 use super::{
-    access::{Access, ClientCopy, Live, Session},
+    access::{Access, ClientCopy, Live, Session, UnlistedOwners},
     changes::Dropped,
     check_in::{Pending, Write, refused_value},
 };
@@ -158,6 +158,9 @@ impl Access {
         match &live.record.header.owner {
             Some(known) if *known == owner => {}
             Some(_) => return Err(Undecodable { field: def.name(), cause: Cause::OtherOwner }),
+            None if self.unlisted_owners == UnlistedOwners::Refused => {
+                return Err(Undecodable { field: def.name(), cause: Cause::UnlistedOwner });
+            }
             None => {
                 self.personal = true;
                 self.unlisted = Some(owner);

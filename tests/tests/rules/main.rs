@@ -17,6 +17,7 @@ mod fields;
 mod flows;
 mod guard;
 mod handles;
+mod keyed;
 mod keys;
 mod late_saves;
 mod layers;
