@@ -75,6 +75,7 @@ pub(crate) struct Config {
     schemas: Arc<RwLock<Vec<(&'static Schema, TypeId)>>>,
     plain_http: Arc<Once>,
     sessions_begun: Arc<AtomicU64>,
+    ignored_store: Arc<Once>,
 }
 
 impl Config {
@@ -98,6 +99,7 @@ impl Config {
             schemas: Arc::default(),
             plain_http: Arc::new(Once::new()),
             sessions_begun: Arc::default(),
+            ignored_store: Arc::new(Once::new()),
         }
     }
 
@@ -118,6 +120,11 @@ impl Config {
     /// Once for a layer: what is wrong is its configuration, not a request.
     pub(crate) fn warn_of_plain_http(&self, host: &Authority) {
         self.plain_http.call_once(|| events::plain_http(host));
+    }
+
+    /// Once for a layer, as above.
+    pub(crate) fn warn_of_ignored_store(&self) {
+        self.ignored_store.call_once(|| events::ignored_store(self.cookie.name()));
     }
 
     pub(crate) fn now(&self) -> Timestamp {

@@ -54,7 +54,17 @@ pub(crate) fn loaded(session: &Selector) {
 }
 
 pub(crate) fn refused(why: Refused, session: Option<&Selector>) {
-    emit!(info, "session.refused", { why = why.name(), handle = session.map(|session| field::display(session.handle())) });
+    let handle = session.map(|session| field::display(session.handle()));
+    if why == Refused::Unknown {
+        emit!(
+            info,
+            "session.refused",
+            { why = why.name(), handle = handle },
+            "the store has no such session: it has ended, or another application or layer on this host uses a cookie of the same name; give each a `CookiePolicy::name` of its own"
+        );
+        return;
+    }
+    emit!(info, "session.refused", { why = why.name(), handle = handle });
 }
 
 /// A request shows several cookies of our name.
@@ -175,6 +185,16 @@ pub(crate) fn unseen_change(schema: &str, field: &str) {
 /// A handle lives on after the response's head, as in a socket or a stream.
 pub(crate) fn outlived_head(session: Option<&Selector>) {
     emit!(debug, "session.outlived_head", { handle = session.map(|session| field::display(session.handle())) });
+}
+
+/// A layer lies inside one of the same cookie and of another store.
+pub(crate) fn ignored_store(cookie: &str) {
+    emit!(
+        warn,
+        "session.ignored_store",
+        { cookie = cookie },
+        "a SessionLayer lies inside another one of the same cookie name, so its own store is not used: give both layers clones of one store, or put the inner one on routes of its own with another `CookiePolicy::name`"
+    );
 }
 
 pub(crate) fn plain_http(host: &Authority) {

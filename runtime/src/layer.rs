@@ -35,7 +35,11 @@ use tower_service::Service;
 /// parsed and no store is called.
 ///
 /// A layer inside another one of the same cookie name joins it: the record is loaded once and committed once, by the outer layer,
-/// under the inner layer's policy. Layers with other cookie names belong on different routes.
+/// in the outer layer's store and under the inner layer's policy; the event `session.ignored_store` says if the inner layer has another store.
+/// Layers with other cookie names belong on different routes.
+///
+/// Layers beside each other need a cookie name each, unless they have clones of one store: a layer takes a token of another store for a
+/// session that has ended, and clears the cookie. The same holds for two applications on one host, whatever their ports.
 ///
 /// # Time limits and retries
 /// A middleware that drops a handler half-way, or runs it twice, belongs outside of this layer: add it after the layer. Then what a
@@ -79,6 +83,9 @@ pub struct SessionLayer<Side = ServerSide> {
 
 impl<Side> SessionLayer<Side> {
     /// Sessions in this store.
+    ///
+    /// Two layers with different stores, and two applications on one host, need different cookie names ([`CookiePolicy::name`]), or each ends the
+    /// other's sessions. Clone one store for two layers that are to share their sessions.
     ///
     /// ```
     /// use cloakroom::{SessionLayer, store::MemoryStore};

@@ -116,6 +116,9 @@ impl Slot {
         if request.config.cookie.name() != inner.cookie.name() {
             return Err(request.config.cookie.name().to_owned());
         }
+        if inner.backend.differs_from(&request.config.backend) {
+            inner.warn_of_ignored_store();
+        }
         request.config = Arc::new(request.config.under_policy(inner));
         if let Some(access) = &mut request.access {
             // The hook is the inner layer's from here on.

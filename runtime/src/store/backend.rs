@@ -33,6 +33,20 @@ impl Backend {
         !self.is_client_side()
     }
 
+    /// Whether the other one certainly keeps its sessions elsewhere, or has opened the same store once more.
+    pub(crate) fn differs_from(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Server(one), Self::Server(other)) => {
+                !Arc::ptr_eq(&one.0, &other.0)
+                    && one.0.identity().zip(other.0.identity()).is_some_and(|(one, other)| one != other)
+            }
+            #[cfg(feature = "cookie")]
+            (Self::Client(one), Self::Client(other)) => !one.seals_like(other),
+            #[cfg(feature = "cookie")]
+            _ => true,
+        }
+    }
+
     pub(crate) fn idle_touch(&self) -> IdleTouch {
         match self {
             Self::Server(store) => store.idle_touch(),

@@ -54,6 +54,11 @@ impl CookieStore {
         Self { keys }
     }
 
+    /// Whether what one seals is what the other seals.
+    pub(crate) fn seals_like(&self, other: &Self) -> bool {
+        self.keys.active().id() == other.keys.active().id()
+    }
+
     /// The cookie value of a record.
     pub(crate) fn seal(&self, cookie: &str, token: &Token, record: &Record) -> Result<String, SessionError> {
         let key = self.keys.active();

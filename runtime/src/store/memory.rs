@@ -1,6 +1,6 @@
 //! Sessions in the memory of one process.
 
-use super::{IdleTouch, SessionStore, StoreError};
+use super::{IdleTouch, SessionStore, StoreError, StoreIdentity};
 use crate::record::{CommitOutcome, CreateOutcome, Header, OwnerHash, Patch, Presented, Record, Selector, Timestamp, Want};
 use async_trait::async_trait;
 use std::{
@@ -238,6 +238,10 @@ impl SessionStore for MemoryStore {
 
     fn idle_touch(&self) -> IdleTouch {
         IdleTouch::AtLoad
+    }
+
+    fn identity(&self) -> Option<StoreIdentity> {
+        Some(StoreIdentity::of(&self.0))
     }
 }
 

@@ -147,6 +147,45 @@ pub trait SessionStore: Send + Sync + 'static {
     fn idle_touch(&self) -> IdleTouch {
         IdleTouch::AtCommit
     }
+
+    /// What tells this store from the others of the process: the same for a store and its clones. *Default*: not known.
+    ///
+    /// A layer whose store is not used, because it lies inside a layer of another store, knows it by this.
+    ///
+    /// ```
+    /// use cloakroom::store::{MemoryStore, SessionStore};
+    /// let store = MemoryStore::new();
+    /// assert_eq!(store.identity(), store.clone().identity());
+    /// assert_ne!(store.identity(), MemoryStore::new().identity());
+    /// ```
+    fn identity(&self) -> Option<StoreIdentity> {
+        None
+    }
+}
+
+/// What tells the stores of a process apart: where the state lies that a store shares with its clones.
+///
+/// ```
+/// use cloakroom::store::StoreIdentity;
+/// use std::sync::Arc;
+/// let (one, other) = (Arc::new(1), Arc::new(1));
+/// assert_eq!(StoreIdentity::of(&one), StoreIdentity::of(&one.clone()));
+/// assert_ne!(StoreIdentity::of(&one), StoreIdentity::of(&other));
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct StoreIdentity(usize);
+
+impl StoreIdentity {
+    /// Of the state that all clones of a store share.
+    ///
+    /// ```
+    /// # use cloakroom::store::StoreIdentity;
+    /// let identity = StoreIdentity::of(&std::sync::Arc::new(String::new()));
+    /// # let _ = identity;
+    /// ```
+    pub fn of<T>(shared: &Arc<T>) -> Self {
+        Self(Arc::as_ptr(shared).addr())
+    }
 }
 
 /// Where a store records that a session was used.
@@ -188,6 +227,9 @@ impl<S: SessionStore + ?Sized> SessionStore for Arc<S> {
     }
     fn idle_touch(&self) -> IdleTouch {
         (**self).idle_touch()
+    }
+    fn identity(&self) -> Option<StoreIdentity> {
+        (**self).identity()
     }
 }
 

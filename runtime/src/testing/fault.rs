@@ -3,7 +3,7 @@
 use super::{Operation, lock};
 use crate::{
     record::{CommitOutcome, CreateOutcome, Header, OwnerHash, Patch, Presented, Record, Selector, Timestamp, Want},
-    store::{IdleTouch, SessionStore, StoreError},
+    store::{IdleTouch, SessionStore, StoreError, StoreIdentity},
 };
 use async_trait::async_trait;
 use std::{
@@ -174,6 +174,10 @@ impl<S: SessionStore> SessionStore for FaultStore<S> {
 
     fn idle_touch(&self) -> IdleTouch {
         self.inner.idle_touch()
+    }
+
+    fn identity(&self) -> Option<StoreIdentity> {
+        self.inner.identity()
     }
 }
 

@@ -6,7 +6,7 @@ use crate::{
         CommitOutcome, CreateOutcome, Deadlines, Guard, Handle, Header, OwnerChange, OwnerHash, Patch, Presented, Record,
         Rotation, Selector, Timestamp, Want,
     },
-    store::{IdleTouch, SessionStore, StoreError},
+    store::{IdleTouch, SessionStore, StoreError, StoreIdentity},
 };
 use async_trait::async_trait;
 use std::{
@@ -441,6 +441,10 @@ impl<S: SessionStore> SessionStore for SpyStore<S> {
 
     fn idle_touch(&self) -> IdleTouch {
         self.inner.idle_touch()
+    }
+
+    fn identity(&self) -> Option<StoreIdentity> {
+        self.inner.identity()
     }
 }
 

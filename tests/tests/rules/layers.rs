@@ -9,17 +9,22 @@ use axum::{
     response::{IntoResponse, Response},
     routing::{get, post},
 };
-use cloakroom::{CookiePolicy, ErrorContext, Lifetime, SessionData, SessionError, SessionRejection, TypedSession};
+use cloakroom::{
+    CookiePolicy, ErrorContext, KeyRing, Lifetime, SessionData, SessionError, SessionLayer, SessionRejection, SessionService,
+    TypedSession,
+    store::{CookieStore, MemoryStore, SqliteStore},
+};
 use cloakroom_tests::{
     events::Events,
     shop::House,
-    site::{Effect, effect},
+    site::{Effect, effect, keys},
 };
 use http::StatusCode;
 use std::{
     sync::{Arc, Mutex},
     time::Duration,
 };
+use tower::Layer;
 
 async fn add(mut s: TypedSession<Visitor>) {
     *s.visits += 1;
@@ -177,4 +182,49 @@ async fn the_error_hook_answers_for_a_failed_commit_too() {
     assert_eq!((response.status().as_u16(), response.text().as_str()), (503, "a page of ours"));
     assert_eq!(effect(&response), Effect::Nothing);
     assert!(seen.lock().unwrap()[0].starts_with("POST /cart None: "));
+}
+
+#[tokio::test]
+async fn a_store_that_is_not_used_because_of_an_outer_layer_is_told_once() {
+    let house = House::new();
+    let sealed = || CookieStore::new(keys());
+    let other_key = || CookieStore::new(KeyRing::generate().unwrap());
+    let sqlite = SqliteStore::in_memory().await.unwrap();
+    let layer = house.layer();
+    // An inner layer over an outer one, and whether its own store is another.
+    let cases: [(SessionService<Router>, bool); 7] = [
+        (house.layer().layer(visitors().layer(house.layer())), false),
+        (layer.clone().layer(visitors().layer(layer)), false),
+        (house.layer().layer(visitors().layer(SessionLayer::new(MemoryStore::new()))), true),
+        (SessionLayer::new(sqlite.clone()).layer(visitors().layer(SessionLayer::new(sqlite))), false),
+        (house.layer().layer(visitors().layer(SessionLayer::new(sealed()))), true),
+        (SessionLayer::new(sealed()).layer(visitors().layer(SessionLayer::new(sealed()))), false),
+        (SessionLayer::new(sealed()).layer(visitors().layer(SessionLayer::new(other_key()))), true),
+    ];
+    for (at, (app, differs)) in cases.into_iter().enumerate() {
+        let events = Events::capture();
+        let browser = house.browser_of(Router::new().fallback_service(app));
+        for _ in 0..3 {
+            assert_eq!(browser.post("/").await.status(), 200, "case {at}");
+        }
+        assert_eq!(browser.get("/").await.text(), "3", "case {at}: the outer layer's store is used");
+        assert_eq!(events.count("session.ignored_store"), usize::from(differs), "case {at}");
+    }
+}
+
+fn visitors() -> Router {
+    Router::new().route("/", post(add).get(show))
+}
+
+#[tokio::test]
+async fn a_token_of_another_store_is_unknown_and_the_event_says_what_may_be() {
+    let (one, other) = (House::new(), House::new());
+    let browser = one.browser(visitors());
+    browser.post("/").await;
+    let events = Events::capture();
+    let stranger = other.browser(visitors());
+    stranger.set_cookie("__Host-id", browser.cookie("__Host-id").unwrap());
+    stranger.get("/").await;
+    let said = events.take();
+    assert!(said.iter().any(|line| line.contains("unknown") && line.contains("CookiePolicy::name")), "{said:?}");
 }

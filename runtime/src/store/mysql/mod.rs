@@ -27,7 +27,7 @@ use self::{
     statements::{Batch, Tables},
 };
 use super::{
-    SessionStore, StoreError,
+    SessionStore, StoreError, StoreIdentity,
     remote::{Effect, Sweeper},
 };
 use crate::record::{CommitOutcome, CreateOutcome, Header, OwnerHash, Patch, Presented, Record, Selector, Timestamp, Want};
@@ -306,5 +306,9 @@ impl SessionStore for MySqlStore {
                 return Ok(swept);
             }
         }
+    }
+
+    fn identity(&self) -> Option<StoreIdentity> {
+        Some(StoreIdentity::of(&self.0))
     }
 }

@@ -43,7 +43,7 @@ use self::{
     rows::Statements,
 };
 use super::{
-    SessionStore, StoreError,
+    SessionStore, StoreError, StoreIdentity,
     batches::{in_batches, in_pages},
     remote::{Effect, Sweeper},
 };
@@ -338,5 +338,9 @@ impl SessionStore for PostgresStore {
 
     async fn sweep(&self, now: Timestamp, limit: usize) -> Result<usize, StoreError> {
         in_batches(limit, |batch| self.0.tables.sweep(now, batch)).await
+    }
+
+    fn identity(&self) -> Option<StoreIdentity> {
+        Some(StoreIdentity::of(&self.0))
     }
 }

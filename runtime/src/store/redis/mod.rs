@@ -33,7 +33,7 @@ use self::{
     node::Place,
     scripts::{Call, Script},
 };
-use super::{IdleTouch, SessionStore, StoreError, remote::Effect};
+use super::{IdleTouch, SessionStore, StoreError, StoreIdentity, remote::Effect};
 use crate::record::{CommitOutcome, CreateOutcome, Header, OwnerHash, Patch, Presented, Record, Selector, Timestamp, Want};
 use async_trait::async_trait;
 use redis::{FromRedisValue, Value, aio::ConnectionLike};
@@ -362,6 +362,10 @@ impl SessionStore for RedisStore {
 
     fn idle_touch(&self) -> IdleTouch {
         IdleTouch::AtLoad
+    }
+
+    fn identity(&self) -> Option<StoreIdentity> {
+        Some(StoreIdentity::of(&self.0))
     }
 }
 

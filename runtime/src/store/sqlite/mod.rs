@@ -16,7 +16,7 @@ mod writer;
 
 use self::writer::Writer;
 use super::{
-    LIMIT, SessionStore, StoreError,
+    LIMIT, SessionStore, StoreError, StoreIdentity,
     batches::{in_batches, in_pages},
 };
 use crate::record::{CommitOutcome, CreateOutcome, Header, OwnerHash, Patch, Presented, Record, Selector, Timestamp, Want};
@@ -300,6 +300,10 @@ impl SessionStore for SqliteStore {
 
     async fn sweep(&self, now: Timestamp, limit: usize) -> Result<usize, StoreError> {
         in_batches(limit, |batch| self.0.writer.write(move |db| rows::sweep(db, now, batch))).await
+    }
+
+    fn identity(&self) -> Option<StoreIdentity> {
+        Some(StoreIdentity::of(&self.0))
     }
 }
 
