@@ -25,10 +25,13 @@ use std::{
 };
 
 /// Every golden block there must be, and may be: the tests below read all of them.
-const BLOCKS: [&str; 32] = [
+const BLOCKS: [&str; 35] = [
     "token",
     "token-bytes",
     "secret-hash",
+    "keyed-key",
+    "keyed-hash",
+    "keyed-hash-owned",
     "handle",
     "pad",
     "session-key",
@@ -770,6 +773,41 @@ async fn the_golden_cookie_opens_under_a_retired_key_but_under_no_other_key_name
     assert_eq!(visits(newer, "__Host-id", BEGAN).await, "1");
     assert_eq!(visits(ring.clone(), "__Host-other", BEGAN).await, "1");
     assert_eq!(visits(ring, "__Host-id", BEGAN + DAY).await, "1", "the idle deadline is inside the seal");
+}
+
+#[tokio::test]
+async fn a_keyed_hash_is_of_the_token_and_the_owner_under_a_key_of_the_ring() {
+    let document = Document::read();
+    let ring = document.line("ring");
+    let key = blake3::derive_key("cloakroom 1 secret hash", &Base64UrlUnpadded::decode_vec(&ring).unwrap());
+    assert_eq!(hex(&key), document.line("keyed-key"));
+    let token = document.bytes("token-bytes");
+    let owned = [&token[..], &counting::<32>(0x80)].concat();
+    assert_eq!(hex(blake3::keyed_hash(&key, &token).as_bytes()), document.line("keyed-hash"));
+    assert_eq!(hex(blake3::keyed_hash(&key, &owned).as_bytes()), document.line("keyed-hash-owned"));
+    // The library reads it: a record under that hash opens for the golden token, as long as the ring has the key.
+    let store = MemoryStore::new();
+    let mut header = new_header(&document);
+    header.secret_hash = SecretHash::from_bytes(document.array("keyed-hash"));
+    let visits = CellBody::new(Content::Value {
+        codec: CodecId::BINCODE,
+        shape: u64::SHAPE,
+        sealed: false,
+        payload: Payload::from(&[7][..]),
+    });
+    let cells: Cells = [Cell::new(CellKey::from_static("golden/visits"), 1, visits)].into_iter().collect();
+    store.create(&SELECTOR, Record::new(header, cells)).await.unwrap();
+    let count = async |keys: Option<String>| {
+        let layer = SessionLayer::new(store.clone());
+        let browser = browser(keys.map_or(layer.clone(), |keys| layer.keyed(keys.parse().unwrap())), BEGAN);
+        browser.set_cookie("__Host-id", document.line("token"));
+        browser.get("/count").await.text()
+    };
+    let newer = KeyRing::generate().unwrap().to_secret_text().to_owned();
+    assert_eq!(count(None).await, "1");
+    assert_eq!(count(Some(newer.clone())).await, "1");
+    assert_eq!(count(Some(ring.clone())).await, "8");
+    assert_eq!(count(Some(format!("{newer},retired:{ring}"))).await, "9");
 }
 
 /// A database as text: its tables and rows, one statement a line.
