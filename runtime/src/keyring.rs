@@ -551,6 +551,15 @@ mod tests {
     }
 
     #[test]
+    fn a_key_of_fifteen_different_bytes_is_weak_and_one_of_sixteen_is_not() {
+        let of = |different: u8| KeyRing::from_bytes(std::array::from_fn::<u8, LENGTH, _>(|at| at as u8 % different));
+        for different in [1, 7, 8, 15] {
+            assert_eq!(of(different).unwrap_err(), KeyRingError::Weak, "{different}");
+        }
+        assert!(of(16).is_ok());
+    }
+
+    #[test]
     fn a_key_listed_twice_is_refused_whatever_its_states() {
         let ring = KeyRing::from_bytes(key(1)).unwrap().retired(key(2)).unwrap();
         for fill in [1, 2] {

@@ -357,3 +357,12 @@ async fn what_carries_our_cookie_is_not_to_be_cached_and_what_read_it_varies_by_
     assert_eq!(response.headers()[header::CACHE_CONTROL], "public, max-age=60");
     assert_eq!(response.headers()[header::VARY], "cookie");
 }
+
+#[tokio::test]
+async fn every_line_that_sets_a_cookie_is_marked_sensitive() {
+    for site in Site::everywhere(&Settings::default()).await {
+        let response = site.browser.post("/visit").await;
+        assert!(response.headers()["set-cookie"].is_sensitive(), "{}", site.backend);
+        assert!(!format!("{:?}", response.headers()).contains(&site.token()), "{}", site.backend);
+    }
+}

@@ -212,3 +212,40 @@ async fn a_store_holds_no_part_of_a_token_that_opens_it() {
     assert_ne!(header.secret_hash.as_bytes()[..16], token[16..], "a hash, not the secret");
     assert_ne!(header.wrapped_key.as_bytes()[..16], token[16..]);
 }
+
+#[tokio::test]
+async fn a_token_anywhere_but_in_its_cookie_opens_nothing_and_is_not_looked_up() {
+    let store = watched();
+    let site = Site::on(store.clone());
+    site.browser.post("/name/Ada").await;
+    let token = site.token();
+    let stranger = site.browser.fork();
+    stranger.clear_cookies();
+    store.take();
+    for uri in [
+        format!("/?{COOKIE}={token}"),
+        format!("/?session={token}&id={token}&token={token}"),
+        format!("/?;jsessionid={token}"),
+        format!("/#{COOKIE}={token}"),
+    ] {
+        assert_eq!(stranger.get(&uri).await.text(), FRESH, "{uri}");
+    }
+    for (name, value) in [
+        ("authorization", format!("Bearer {token}")),
+        ("authorization", token.clone()),
+        ("cookie2", format!("{COOKIE}={token}")),
+        ("set-cookie", format!("{COOKIE}={token}")),
+        ("x-session-id", token.clone()),
+        ("x-auth-token", token.clone()),
+        (COOKIE, token.clone()),
+        ("referer", format!("https://shop.example/?{COOKIE}={token}")),
+    ] {
+        let request = http::Request::post("/").header(name, value).body(axum::body::Body::empty()).unwrap();
+        assert_eq!(stranger.send(request).await.text(), FRESH, "{name}");
+    }
+    let form = http::Request::post("/").header("content-type", "application/x-www-form-urlencoded");
+    let form = form.body(axum::body::Body::from(format!("{COOKIE}={token}"))).unwrap();
+    assert_eq!(stranger.send(form).await.text(), FRESH);
+    assert_eq!(store.take(), [], "no store was asked");
+    assert_eq!(site.present("/", &token).await.text(), "Ada:0");
+}

@@ -724,3 +724,22 @@ async fn the_pending_token_of_a_lost_response_is_no_reuse_of_the_old_one() {
         assert_eq!(browser.get("/").await.text(), "1");
     }
 }
+
+#[tokio::test]
+async fn without_renewal_no_replaced_token_has_a_grace() {
+    let house = House::new();
+    let routes = || axum::Router::new().route("/", axum::routing::any(async |mut s: TypedSession<Visitor>| *s.visits += 1));
+    let renewing = house.browser_of(routes().layer(house.layer().renew(Duration::from_secs(60), Duration::from_secs(600))));
+    renewing.post("/").await;
+    let old = renewing.fork();
+    house.clock.advance(Duration::from_secs(61));
+    renewing.post("/").await;
+    renewing.post("/").await;
+    assert_eq!(old.post("/").await.status(), 200, "within the grace");
+    // The next deploy renews no tokens.
+    let plain = house.browser_of(routes().layer(house.layer()));
+    for (browser, status) in [(&renewing, 200), (&old, 409)] {
+        plain.set_cookie("__Host-id", browser.cookie("__Host-id").unwrap());
+        assert_eq!(plain.post("/").await.status(), status);
+    }
+}

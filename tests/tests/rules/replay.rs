@@ -6,13 +6,13 @@ use cloakroom::{
     CookiePolicy, Lifetime, SessionData, TypedSession,
     record::Header,
     store::{CookieStore, MemoryStore, SessionStore, SqliteStore},
-    testing::TestResponse,
+    testing::{ManualClock, TestResponse},
 };
 use cloakroom_tests::{
     grammar,
     site::{COOKIE, Effect, FRESH, Settings, Site, effect, keys, record, seconds, selector, shop},
 };
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, time::SystemTime};
 
 /// A page as for a stranger, and the cookie taken back.
 async fn is_refused(site: &Site, value: &str) -> bool {
@@ -328,4 +328,17 @@ async fn after_signing_out_the_old_cookie_begins_a_session_under_another_id() {
     }
     on(MemoryStore::new()).await;
     on(SqliteStore::in_memory().await.unwrap()).await;
+}
+
+#[tokio::test]
+async fn a_seal_last_used_far_ahead_of_this_clock_is_refused() {
+    let start = SystemTime::UNIX_EPOCH + seconds(1_800_000_000);
+    let at = |time| Site::at(ManualClock::new(time), CookieStore::new(keys()), &Settings::default(), shop());
+    let (here, ahead) = (at(start), at(start + seconds(6 * 3600)));
+    here.browser.post("/name/Ada").await;
+    let begun = here.token();
+    let Effect::Set(used) = effect(&ahead.present("/visit", &begun).await) else { panic!("a new seal") };
+    assert_eq!(ahead.present("/", &used).await.text(), "Ada:1");
+    assert!(is_refused(&here, &used).await, "begun here, and used on a server whose clock is ahead");
+    assert_eq!(here.present("/", &begun).await.text(), "Ada:0");
 }
