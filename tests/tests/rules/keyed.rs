@@ -192,6 +192,22 @@ async fn a_thief_who_writes_to_the_database_opens_nothing_that_is_keyed() {
 }
 
 #[tokio::test]
+async fn the_hash_of_one_anonymous_session_opens_no_other_that_is_keyed() {
+    for (secrets, page) in [(Secrets::Plain, "- victims"), (Secrets::Keyed, "- ")] {
+        let heist = Heist::plan(secrets).await;
+        let (victim, thief) = (heist.browser(), heist.browser());
+        victim.post("/note/victims").await;
+        thief.post("/note/thiefs").await;
+        let mut header = heist.header(&key_of(&victim));
+        header.secret_hash = heist.header(&key_of(&thief)).secret_hash;
+        heist.rewrite(&key_of(&victim), &header);
+        let cookie = token(&key_of(&victim), secret_of(&thief));
+        thief.set_cookie(COOKIE, cookie);
+        assert_eq!(thief.get("/").await.text(), page, "{secrets:?}");
+    }
+}
+
+#[tokio::test]
 async fn with_keys_a_thief_still_changes_readable_cells() {
     let heist = Heist::plan(Secrets::Keyed).await;
     let (ann, eve) = (heist.signed_in("ann").await, heist.signed_in("eve").await);

@@ -300,6 +300,7 @@ async fn a_former_name_is_looked_at_only_where_the_present_one_opens_nothing() {
     assert_eq!(ask(format!("{COOKIE}={UNKNOWN}; till={planted}")).await, answer("Eve:0", "__Host-id till", 2));
     assert_eq!(ask(format!("{COOKIE}={UNKNOWN}; till={UNKNOWN}")).await, answer(FRESH, "__Host-id till", 2));
     assert_eq!(ask(format!("till={planted}")).await, answer("Eve:0", "__Host-id till", 1));
+    assert_eq!(ask(format!("till={UNKNOWN}")).await, answer(FRESH, "__Host-id till", 1));
     assert_eq!(ask(format!("{COOKIE}={ada}")).await, answer("Ada:0", "", 1));
     // A token that was replaced has a successor, which a former cookie must not take the place of.
     site.present("/rotate", &ada).await;
