@@ -1,15 +1,15 @@
 //! Several cookies of ours in one request, and cookies of an earlier policy: other paths, domains and names.
 
-use axum::{Router, body::Body, extract::Request};
+use axum::{Router, body::Body, extract::Request, routing::any};
 use cloakroom::{
-    CookiePolicy, CookiePolicyError, Reuse, SessionLayer,
+    CookiePolicy, CookiePolicyError, Reuse, SessionLayer, TypedSession,
     store::{CookieStore, IntoBackend, MemoryStore},
     testing::{Fault, ManualClock, Operation, TestClient, TestResponse},
 };
 use cloakroom_tests::{
     events::Events,
     grammar,
-    site::{COOKIE, Effect, FRESH, Settings, Site, effect, keys, seconds, shop, watched},
+    site::{COOKIE, Effect, FRESH, Settings, Shop, Site, effect, keys, seconds, shop, show, watched},
 };
 use std::{
     sync::{
@@ -278,6 +278,26 @@ async fn walk_to_another_name<B: IntoBackend + Clone>(backend: B) {
 async fn a_session_goes_on_under_a_new_name_on_either_kind_of_store() {
     walk_to_another_name(MemoryStore::new()).await;
     walk_to_another_name(CookieStore::new(keys())).await;
+}
+
+#[tokio::test]
+async fn a_slow_request_leaves_the_move_to_another_name_to_the_next_one() {
+    let store = MemoryStore::new();
+    let clock = ManualClock::new(SystemTime::UNIX_EPOCH + seconds(1_800_000_000));
+    let before = Site::at(clock.clone(), store.clone(), &Settings::cookie(named("till")), shop());
+    before.browser.post("/name/Ada").await;
+    let cookie = format!("till={}", before.browser.cookie("till").unwrap());
+    let meanwhile = clock.clone();
+    let slow = any(async move |shop: TypedSession<Shop>| {
+        meanwhile.advance(seconds(6));
+        show(&shop)
+    });
+    let settings = Settings::cookie(named(COOKIE).formerly(named("till")).unwrap());
+    let site = Site::at(clock, store, &settings, shop().route("/slow", slow));
+    for (uri, lines) in [("/slow", 0), ("/", 2)] {
+        let response = site.send(uri, &[cookie.as_bytes()]).await;
+        assert_eq!((&*response.text(), response.set_cookies().len()), ("Ada:0", lines), "{uri}");
+    }
 }
 
 #[tokio::test]
