@@ -354,13 +354,13 @@ fn in_memory(fields: &[&[u8]]) {
 /// What Cookie fields say, told a second time and in other words than the library's.
 #[derive(Clone, Copy, Debug)]
 enum Presentation {
-    /// No cookie of our name, or several that differ.
+    /// No cookie of our name, or more than four that differ.
     Nothing,
-    /// The token of the record.
+    /// The token of the record, alone or among others.
     Ours,
-    /// Its selector with another secret.
+    /// Its selector with other secrets only.
     Stale,
-    /// No token, or one of no record.
+    /// No tokens, or of no record.
     Dead,
 }
 
@@ -376,15 +376,18 @@ impl Presentation {
                 }
             }
         }
-        let values: Vec<&[u8]> = values.into_iter().collect();
-        let [value] = values[..] else { return Self::Nothing };
-        let (bytes, ours) = (bytes_of(value), bytes_of(TOKEN.as_bytes()));
-        if bytes == ours {
+        if values.is_empty() || values.len() > 4 {
+            return Self::Nothing;
+        }
+        // The one that opens, else the one that says most.
+        let (tokens, ours) = (values.into_iter().filter_map(bytes_of), bytes_of(TOKEN.as_bytes()));
+        let of_the_record: Vec<_> = tokens.filter(|bytes| ours.is_some_and(|ours| bytes[..16] == ours[..16])).collect();
+        if of_the_record.iter().any(|bytes| Some(*bytes) == ours) {
             Self::Ours
-        } else if bytes.map(|bytes| bytes[..16].to_vec()) == ours.map(|bytes| bytes[..16].to_vec()) {
-            Self::Stale
-        } else {
+        } else if of_the_record.is_empty() {
             Self::Dead
+        } else {
+            Self::Stale
         }
     }
 }
