@@ -14,6 +14,9 @@ pub(super) fn change(version: u32, from: &str, to: &str) -> String {
 
 /// What an old version of a field's type could be called: its own type under another name, in the containers that it is in.
 pub(super) fn old(field: &str, ty: &str) -> String {
+    if ty.chars().all(|char| char.is_alphanumeric() || char == '_') {
+        return format!("Old{ty}");
+    }
     let (text, own) = renamed(ty);
     if own == 1 {
         return text;
@@ -113,6 +116,7 @@ mod tests {
     fn an_old_type_has_its_containers_and_another_name_inside() {
         for (ty, expected) in [
             ("Theme", "OldTheme"),
+            ("String", "OldString"),
             ("Vec<Item>", "Vec<OldItem>"),
             ("Option<cart::Item>", "Option<OldItem>"),
             ("std::collections::HashMap<String, Vec<Item>>", "std::collections::HashMap<String, Vec<OldItem>>"),

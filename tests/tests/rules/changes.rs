@@ -294,7 +294,7 @@ async fn an_opaque_hash_map_that_nobody_else_changed_is_no_conflict() {
     }
     let twice = async |mut one: TypedSession<Basket>, mut two: TypedSession<Basket>| {
         *one.other += 1;
-        drop(one);
+        one.save().await.unwrap();
         two.strict_map.insert("new".into(), 1);
     };
     let app = house.browser(Router::new().route("/twice", post(twice)));

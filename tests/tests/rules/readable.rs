@@ -385,17 +385,17 @@ async fn a_sign_in_leaves_what_could_not_be_read_back_as_it_was_stored() {
         }
     }
     mod new {
-        use super::{Decimal, Line};
+        use super::{Named, Pair};
         #[derive(cloakroom::SessionData)]
         #[session(name = "upgrading", version = 2)]
         pub(super) struct Upgrading {
             #[session(owner)]
             pub(super) user: Option<u64>,
             #[session(changed(in = 2, from = u32, up = line, forget))]
-            pub(super) price: Line,
+            pub(super) price: Named,
         }
-        fn line(cents: u32) -> Line {
-            Line { price: Decimal(cents) }
+        fn line(cents: u32) -> Named {
+            Named { pair: Pair(u8::try_from(cents).unwrap_or(0), 0), ..Named::default() }
         }
     }
     let house = House::new();
@@ -404,7 +404,7 @@ async fn a_sign_in_leaves_what_could_not_be_read_back_as_it_was_stored() {
     let today = house.browser(
         Router::new()
             .route("/in", post(async |mut s: TypedSession<new::Upgrading>| *s.user = Some(7)))
-            .route("/", get(async |s: TypedSession<new::Upgrading>| format!("{:?} {}", s.user, s.price.price.0))),
+            .route("/", get(async |s: TypedSession<new::Upgrading>| format!("{:?} {}", s.user, s.price.pair.0))),
     );
     today.set_cookie("__Host-id", browser.cookie("__Host-id").unwrap());
     assert_eq!(today.post("/in").await.status(), 200);
