@@ -1,7 +1,11 @@
 //! Depth-first search over all choices of the scheduler, each run repeated from its start.
 
 use super::request::{Run, Scenario, Step};
-use std::{collections::BTreeMap, fmt::Write as _, time::Instant};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt::Write as _,
+    time::Instant,
+};
 
 /// More steps than any run of a scenario needs: one that goes on for ever is a failure too.
 const LONGEST: usize = 200;
@@ -41,12 +45,22 @@ struct Failure {
 /// What a search has found.
 pub struct Report {
     pub runs: usize,
+    /// How runs end, in words: every answer that was given, and what is stored.
+    pub ends: BTreeSet<String>,
     failures: BTreeMap<&'static str, Failure>,
 }
 
+/// Which runs are left out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Prune {
+    /// Those that differ from another one only in the order of steps that commute.
+    Equivalent,
+    Nothing,
+}
+
 /// Tries everything that may happen.
-pub fn explore(scenario: &'static Scenario) -> Report {
-    let mut report = Report { runs: 0, failures: BTreeMap::new() };
+pub fn explore(scenario: &'static Scenario, prune: Prune) -> Report {
+    let mut report = Report { runs: 0, ends: BTreeSet::new(), failures: BTreeMap::new() };
     let mut path: Vec<Node> = Vec::new();
     loop {
         let mut run = Run::new(scenario);
@@ -54,8 +68,10 @@ pub fn explore(scenario: &'static Scenario) -> Report {
             assert_eq!(run.enabled(), node.enabled, "the same choices lead to another state");
             run.take(node.step());
         }
-        let is_whole = extend(&mut run, &mut path);
-        report.runs += usize::from(is_whole);
+        if extend(&mut run, &mut path, prune) {
+            report.runs += 1;
+            report.ends.insert(run.end());
+        }
         if let Some(violation) = run.violation() {
             let choices: Vec<usize> = path.iter().map(|node| node.choices[node.taken]).collect();
             let disturbances = path.iter().filter(|node| node.step().is_disturbance()).count();
@@ -73,7 +89,7 @@ pub fn explore(scenario: &'static Scenario) -> Report {
 }
 
 /// Goes on to the end with the first of all choices. Answers whether it is an end of its own.
-fn extend(run: &mut Run, path: &mut Vec<Node>) -> bool {
+fn extend(run: &mut Run, path: &mut Vec<Node>, prune: Prune) -> bool {
     loop {
         if run.violation().is_some() {
             return true;
@@ -84,7 +100,8 @@ fn extend(run: &mut Run, path: &mut Vec<Node>) -> bool {
             return true;
         }
         assert!(path.len() < LONGEST, "a run goes on for ever: {:?}", path.iter().map(Node::step).collect::<Vec<_>>());
-        let asleep = path.last().map(Node::asleep_after).unwrap_or_default();
+        let last = path.last().filter(|_| prune == Prune::Equivalent);
+        let asleep = last.map(Node::asleep_after).unwrap_or_default();
         let choices: Vec<usize> = (0..enabled.len()).filter(|at| !asleep.contains(&enabled[*at])).collect();
         if choices.is_empty() {
             return false;
@@ -158,7 +175,7 @@ pub fn check(name: &str, scenario: &'static Scenario, only: (&str, &[usize])) {
         panic!("{name}, one run:\n{}", replay(scenario, only.1));
     }
     let started = Instant::now();
-    let report = explore(scenario);
+    let report = explore(scenario, Prune::Equivalent);
     println!("{name}: {} runs in {:.1} s", report.runs, started.elapsed().as_secs_f32());
     assert!(report.failures.is_empty(), "{name}\n{}", report.failures(name, scenario));
 }

@@ -8,7 +8,7 @@ use cloakroom::{
     SessionError,
     record::{Rotation, Selector},
 };
-use std::fmt;
+use std::{collections::BTreeMap, fmt};
 
 /// What a change is a change of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -156,6 +156,8 @@ pub struct Ledger {
     responded: Option<u32>,
     client_left: bool,
     violation: Option<Violation>,
+    /// What each future was answered, in words.
+    answers: BTreeMap<TaskId, Vec<String>>,
     /// What happened, in words, if they are wanted.
     notes: Option<Vec<String>>,
 }
@@ -184,6 +186,7 @@ impl Ledger {
             responded: None,
             client_left: false,
             violation: None,
+            answers: BTreeMap::new(),
             notes: None,
         }
     }
@@ -200,6 +203,12 @@ impl Ledger {
         if let Some(notes) = &mut self.notes {
             notes.push(text());
         }
+    }
+
+    /// What every future was answered, and what is stored.
+    pub fn end(&self) -> String {
+        let cells = self.stored.iter().map(|record| &record.cells).collect::<Vec<_>>();
+        format!("{:?}, {cells:?}", self.answers)
     }
 
     pub fn has_responded(&self) -> bool {
@@ -271,6 +280,7 @@ impl Ledger {
         let began = self.saving.iter().find(|(who, _)| *who == handle).map_or(0, |(_, began)| *began);
         self.saving.retain(|(who, _)| *who != handle);
         self.note(|| format!("`save()` of h{handle} answers {answer:?}"));
+        self.answers.entry(handle).or_default().push(format!("{answer:?}"));
         let next = match answer {
             Ok(()) => State::Acknowledged { at: now },
             Err(SessionError::OutcomeUnknown(_)) => State::Unknown { at: now },
@@ -336,12 +346,14 @@ impl Ledger {
     /// A handle that has reloaded shows what the store held while it did, or what this request has changed.
     pub fn reloaded(&mut self, handle: TaskId, before: &[Stored], shown: &Result<Vec<(Name, u64)>, SessionError>) {
         self.note(|| format!("`reload()` of h{handle} answers {shown:?}"));
+        self.answers.entry(handle).or_default().push(format!("{shown:?}"));
         let Ok(shown) = shown else { return };
         for (name, value) in shown {
             let Some(key) = name.key() else { continue };
             let held = |record: &Stored| record.number(key) == *value;
             let changed = self.changes.iter().any(|change| change.name == *name && change.value == *value);
-            let nothing = *value == 0 && (self.stored.is_empty() || !self.destroys.is_empty());
+            // Where its session has ended, it begins from none.
+            let nothing = *value == 0 && (self.stored.is_empty() || self.has_lost_the_session());
             if !(before.iter().any(held) || self.stored.iter().any(held) || changed || nothing || *name == Name::Sum) {
                 self.fail("8 a reload is true", format!("h{handle} has reloaded and shows {name:?} = {value}"));
             }
@@ -429,16 +441,13 @@ impl Ledger {
     pub fn responded(&mut self, status: u16, cookie: &Cookie, had_cookie: bool) {
         let now = self.tick();
         self.responded = Some(now);
-        self.note(|| {
-            format!(
-                "the response is {status}, its cookie {}",
-                match cookie {
-                    Cookie::Left => "left as it is",
-                    Cookie::Set(_) => "set",
-                    Cookie::Cleared => "cleared",
-                }
-            )
-        });
+        let name = match cookie {
+            Cookie::Left => "left as it is",
+            Cookie::Set(_) => "set",
+            Cookie::Cleared => "cleared",
+        };
+        self.answers.entry(0).or_default().push(format!("{status}, cookie {name}"));
+        self.note(|| format!("the response is {status}, its cookie {name}"));
         let Some((ended, end)) = self.ended else { return };
         let meant = match end {
             End::Status(status) => status,
@@ -541,7 +550,9 @@ impl Ledger {
             };
             if is_new {
                 change.brought.push(id);
-                if !change.carriers.contains(&owner) {
+                // Signing out where nothing stays is a deletion. Like a destroy it is carried out whatever becomes of its request.
+                let is_ending = matches!(question, Question::Delete(_));
+                if !change.carriers.contains(&owner) && !is_ending {
                     found.extend(unwanted(change, asked, id));
                 }
             }
@@ -666,7 +677,7 @@ impl Ledger {
 /// How often a change is in these records.
 fn count(change: &Change, records: &[Stored]) -> u64 {
     let in_one = |record: &Stored| match change.name {
-        Name::Sum => (record.number("data/sum") % FOREIGN) / change.value % 10,
+        Name::Sum => digit(record.number("data/sum"), change.value),
         Name::Label => u64::from(record.label.as_deref() == Some(&*change.value.to_string())),
         Name::Token => 0,
         name => u64::from(name.key().is_some_and(|key| record.number(key) == change.value)),
@@ -678,11 +689,16 @@ fn count(change: &Change, records: &[Stored]) -> u64 {
     }
 }
 
+/// How often the counter holds one change of it, which has a digit of its own.
+fn digit(sum: u64, change: u64) -> u64 {
+    (sum % FOREIGN) / change % 10
+}
+
 /// Whether an operation would store a change.
 fn carries(question: &Question, change: &Change) -> bool {
     let Some(key) = change.name.key() else { return false };
     let carries = |number: u64| match change.name {
-        Name::Sum => (number % FOREIGN) / change.value % 10 > 0,
+        Name::Sum => digit(number, change.value) > 0,
         _ => number == change.value,
     };
     match question {

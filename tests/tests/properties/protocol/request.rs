@@ -579,9 +579,8 @@ impl Run {
             steps.extend(self.scenario.ends.iter().copied().map(Step::End));
         }
         if may_disturb && self.scenario.cancels && !self.has_cancelled {
-            for (task, it) in self.tasks.iter().enumerate().filter(|(_, it)| it.begun && it.work.is_some()) {
+            for (task, _) in self.tasks.iter().enumerate().filter(|(_, it)| it.begun && it.work.is_some()) {
                 let fates: &[Fate] = if task == 0 { &[Fate::Dropped] } else { &[Fate::Dropped, Fate::LivesOn] };
-                let _ = it;
                 let wires: &[Wire] = if desk.is_waiting(task) { &[Wire::Cut, Wire::Delivers] } else { &[Wire::Cut] };
                 for handle in fates {
                     steps.extend(wires.iter().map(|question| Step::Cancel { task, handle: *handle, question: *question }));
@@ -731,6 +730,15 @@ impl Run {
         let client = answered.then(|| self.jar.as_deref().and_then(|cookie| self.opened(cookie)));
         let old_cookie_opens = self.cookie.as_deref().is_some_and(|cookie| self.opened(cookie).is_some());
         self.book.borrow_mut().close(client, old_cookie_opens);
+    }
+
+    /// How the run has ended, in words.
+    pub fn end(&self) -> String {
+        let book = self.book.borrow();
+        match book.violation() {
+            Some(violation) => format!("{}: {}", violation.rule, violation.text),
+            None => book.end(),
+        }
     }
 
     fn response_was_sent(&self) -> bool {
