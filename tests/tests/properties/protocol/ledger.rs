@@ -402,12 +402,16 @@ impl Ledger {
     /// The handler has ended, its own handle dropped.
     pub fn ended(&mut self, end: End) {
         let now = self.tick();
+        let saw_it = self.alive.contains(&0);
+        self.alive.retain(|alive| *alive != 0);
         self.ended = Some((now, end));
         self.held_at_end = !self.alive.is_empty();
         match end {
             End::Status(status) if status < 500 => {}
             End::Status(_) => self.discard(FAILED, now),
-            End::Panic => self.discard("a panic", now),
+            // A panic that drops no handle is none of the session's: it sees a handler that answers.
+            End::Panic if saw_it => self.discard("a panic", now),
+            End::Panic => {}
         }
     }
 
@@ -441,6 +445,8 @@ impl Ledger {
     pub fn responded(&mut self, status: u16, cookie: &Cookie, had_cookie: bool) {
         let now = self.tick();
         self.responded = Some(now);
+        // A `save()` that outlives the handler and brings a token brings it too late for its cookie.
+        self.token_uncertain |= self.brings_token_now();
         let name = match cookie {
             Cookie::Left => "left as it is",
             Cookie::Set(_) => "set",
@@ -489,6 +495,16 @@ impl Ledger {
                 }
             }
         }
+    }
+
+    /// Whether a `save()` is in the middle of an operation that brings a token.
+    fn brings_token_now(&self) -> bool {
+        let desk = self.store.desk();
+        self.saving.iter().any(|(task, _)| desk.under_way(*task).is_some_and(|ask| desk.asks()[ask].question.brings_token()))
+    }
+
+    fn signs_out(&self) -> bool {
+        self.changes.iter().any(|change| change.name == Name::User && change.value == 0)
     }
 
     fn collided(&self) -> bool {
@@ -623,7 +639,8 @@ impl Ledger {
                     };
                     let in_time = self.ended.is_some_and(|(ended, _)| at < ended);
                     let out_of_reach = matches!(client, Some(opened) if !opened.is_some_and(reachable));
-                    let excused = !self.foreign.is_empty() || !self.destroys.is_empty() || self.token_uncertain;
+                    let ends = !self.destroys.is_empty() || self.signs_out();
+                    let excused = !self.foreign.is_empty() || ends || self.token_uncertain;
                     if in_time
                         && self.is_stored(change)
                         && out_of_reach
@@ -653,22 +670,14 @@ impl Ledger {
     /// A cookie that was set opened nothing.
     pub fn cookie_opens_nothing(&mut self) {
         let ended_elsewhere = self.foreign.iter().any(|(at, _)| *at > self.token_brought);
-        // A `save()` that outlives the handler may replace the token at any moment.
-        let replaced = {
-            let desk = self.store.desk();
-            self.saving
-                .iter()
-                .any(|(task, _)| desk.under_way(*task).is_some_and(|ask| desk.asks()[ask].question.brings_token()))
-        };
-        if !ended_elsewhere && !replaced && !self.token_uncertain {
+        if !ended_elsewhere && !self.token_uncertain {
             self.fail("5 a cookie opens a session", "the response sets a cookie that opens nothing".to_owned());
         }
     }
 
     /// A deletion was sent for a cookie that opens a session.
     pub fn cleared_a_live_cookie(&mut self) {
-        let signed_out = self.changes.iter().any(|change| change.name == Name::User && change.value == 0);
-        if self.destroys.is_empty() && !signed_out {
+        if self.destroys.is_empty() && !self.signs_out() {
             self.fail("5 a deletion is for a dead token", "the response clears a cookie that opens a session".to_owned());
         }
     }
