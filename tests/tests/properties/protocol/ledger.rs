@@ -619,9 +619,9 @@ impl Ledger {
     /// Everything has come to rest. `opened` is the record that the client's cookie opens now, if any; `None` if the client has left.
     pub fn close(&mut self, client: Option<Option<Selector>>, old_cookie_opens: bool) {
         let mut found = Vec::new();
-        // What was created for a cookie that never went out is opened by none.
-        let first = self.first.map(|(selector, _)| selector);
-        let is_open = |record: &&Stored| Some(record.selector) == first || client.flatten() == Some(record.selector);
+        // What was created or rotated for a cookie that never went out is opened by none.
+        let is_first = |record: &Stored| self.first == Some((record.selector, record.secret));
+        let is_open = |record: &&Stored| is_first(record) || client.flatten() == Some(record.selector);
         let open: Vec<Stored> = self.stored.iter().filter(is_open).cloned().collect();
         for change in &self.changes {
             match change.state {
