@@ -343,7 +343,8 @@ impl Ledger {
         }
     }
 
-    /// A handle that has reloaded shows what the store held while it did, or what this request has changed.
+    /// A handle that has reloaded shows what the store held while it did, or what this request has changed; and nothing older than what
+    /// this request knows to be stored.
     pub fn reloaded(&mut self, handle: TaskId, before: &[Stored], shown: &Result<Vec<(Name, u64)>, SessionError>) {
         self.note(|| format!("`reload()` of h{handle} answers {shown:?}"));
         self.answers.entry(handle).or_default().push(format!("{shown:?}"));
@@ -356,6 +357,17 @@ impl Ledger {
             let nothing = *value == 0 && (self.stored.is_empty() || self.has_lost_the_session());
             if !(before.iter().any(held) || self.stored.iter().any(held) || changed || nothing || *name == Name::Sum) {
                 self.fail("8 a reload is true", format!("h{handle} has reloaded and shows {name:?} = {value}"));
+            }
+            let mut of_it = self.changes.iter().filter(|change| change.name == *name);
+            let (Some(only), None) = (of_it.next(), of_it.next()) else { continue };
+            let is_known = match only.state {
+                State::Acknowledged { .. } => true,
+                State::CheckedIn { .. } => self.responded.is_some(),
+                _ => false,
+            };
+            if is_known && self.is_stored(only) && only.value != *value && self.destroys.is_empty() {
+                let text = format!("h{handle} has reloaded and shows {name:?} = {value}, and {only} is known to be stored");
+                self.fail("8 a reload is true", text);
             }
         }
     }
@@ -405,7 +417,11 @@ impl Ledger {
         let saw_it = self.alive.contains(&0);
         self.alive.retain(|alive| *alive != 0);
         self.ended = Some((now, end));
-        self.held_at_end = !self.alive.is_empty();
+        let is_held = |change: &Change| {
+            let unsaved = matches!(change.state, State::Open | State::Saving | State::Refused { .. } | State::Cancelled { .. });
+            unsaved && self.alive.contains(&change.handle)
+        };
+        self.held_at_end = !self.saving.is_empty() || self.changes.iter().any(is_held);
         match end {
             End::Status(status) if status < 500 => {}
             End::Status(_) => self.discard(FAILED, now),
