@@ -43,23 +43,23 @@ struct Failure {
 }
 
 /// What a search has found.
-pub struct Report {
-    pub runs: usize,
+pub(super) struct Report {
+    pub(super) runs: usize,
     /// How runs end, in words: every answer that was given, and what is stored.
-    pub ends: BTreeSet<String>,
+    pub(super) ends: BTreeSet<String>,
     failures: BTreeMap<&'static str, Failure>,
 }
 
 /// Which runs are left out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Prune {
+pub(super) enum Prune {
     /// Those that differ from another one only in the order of steps that commute.
     Equivalent,
     Nothing,
 }
 
 /// Tries everything that may happen.
-pub fn explore(scenario: &'static Scenario, prune: Prune) -> Report {
+pub(super) fn explore(scenario: &'static Scenario, prune: Prune) -> Report {
     let mut report = Report { runs: 0, ends: BTreeSet::new(), failures: BTreeMap::new() };
     let mut path: Vec<Node> = Vec::new();
     loop {
@@ -141,7 +141,7 @@ impl Report {
 }
 
 /// A run in words.
-pub fn replay(scenario: &'static Scenario, choices: &[usize]) -> String {
+pub(super) fn replay(scenario: &'static Scenario, choices: &[usize]) -> String {
     let mut text = String::new();
     let mut run = Run::new(scenario);
     run.read_along();
@@ -170,7 +170,7 @@ pub fn replay(scenario: &'static Scenario, choices: &[usize]) -> String {
 }
 
 /// Explores a scenario, or repeats the one run of it that is asked for, and fails if a rule is broken.
-pub fn check(name: &str, scenario: &'static Scenario, only: (&str, &[usize])) {
+pub(super) fn check(name: &str, scenario: &'static Scenario, only: (&str, &[usize])) {
     if only.0 == name {
         panic!("{name}, one run:\n{}", replay(scenario, only.1));
     }

@@ -17,14 +17,14 @@ use std::{
 };
 
 /// A future of the run: the response, or what is done with one handle.
-pub type TaskId = usize;
+pub(super) type TaskId = usize;
 
 /// The number of an operation, in the order in which the request asked.
-pub type AskId = usize;
+pub(super) type AskId = usize;
 
 /// What the scheduler lets the store answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Outcome {
+pub(super) enum Outcome {
     /// The operation is applied and answered.
     Done,
     /// Not applied, and the request is told so.
@@ -43,12 +43,12 @@ pub enum Outcome {
 
 impl Outcome {
     /// Whether the store or another request disturbs this one.
-    pub fn is_disturbance(self) -> bool {
+    pub(super) fn is_disturbance(self) -> bool {
         self != Self::Done
     }
 
     /// Whether another request comes first.
-    pub fn is_foreign(self) -> bool {
+    pub(super) fn is_foreign(self) -> bool {
         matches!(self, Self::AfterDeletion | Self::AfterRotation | Self::AfterChange)
     }
 }
@@ -69,7 +69,7 @@ impl fmt::Display for Outcome {
 
 /// What the request asks of the store.
 #[derive(Clone, Debug)]
-pub enum Question {
+pub(super) enum Question {
     Load(Selector, Presented),
     Create(Selector, Box<Record>),
     Commit(Selector, Box<Patch>),
@@ -78,7 +78,7 @@ pub enum Question {
 
 impl Question {
     /// The outcomes that can tell two programs apart.
-    pub fn outcomes(&self) -> &'static [Outcome] {
+    pub(super) fn outcomes(&self) -> &'static [Outcome] {
         use Outcome::{AfterChange, AfterDeletion, AfterRotation, Done, Unavailable, UnknownApplied, UnknownNotApplied};
         match self {
             Self::Load(..) => &[Done, Unavailable, AfterDeletion, AfterRotation, AfterChange],
@@ -93,7 +93,7 @@ impl Question {
     }
 
     /// Whether it brings a token that no client holds yet.
-    pub fn brings_token(&self) -> bool {
+    pub(super) fn brings_token(&self) -> bool {
         match self {
             Self::Create(..) => true,
             Self::Commit(_, patch) => patch.rotation.is_some(),
@@ -126,7 +126,7 @@ impl fmt::Display for Question {
 
 /// What the store answers.
 #[derive(Debug)]
-pub enum Answer {
+pub(super) enum Answer {
     Loaded(Result<Option<Arc<Record>>, StoreError>),
     Created(Result<CreateOutcome, StoreError>),
     Committed(Result<CommitOutcome, StoreError>),
@@ -135,7 +135,7 @@ pub enum Answer {
 
 impl Answer {
     /// Whether the operation did what it was for.
-    pub fn is_success(&self) -> bool {
+    pub(super) fn is_success(&self) -> bool {
         match self {
             Self::Loaded(answer) => answer.is_ok(),
             Self::Created(answer) => matches!(answer, Ok(CreateOutcome::Created)),
@@ -185,63 +185,63 @@ enum Stage {
 
 /// One operation of the request.
 #[derive(Debug)]
-pub struct Ask {
-    pub owner: TaskId,
-    pub question: Question,
+pub(super) struct Ask {
+    pub(super) owner: TaskId,
+    pub(super) question: Question,
     /// When it was asked, by the ledger's clock.
-    pub at: u32,
+    pub(super) at: u32,
     stage: Stage,
 }
 
 /// The operations of a run, and where they wait.
 #[derive(Debug, Default)]
-pub struct Desk {
+pub(super) struct Desk {
     asks: Vec<Ask>,
     /// The future that is being polled: what is asked now is asked by it.
-    pub polling: TaskId,
+    pub(super) polling: TaskId,
     /// Counts everything that happens in a run, so that each event has a place in one order.
     clock: u32,
     /// Whether operations are answered at once, as before the handles are made.
-    pub open: bool,
+    pub(super) open: bool,
 }
 
 impl Desk {
-    pub fn tick(&mut self) -> u32 {
+    pub(super) fn tick(&mut self) -> u32 {
         self.clock += 1;
         self.clock
     }
 
-    pub fn asks(&self) -> &[Ask] {
+    pub(super) fn asks(&self) -> &[Ask] {
         &self.asks
     }
 
     /// The operations that the store has not answered.
-    pub fn unanswered(&self) -> impl Iterator<Item = (AskId, &Ask)> {
+    pub(super) fn unanswered(&self) -> impl Iterator<Item = (AskId, &Ask)> {
         let unanswered = |(_, ask): &(AskId, &Ask)| matches!(ask.stage, Stage::Waiting(_) | Stage::OnItsWay);
         self.asks.iter().enumerate().filter(unanswered)
     }
 
     /// Whether the store's next answer lets a future go on.
-    pub fn is_waiting(&self, owner: TaskId) -> bool {
+    pub(super) fn is_waiting(&self, owner: TaskId) -> bool {
         self.asks.iter().any(|ask| ask.owner == owner && matches!(ask.stage, Stage::Waiting(_)))
     }
 
     /// The operation that a future is in the middle of.
-    pub fn under_way(&self, owner: TaskId) -> Option<AskId> {
+    pub(super) fn under_way(&self, owner: TaskId) -> Option<AskId> {
         self.asks.iter().position(|ask| ask.owner == owner && matches!(ask.stage, Stage::Waiting(_) | Stage::Answered(_)))
     }
 
     /// The future that asked is dropped, and yet the question reaches the store.
-    pub fn send_all_the_same(&mut self, id: AskId) {
+    pub(super) fn send_all_the_same(&mut self, id: AskId) {
         self.asks[id].stage = Stage::OnItsWay;
     }
 
-    pub fn is_on_its_way(&self, id: AskId) -> bool {
+    pub(super) fn is_on_its_way(&self, id: AskId) -> bool {
         matches!(self.asks[id].stage, Stage::OnItsWay)
     }
 
     /// Answers an operation, and says whom to wake.
-    pub fn answer(&mut self, id: AskId, answer: Answer) -> Option<Waker> {
+    pub(super) fn answer(&mut self, id: AskId, answer: Answer) -> Option<Waker> {
         match std::mem::replace(&mut self.asks[id].stage, Stage::Answered(answer)) {
             Stage::Waiting(waker) => waker,
             _ => {
@@ -254,36 +254,36 @@ impl Desk {
 
 /// The store of a run.
 #[derive(Clone, Debug)]
-pub struct GatedStore {
-    pub inner: MemoryStore,
-    pub desk: Arc<Mutex<Desk>>,
-    pub touch: IdleTouch,
+pub(super) struct GatedStore {
+    pub(super) inner: MemoryStore,
+    pub(super) desk: Arc<Mutex<Desk>>,
+    pub(super) touch: IdleTouch,
 }
 
 /// One record as the oracle sees it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Stored {
-    pub selector: Selector,
-    pub secret: [u8; 32],
-    pub label: Option<Arc<str>>,
-    pub owned: bool,
+pub(super) struct Stored {
+    pub(super) selector: Selector,
+    pub(super) secret: [u8; 32],
+    pub(super) label: Option<Arc<str>>,
+    pub(super) owned: bool,
     /// By physical key.
-    pub cells: Vec<(CellKey, u64)>,
+    pub(super) cells: Vec<(CellKey, u64)>,
 }
 
 impl Stored {
     /// The number in a cell; the default where there is none.
-    pub fn number(&self, key: &str) -> u64 {
+    pub(super) fn number(&self, key: &str) -> u64 {
         self.cells.iter().find(|(known, _)| known.as_str() == key).map_or(0, |(_, number)| *number)
     }
 }
 
 impl GatedStore {
-    pub fn new(inner: MemoryStore, touch: IdleTouch) -> Self {
+    pub(super) fn new(inner: MemoryStore, touch: IdleTouch) -> Self {
         Self { inner, desk: Arc::default(), touch }
     }
 
-    pub fn desk(&self) -> MutexGuard<'_, Desk> {
+    pub(super) fn desk(&self) -> MutexGuard<'_, Desk> {
         self.desk.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -308,7 +308,7 @@ impl GatedStore {
             Question::Load(key, presented) => {
                 let mut presented = *presented;
                 if self.touch == IdleTouch::AtCommit {
-                    // Nobody has this secret, so that the load touches nothing.
+                    // No token has a secret of this hash, so the load touches nothing.
                     presented.secret_hash = SecretHash::from_bytes([0; 32]);
                 }
                 Answer::Loaded(at_once(self.inner.load(key, &presented, &Want::default())))
@@ -320,7 +320,7 @@ impl GatedStore {
     }
 
     /// Carries out an operation that waits, and answers it. Says whom to wake, and whether it was applied.
-    pub fn release(&self, id: AskId, outcome: Outcome) -> (Option<Waker>, Applied) {
+    pub(super) fn release(&self, id: AskId, outcome: Outcome) -> (Option<Waker>, Applied) {
         let question = self.desk().asks[id].question.clone();
         let unknown = || Answer::error(&question, StoreError::outcome_unknown("the scheduler lost the answer"));
         let (answer, applied) = match outcome {
@@ -369,13 +369,13 @@ impl GatedStore {
     }
 
     /// A record, read behind the request's back.
-    pub fn peek(&self, key: &Selector) -> Option<Arc<Record>> {
+    pub(super) fn peek(&self, key: &Selector) -> Option<Arc<Record>> {
         let unknown = Presented::new(SecretHash::from_bytes([0; 32]), Timestamp::from_millis(0), Lifetime::default());
         at_once(self.inner.load(key, &unknown, &Want::default())).unwrap()
     }
 
     /// The records under those keys, as the oracle sees them.
-    pub fn look(&self, keys: &[Selector]) -> Vec<Stored> {
+    pub(super) fn look(&self, keys: &[Selector]) -> Vec<Stored> {
         let stored = |key: &Selector| {
             let record = self.peek(key)?;
             let cells = record.cells.iter().map(|cell| (cell.key.clone(), number(cell.body.content.payload())));
@@ -392,11 +392,11 @@ impl GatedStore {
 }
 
 /// What another request adds to the counter.
-pub const FOREIGN: u64 = 10_000;
+pub(super) const FOREIGN: u64 = 10_000;
 
 /// Whether the store changed as the operation wanted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Applied {
+pub(super) enum Applied {
     Yes,
     No,
 }
@@ -482,7 +482,7 @@ impl SessionStore for GatedStore {
 }
 
 /// The output of a future that never waits, as those of a store in memory.
-pub fn at_once<T>(future: impl Future<Output = T>) -> T {
+pub(super) fn at_once<T>(future: impl Future<Output = T>) -> T {
     match pin!(future).poll(&mut Context::from_waker(Waker::noop())) {
         Poll::Ready(output) => output,
         Poll::Pending => panic!("a store in memory does not wait"),
@@ -490,10 +490,10 @@ pub fn at_once<T>(future: impl Future<Output = T>) -> T {
 }
 
 /// The number that a cell holds; of an owner, who it is. The library's own decoder is not asked.
-pub fn number(payload: Option<&Payload>) -> u64 {
+pub(super) fn number(payload: Option<&Payload>) -> u64 {
     let Some(payload) = payload else { return 0 };
     let varint = |bytes: &[u8]| match bytes {
-        // Of an owner: nobody, or somebody.
+        // The one byte of a number; of an owner, `None` is 0 and `Some` is 1 before the number.
         [small] | [1, small] => u64::from(*small),
         [251, low, high] => u64::from(u16::from_le_bytes([*low, *high])),
         other => panic!("a number of another size: {other:?}"),

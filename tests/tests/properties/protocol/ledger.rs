@@ -12,7 +12,7 @@ use std::{collections::BTreeMap, fmt};
 
 /// What a change is a change of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Name {
+pub(super) enum Name {
     User,
     A,
     B,
@@ -67,7 +67,7 @@ enum Next {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Dropped {
+pub(super) enum Dropped {
     ByHandler,
     ByCancellation,
 }
@@ -106,7 +106,7 @@ impl fmt::Display for Change {
 
 /// How the handler ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum End {
+pub(super) enum End {
     Status(u16),
     /// A panic that a layer inside turns into an answer with status 200.
     Panic,
@@ -114,21 +114,21 @@ pub enum End {
 
 /// A rule that a run has broken.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Violation {
-    pub rule: &'static str,
-    pub text: String,
+pub(super) struct Violation {
+    pub(super) rule: &'static str,
+    pub(super) text: String,
 }
 
 /// What a response did to our cookie.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Cookie {
+pub(super) enum Cookie {
     Left,
     Set(String),
     Cleared,
 }
 
 #[derive(Debug)]
-pub struct Ledger {
+pub(super) struct Ledger {
     store: GatedStore,
     changes: Vec<Change>,
     keys: Vec<Selector>,
@@ -144,11 +144,11 @@ pub struct Ledger {
     /// When an operation of this request last brought a token.
     token_brought: u32,
     /// An operation that may have brought one was left without an answer.
-    pub token_uncertain: bool,
+    pub(super) token_uncertain: bool,
     /// The last `save()` of each handle that is under way: when it began.
     saving: Vec<(TaskId, u32)>,
     /// Handles that are alive.
-    pub alive: Vec<TaskId>,
+    pub(super) alive: Vec<TaskId>,
     faults: usize,
     ended: Option<(u32, End)>,
     /// Whether the handles alive at the handler's end are a reason for an error.
@@ -163,7 +163,7 @@ pub struct Ledger {
 }
 
 impl Ledger {
-    pub fn new(store: GatedStore, first: Option<Selector>) -> Self {
+    pub(super) fn new(store: GatedStore, first: Option<Selector>) -> Self {
         let keys: Vec<Selector> = first.into_iter().collect();
         let stored = store.look(&keys);
         let first = stored.first().map(|record| (record.selector, record.secret));
@@ -191,11 +191,11 @@ impl Ledger {
         }
     }
 
-    pub fn read_along(&mut self) {
+    pub(super) fn read_along(&mut self) {
         self.notes = Some(Vec::new());
     }
 
-    pub fn take_notes(&mut self) -> Vec<String> {
+    pub(super) fn take_notes(&mut self) -> Vec<String> {
         self.notes.as_mut().map(std::mem::take).unwrap_or_default()
     }
 
@@ -206,12 +206,12 @@ impl Ledger {
     }
 
     /// What every future was answered, and what is stored.
-    pub fn end(&self) -> String {
+    pub(super) fn end(&self) -> String {
         let cells = self.stored.iter().map(|record| &record.cells).collect::<Vec<_>>();
         format!("{:?}, {cells:?}", self.answers)
     }
 
-    pub fn has_responded(&self) -> bool {
+    pub(super) fn has_responded(&self) -> bool {
         self.responded.is_some()
     }
 
@@ -219,19 +219,19 @@ impl Ledger {
         self.store.desk().tick()
     }
 
-    pub fn fail(&mut self, rule: &'static str, text: String) {
+    pub(super) fn fail(&mut self, rule: &'static str, text: String) {
         self.violation.get_or_insert(Violation { rule, text });
     }
 
-    pub fn violation(&self) -> Option<&Violation> {
+    pub(super) fn violation(&self) -> Option<&Violation> {
         self.violation.as_ref()
     }
 
-    pub fn has_ended(&self) -> bool {
+    pub(super) fn has_ended(&self) -> bool {
         self.ended.is_some()
     }
 
-    pub fn stored(&self) -> &[Stored] {
+    pub(super) fn stored(&self) -> &[Stored] {
         &self.stored
     }
 
@@ -241,7 +241,7 @@ impl Ledger {
 
     // What handlers do.
 
-    pub fn made(&mut self, handle: TaskId, name: Name, value: u64) {
+    pub(super) fn made(&mut self, handle: TaskId, name: Name, value: u64) {
         let now = self.tick();
         for earlier in self.of(handle) {
             match earlier.state {
@@ -259,7 +259,7 @@ impl Ledger {
         self.changes.push(change);
     }
 
-    pub fn save_began(&mut self, handle: TaskId) {
+    pub(super) fn save_began(&mut self, handle: TaskId) {
         let now = self.tick();
         self.note(|| format!("`save()` of h{handle} begins"));
         self.saving.push((handle, now));
@@ -275,7 +275,7 @@ impl Ledger {
         }
     }
 
-    pub fn save_answered(&mut self, handle: TaskId, answer: &Result<(), SessionError>) {
+    pub(super) fn save_answered(&mut self, handle: TaskId, answer: &Result<(), SessionError>) {
         let now = self.tick();
         let began = self.saving.iter().find(|(who, _)| *who == handle).map_or(0, |(_, began)| *began);
         self.saving.retain(|(who, _)| *who != handle);
@@ -332,7 +332,7 @@ impl Ledger {
         !self.destroys.is_empty() || !self.foreign.is_empty() || self.changes.iter().any(passages)
     }
 
-    pub fn reload_began(&mut self, handle: TaskId) {
+    pub(super) fn reload_began(&mut self, handle: TaskId) {
         let now = self.tick();
         for change in self.of(handle) {
             match change.state {
@@ -345,7 +345,7 @@ impl Ledger {
 
     /// A handle that has reloaded shows what the store held while it did, or what this request has changed; and nothing older than what
     /// this request knows to be stored.
-    pub fn reloaded(&mut self, handle: TaskId, before: &[Stored], shown: &Result<Vec<(Name, u64)>, SessionError>) {
+    pub(super) fn reloaded(&mut self, handle: TaskId, before: &[Stored], shown: &Result<Vec<(Name, u64)>, SessionError>) {
         self.note(|| format!("`reload()` of h{handle} answers {shown:?}"));
         self.answers.entry(handle).or_default().push(format!("{shown:?}"));
         let Ok(shown) = shown else { return };
@@ -372,7 +372,7 @@ impl Ledger {
         }
     }
 
-    pub fn destroyed(&mut self, handle: TaskId) {
+    pub(super) fn destroyed(&mut self, handle: TaskId) {
         let now = self.tick();
         self.note(|| format!("`destroy()` of h{handle}"));
         self.destroys.push((now, handle));
@@ -387,7 +387,7 @@ impl Ledger {
         }
     }
 
-    pub fn dropped(&mut self, handle: TaskId, how: Dropped) {
+    pub(super) fn dropped(&mut self, handle: TaskId, how: Dropped) {
         let now = self.tick();
         self.alive.retain(|alive| *alive != handle);
         self.note(|| format!("h{handle} is dropped"));
@@ -398,7 +398,7 @@ impl Ledger {
     }
 
     /// A future that worked with a handle is dropped. The operation it was in the middle of may still be applied.
-    pub fn cancelled(&mut self, handle: TaskId, asked: Option<AskId>) {
+    pub(super) fn cancelled(&mut self, handle: TaskId, asked: Option<AskId>) {
         self.tick();
         self.faults += 1;
         if let Some(asked) = asked {
@@ -412,7 +412,7 @@ impl Ledger {
     }
 
     /// The handler has ended, its own handle dropped.
-    pub fn ended(&mut self, end: End) {
+    pub(super) fn ended(&mut self, end: End) {
         let now = self.tick();
         let saw_it = self.alive.contains(&0);
         self.alive.retain(|alive| *alive != 0);
@@ -449,7 +449,7 @@ impl Ledger {
     }
 
     /// The client went away, and with it the response, and the handler if it was at work.
-    pub fn response_cancelled(&mut self, asked: Option<AskId>) {
+    pub(super) fn response_cancelled(&mut self, asked: Option<AskId>) {
         self.cancelled(0, asked);
         self.client_left = true;
         let now = self.tick();
@@ -458,7 +458,7 @@ impl Ledger {
     }
 
     /// The head goes out.
-    pub fn responded(&mut self, status: u16, cookie: &Cookie, had_cookie: bool) {
+    pub(super) fn responded(&mut self, status: u16, cookie: &Cookie, had_cookie: bool) {
         let now = self.tick();
         self.responded = Some(now);
         // A `save()` that outlives the handler and brings a token brings it too late for its cookie.
@@ -541,7 +541,7 @@ impl Ledger {
     // What the store does.
 
     /// The scheduler has answered an operation.
-    pub fn answered(&mut self, id: AskId, outcome: Outcome, applied: Applied) {
+    pub(super) fn answered(&mut self, id: AskId, outcome: Outcome, applied: Applied) {
         let now = self.tick();
         let (question, asked, owner) = {
             let desk = self.store.desk();
@@ -633,7 +633,7 @@ impl Ledger {
     // What is left at the end.
 
     /// Everything has come to rest. `opened` is the record that the client's cookie opens now, if any; `None` if the client has left.
-    pub fn close(&mut self, client: Option<Option<Selector>>, old_cookie_opens: bool) {
+    pub(super) fn close(&mut self, client: Option<Option<Selector>>, old_cookie_opens: bool) {
         let mut found = Vec::new();
         // What was created or rotated for a cookie that never went out is opened by none.
         let is_first = |record: &Stored| self.first == Some((record.selector, record.secret));
@@ -684,7 +684,7 @@ impl Ledger {
     }
 
     /// A cookie that was set opened nothing.
-    pub fn cookie_opens_nothing(&mut self) {
+    pub(super) fn cookie_opens_nothing(&mut self) {
         let ended_elsewhere = self.foreign.iter().any(|(at, _)| *at > self.token_brought);
         if !ended_elsewhere && !self.token_uncertain {
             self.fail("5 a cookie opens a session", "the response sets a cookie that opens nothing".to_owned());
@@ -692,7 +692,7 @@ impl Ledger {
     }
 
     /// A deletion was sent for a cookie that opens a session.
-    pub fn cleared_a_live_cookie(&mut self) {
+    pub(super) fn cleared_a_live_cookie(&mut self) {
         if self.destroys.is_empty() && !self.signs_out() {
             self.fail("5 a deletion is for a dead token", "the response clears a cookie that opens a session".to_owned());
         }

@@ -32,27 +32,27 @@ use tower::{Layer, Service, service_fn};
 /// What most handles are of. `a` and `b` belong together.
 #[derive(SessionData)]
 #[session(name = "data")]
-pub struct Data {
+pub(super) struct Data {
     #[session(owner)]
-    pub user: Option<u64>,
-    pub a: u64,
-    pub b: u64,
+    pub(super) user: Option<u64>,
+    pub(super) a: u64,
+    pub(super) b: u64,
     #[session(merge = "add")]
-    pub sum: u64,
+    pub(super) sum: u64,
     #[session(merge = "strict")]
-    pub only: u64,
+    pub(super) only: u64,
 }
 
 /// Another struct of the same session.
 #[derive(SessionData)]
 #[session(name = "other")]
-pub struct Other {
-    pub c: u64,
+pub(super) struct Other {
+    pub(super) c: u64,
 }
 
 /// What a future does with its handle.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Verb {
+pub(super) enum Verb {
     /// Sets `a` and `b`, which belong together.
     Pair(u64),
     /// Adds to the counter: 10, 100 or 1000, so that each digit tells how often.
@@ -75,7 +75,7 @@ pub enum Verb {
 
 /// The session that the request begins with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Start {
+pub(super) enum Start {
     /// The client has no cookie.
     New,
     /// There is one, in no owner's name: `a = b = 9`, `sum = 5`, `c = 9`.
@@ -86,28 +86,28 @@ pub enum Start {
 
 /// A request, and what may happen to it.
 #[derive(Debug)]
-pub struct Scenario {
-    pub start: Start,
-    pub touch: IdleTouch,
+pub(super) struct Scenario {
+    pub(super) start: Start,
+    pub(super) touch: IdleTouch,
     /// What the handler does with a handle of its own before it waits for its end, and then drops it. Empty: it has none.
-    pub handler: &'static [Verb],
+    pub(super) handler: &'static [Verb],
     /// What is done with the other handles, each in a future of its own.
-    pub tasks: &'static [&'static [Verb]],
+    pub(super) tasks: &'static [&'static [Verb]],
     /// How the handler may end.
-    pub ends: &'static [End],
+    pub(super) ends: &'static [End],
     /// How many operations may go otherwise than well; a future that is dropped counts as one.
-    pub disturbances: usize,
+    pub(super) disturbances: usize,
     /// Whether one future may be dropped at an await.
-    pub cancels: bool,
+    pub(super) cancels: bool,
     /// Whether other requests may come first.
-    pub foreign: bool,
+    pub(super) foreign: bool,
     /// What is done with a handle whose future was dropped, if it lives on.
-    pub afterwards: &'static [Verb],
+    pub(super) afterwards: &'static [Verb],
 }
 
 /// A choice of the scheduler.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Step {
+pub(super) enum Step {
     /// A future that was woken is polled.
     Poll(TaskId),
     /// The store answers an operation of that future.
@@ -120,14 +120,14 @@ pub enum Step {
 
 /// What becomes of the handle that a dropped future worked with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Fate {
+pub(super) enum Fate {
     Dropped,
     LivesOn,
 }
 
 /// What becomes of the operation that a dropped future waited for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Wire {
+pub(super) enum Wire {
     /// There is none, or it never reaches the store.
     Cut,
     /// It reaches the store all the same, some time.
@@ -145,7 +145,7 @@ impl Step {
     }
 
     /// Whether it is one of the few things that may go wrong in a run.
-    pub fn is_disturbance(self) -> bool {
+    pub(super) fn is_disturbance(self) -> bool {
         match self {
             Self::Poll(_) | Self::End(_) => false,
             Self::Answer { outcome, .. } => outcome.is_disturbance(),
@@ -155,7 +155,7 @@ impl Step {
 
     /// Whether two steps lead to the same state in either order. A future asks the store only through a gate, so an answer to one
     /// future, which changes the store alone, and a step of another, which changes the request alone, do.
-    pub fn commutes(self, other: Self) -> bool {
+    pub(super) fn commutes(self, other: Self) -> bool {
         let one_is_an_answer = matches!(self, Self::Answer { .. }) != matches!(other, Self::Answer { .. });
         one_is_an_answer && self.task() != other.task() && !(self.is_disturbance() && other.is_disturbance())
     }
@@ -419,7 +419,7 @@ impl Task {
 }
 
 /// A run of a scenario, at some step.
-pub struct Run {
+pub(super) struct Run {
     scenario: &'static Scenario,
     clock: ManualClock,
     store: GatedStore,
@@ -492,7 +492,7 @@ fn cookie_of(response: &Response<Body>) -> Result<Cookie, String> {
 }
 
 impl Run {
-    pub fn new(scenario: &'static Scenario) -> Self {
+    pub(super) fn new(scenario: &'static Scenario) -> Self {
         let inner = MemoryStore::new();
         let beginning = beginning(scenario.start);
         let key = beginning.map(|(cookie, record)| {
@@ -555,12 +555,12 @@ impl Run {
         perform(&mut held.handle, id, script, &book).await;
     }
 
-    pub fn violation(&self) -> Option<Violation> {
+    pub(super) fn violation(&self) -> Option<Violation> {
         self.book.borrow().violation().cloned()
     }
 
     /// Everything that may happen next.
-    pub fn enabled(&self) -> Vec<Step> {
+    pub(super) fn enabled(&self) -> Vec<Step> {
         let mut steps: Vec<Step> = (0..self.tasks.len()).filter(|task| self.tasks[*task].is_woken()).map(Step::Poll).collect();
         let may_disturb = self.disturbances < self.scenario.disturbances;
         let desk = self.store.desk();
@@ -591,7 +591,7 @@ impl Run {
     }
 
     /// Makes a choice come true.
-    pub fn take(&mut self, step: Step) {
+    pub(super) fn take(&mut self, step: Step) {
         self.disturbances += usize::from(step.is_disturbance());
         match step {
             Step::Poll(task) => self.poll(task),
@@ -713,7 +713,7 @@ impl Run {
     }
 
     /// Nothing can happen any more: looks at what is left.
-    pub fn close(&mut self) {
+    pub(super) fn close(&mut self) {
         let stuck: Vec<TaskId> = (0..self.tasks.len()).filter(|task| self.tasks[*task].work.is_some()).collect();
         for task in stuck {
             let asked = self.store.desk().asks().len();
@@ -733,7 +733,7 @@ impl Run {
     }
 
     /// How the run has ended, in words.
-    pub fn end(&self) -> String {
+    pub(super) fn end(&self) -> String {
         let book = self.book.borrow();
         match book.violation() {
             Some(violation) => format!("{}: {}", violation.rule, violation.text),
@@ -781,7 +781,7 @@ impl Run {
     // For those who read about a failure.
 
     /// A step in words, before it is taken.
-    pub fn describe(&self, step: Step) -> String {
+    pub(super) fn describe(&self, step: Step) -> String {
         let who = |task: TaskId| if task == 0 { "the response".to_owned() } else { format!("h{task}") };
         match step {
             Step::Poll(task) => format!("{} goes on", who(task)),
@@ -807,7 +807,7 @@ impl Run {
     }
 
     /// What the last step led to: what was noted, and what was asked since there were so many operations.
-    pub fn news(&self, asked: usize) -> Vec<String> {
+    pub(super) fn news(&self, asked: usize) -> Vec<String> {
         let mut news = self.book.borrow_mut().take_notes();
         let desk = self.store.desk();
         let asks = desk.asks().iter().enumerate().skip(asked);
@@ -815,11 +815,11 @@ impl Run {
         news
     }
 
-    pub fn asked(&self) -> usize {
+    pub(super) fn asked(&self) -> usize {
         self.store.desk().asks().len()
     }
 
-    pub fn read_along(&self) {
+    pub(super) fn read_along(&self) {
         self.book.borrow_mut().read_along();
     }
 }
