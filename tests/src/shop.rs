@@ -118,6 +118,11 @@ impl Dice {
         Self(seed)
     }
 
+    /// Another generator, for a task beside.
+    pub fn split(&mut self) -> Self {
+        Self(self.below(u64::MAX))
+    }
+
     /// A number below `bound`.
     pub fn below(&mut self, bound: u64) -> u64 {
         // splitmix64: every seed is a good one.

@@ -4,7 +4,7 @@
 
 use cloakroom_tests::{
     needs,
-    servers::{MySqlServer, PostgresServer, Proxy, RedisCluster, RedisSentinel, RedisServer, Server as _},
+    servers::{MySqlServer, PostgresServer, Proxy, RedisCluster, RedisSentinel, RedisServer, Server as _, Way},
 };
 use std::{
     io::{BufRead as _, BufReader, Read as _, Write as _},
@@ -355,4 +355,48 @@ async fn a_lost_reply_was_acted_on_and_a_lost_request_was_not() {
     assert!(proxy.has_struck());
     incr("applied").await.unwrap();
     assert_eq!(redis.command(&["MGET", "applied", "unapplied", "other"]).await, "2\n\n1");
+}
+
+#[tokio::test]
+async fn a_proxy_cuts_behind_an_exact_byte_of_either_way() {
+    let redis = needs!(RedisServer::start().await);
+    let proxy = Proxy::before(redis.address()).await;
+    let received = async || {
+        let mut stream = connect(&proxy).await.unwrap();
+        aside(move || {
+            stream.write_all(b"INCR n\r\nGET n\r\n").unwrap();
+            let mut answers = Vec::new();
+            let _ = stream.read_to_end(&mut answers);
+            answers
+        })
+        .await
+    };
+    // The first answer is of four bytes.
+    proxy.cut_after(Way::ToClient, 4);
+    assert_eq!(received().await, b":1\r\n");
+    proxy.cut_after(Way::ToClient, 6);
+    assert_eq!(received().await, b":2\r\n$1");
+    proxy.cut_after(Way::ToServer, 7);
+    assert_eq!(received().await, b"", "the command is not whole");
+    proxy.cut_after(Way::ToServer, 8);
+    received().await;
+    let began = Instant::now();
+    while redis.command(&["GET", "n"]).await != "3" {
+        assert!(began.elapsed() < Duration::from_secs(5), "the command was whole");
+    }
+    proxy.cut_after(Way::ToServer, 100);
+    assert!(proxy.cut_no_more() && !proxy.cut_no_more());
+}
+
+#[tokio::test]
+async fn a_proxy_forgets_the_connections_there_are_and_no_others() {
+    let redis = needs!(RedisServer::start().await);
+    let proxy = Proxy::before(redis.address()).await;
+    let mut old = connect(&proxy).await.unwrap();
+    old = aside(move || ping(&mut old).map(|()| old)).await.unwrap();
+    proxy.forget();
+    let silence = aside(move || ping(&mut old)).await;
+    assert_eq!(silence.unwrap_err().kind(), std::io::ErrorKind::WouldBlock);
+    let mut new = connect(&proxy).await.unwrap();
+    aside(move || ping(&mut new)).await.unwrap();
 }

@@ -13,7 +13,7 @@ mod tls;
 
 pub use mysql::MySqlServer;
 pub use postgres::PostgresServer;
-pub use proxy::{Counts, Proxy};
+pub use proxy::{Counts, Proxy, Way};
 pub use redis::{RedisCluster, RedisSentinel, RedisServer};
 
 use async_trait::async_trait;

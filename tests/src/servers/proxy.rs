@@ -58,6 +58,7 @@ impl Sub for Counts {
 struct Shared {
     counts: Mutex<Counts>,
     trap: Mutex<Option<Trap>>,
+    cut: Mutex<Option<Cut>>,
     orders: watch::Sender<Orders>,
 }
 
@@ -69,6 +70,21 @@ struct Orders {
     stalled: bool,
     /// Connections that began under an earlier number stay open, and nothing passes them any more.
     remembered: u64,
+}
+
+/// Which way bytes go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Way {
+    /// What clients send.
+    ToServer,
+    /// What they are answered.
+    ToClient,
+}
+
+/// So many bytes still pass on that way; then the connection that carried the last of them ends.
+struct Cut {
+    way: Way,
+    after: u64,
 }
 
 struct Trap {
@@ -111,6 +127,17 @@ impl Proxy {
     /// Ends all connections that there are.
     pub fn cut(&self) {
         self.shared.orders.send_modify(|orders| orders.generation += 1);
+    }
+
+    /// Ends a connection at an exact place: so many bytes still pass on that way, over whichever connections, and the one that
+    /// carries the last of them is cut behind it, in the middle of a packet or between two.
+    pub fn cut_after(&self, way: Way, bytes: u64) {
+        *self.shared.cut() = Some(Cut { way, after: bytes });
+    }
+
+    /// Takes back a cut that has not come to pass; answers whether there was one.
+    pub fn cut_no_more(&self) -> bool {
+        self.shared.cut().take().is_some()
     }
 
     /// From now on nobody can connect; connections that there are stay.
@@ -197,6 +224,23 @@ impl Shared {
         change(&mut self.counts.lock().unwrap_or_else(PoisonError::into_inner));
     }
 
+    fn cut(&self) -> MutexGuard<'_, Option<Cut>> {
+        self.cut.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// How many of these bytes pass before their connection is cut, if it is.
+    fn cuts(&self, way: Way, length: usize) -> Option<usize> {
+        let mut cut = self.cut();
+        let left = cut.as_mut().filter(|cut| cut.way == way)?;
+        if left.after > length as u64 {
+            left.after -= length as u64;
+            return None;
+        }
+        let passing = left.after as usize;
+        *cut = None;
+        Some(passing)
+    }
+
     fn trap(&self) -> MutexGuard<'_, Option<Trap>> {
         self.trap.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -242,6 +286,10 @@ async fn relay(mut client: TcpStream, server: SocketAddr, shared: Arc<Shared>) {
                     counts.round_trips += u64::from(!client_spoke_last);
                 });
                 client_spoke_last = true;
+                if let Some(passing) = shared.cuts(Way::ToServer, length) {
+                    let _ = server.write_all(&request[..passing]).await;
+                    return;
+                }
                 if server.write_all(request).await.is_err() { return }
             }
             read = server.read(&mut from_server), if !stalled => {
@@ -249,6 +297,12 @@ async fn relay(mut client: TcpStream, server: SocketAddr, shared: Arc<Shared>) {
                 if loses_reply {
                     // Some servers answer a request in parts, and leave the rest of it undone for nobody.
                     while let Ok(Ok(1..)) = timeout(QUIET, server.read(&mut from_server)).await {}
+                    return;
+                }
+                if let Some(passing) = shared.cuts(Way::ToClient, length) {
+                    // The server is told at once, by a reset, rather than when it next reads.
+                    let _ = server.set_zero_linger();
+                    let _ = client.write_all(&from_server[..passing]).await;
                     return;
                 }
                 shared.count(|counts| counts.received += length as u64);
