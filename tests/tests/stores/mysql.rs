@@ -14,6 +14,7 @@ use cloakroom_tests::{
 };
 use mysql_async::{Conn, Opts, OptsBuilder, Pool, PoolConstraints, prelude::Queryable};
 use std::{
+    collections::BTreeSet,
     sync::{
         Arc,
         atomic::{AtomicU32, Ordering},
@@ -210,6 +211,65 @@ async fn owners_and_expired_records_are_found_through_an_index() {
     assert!(server.sql(expired).await.contains("by_expires"));
     let cells = format!("EXPLAIN SELECT stamp FROM cloakroom_cell WHERE selector = x'{}' AND name = x'61'", hex(&key(1)));
     assert!(!server.sql(&cells).await.contains("ALL"));
+}
+
+/// As many sessions of one owner as the square of this, each of one cell, written by the server itself.
+async fn crowd(server: &MySqlServer, root: u32) {
+    let [seven, one] = [7, 1].map(|byte: u8| format!("{byte:02x}").repeat(32));
+    let numbers = format!(
+        "WITH RECURSIVE n AS (SELECT 1 AS i UNION ALL SELECT i + 1 FROM n WHERE i < {root}) SELECT UNHEX(MD5(CONCAT(a.i, ':', b.i)))"
+    );
+    let until = at(HOUR).as_millis();
+    server
+        .sql(&format!(
+            "INSERT INTO cloakroom_record (selector, revision, epoch, created, last_seen, idle_until, absolute_until, secret, wrapped_key, \
+             owner, owner_schema, persistent) {numbers}, 1, 0, 1, 1, {until}, {until}, x'{one}', x'{one}', x'{seven}', 'shop', 0 FROM n a, n b"
+        ))
+        .await;
+    server.sql(&format!("INSERT INTO cloakroom_cell {numbers}, 'shop/a', 1, x'00' FROM n a, n b")).await;
+    server.sql("ANALYZE TABLE cloakroom_record, cloakroom_cell").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn forty_thousand_sessions_of_one_owner_are_listed_and_revoked() {
+    const ROOT: u32 = 200;
+    let server = needs!(MySqlServer::start().await);
+    let store = store(&server.url()).await;
+    crowd(&server, ROOT).await;
+    store.create(&key(1), owned(7)).await.unwrap();
+    store.create(&key(2), owned(8)).await.unwrap();
+    let hash = owner(7).hash;
+    let began = Instant::now();
+    let listed = store.by_owner(&hash).await.unwrap();
+    println!("listed in {:?}", began.elapsed());
+    let selectors: BTreeSet<[u8; 16]> = listed.iter().map(|(key, _)| *key.as_bytes()).collect();
+    assert_eq!((listed.len(), selectors.len()), (40_001, 40_001));
+
+    // Somebody gives up in the middle: what was done is done, and whole.
+    let began = Instant::now();
+    let revoking = tokio::time::timeout(Duration::from_millis(300), store.delete_by_owner(&hash, Some(&key(1)))).await;
+    assert!(revoking.is_err(), "it is done already: {revoking:?}");
+    let left: u64 = server.sql("SELECT COUNT(*) FROM cloakroom_record").await.parse().unwrap();
+    assert!((3..40_002).contains(&left), "{left} are left");
+    assert_eq!(orphans(&server).await, "0");
+
+    // Others are served meanwhile.
+    let revoking = tokio::spawn({
+        let store = store.clone();
+        async move { store.delete_by_owner(&owner(7).hash, Some(&key(1))).await }
+    });
+    let mut served = 0;
+    while !revoking.is_finished() {
+        assert!(is_committed(&store.commit(&key(1), &patch([put("shop/a", b"b")])).await.unwrap()));
+        served += 1;
+        tokio::time::sleep(Duration::from_millis(2)).await;
+    }
+    println!("revoked in {:?}, {served} commits meanwhile", began.elapsed());
+    let deleted = revoking.await.unwrap().unwrap();
+    assert!(deleted + 2 <= left && deleted + 2 + 1_000 > left, "{deleted} of {left}");
+    assert_eq!(server.sql("SELECT COUNT(*) FROM cloakroom_record").await, "2");
+    assert_eq!(server.sql("SELECT COUNT(*) FROM cloakroom_cell").await, "2");
+    assert!(served > 10, "{served}");
 }
 
 #[tokio::test]

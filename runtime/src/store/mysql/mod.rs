@@ -24,11 +24,12 @@ pub use self::connect::MySqlConnect;
 
 use self::{
     access::{Access, Answer, Failure, Term},
-    statements::{Batch, Tables},
+    statements::{Doomed, Tables},
 };
 use super::{
     SessionStore, StoreError, StoreIdentity,
     remote::{Effect, Sweeper},
+    sweeping::AT_ONCE,
 };
 use crate::record::{CommitOutcome, CreateOutcome, Header, OwnerHash, Patch, Presented, Record, Selector, Timestamp, Want};
 use async_trait::async_trait;
@@ -37,6 +38,9 @@ use std::{fmt, sync::Arc, time::Duration};
 
 /// The version of the tables that this build reads and writes.
 const VERSION: u64 = 1;
+
+/// How many sessions of an owner are listed in one round trip.
+const PAGE: usize = 1_000;
 
 /// How long a step of a sweep or a migration may take: nobody waits for it.
 const UNHURRIED: Duration = Duration::from_secs(30);
@@ -212,25 +216,31 @@ impl fmt::Debug for MySqlStore {
 }
 
 impl Shared {
-    async fn write(&self, batch: &Batch) -> Result<Vec<Answer>, StoreError> {
-        self.access.run(Effect::Write, batch.text()).await
+    async fn write(&self, batch: &str) -> Result<Vec<Answer>, StoreError> {
+        self.access.run(Effect::Write, batch).await
     }
 
     async fn sweep(&self, now: Timestamp, limit: usize) -> Result<usize, StoreError> {
         let _alone = self.sweeping.lock().await;
-        self.delete_all(&self.tables.lock_expired(now, limit), Term::from_now(UNHURRIED)).await
+        self.delete_some(&self.tables.expired(now), None, limit, Term::from_now(UNHURRIED)).await.map(|deleted| deleted.len())
     }
 
-    /// Deletes the records that a batch locks; two round trips.
-    async fn delete_all(&self, lock: &Batch, term: Term) -> Result<usize, StoreError> {
+    /// Deletes up to so many records in one transaction and answers which; two round trips.
+    async fn delete_some(
+        &self,
+        doomed: &Doomed<'_>,
+        after: Option<&Selector>,
+        limit: usize,
+        term: Term,
+    ) -> Result<Vec<Selector>, StoreError> {
         loop {
             let mut lease = self.access.lease(term).await?;
             let deleted = async {
                 // What is not committed when the connection is lost is undone.
-                let locked = lease.ask(Effect::Read, term, lock.text()).await?;
-                let keys = rows::selectors(locked.into_iter().next_back().map(|answer| answer.rows).unwrap_or_default());
-                lease.ask(Effect::Write, term, self.tables.delete_locked(&keys).text()).await?;
-                Ok(keys.len())
+                let locked = lease.ask(Effect::Read, term, doomed.lock(after, limit).text()).await?;
+                let keys = locked.last().map(|answer| rows::selectors(&answer.rows)).unwrap_or_default();
+                lease.ask(Effect::Write, term, doomed.delete(&keys).text()).await?;
+                Ok(keys)
             };
             match deleted.await {
                 Ok(deleted) => {
@@ -266,7 +276,7 @@ impl SessionStore for MySqlStore {
     async fn commit(&self, key: &Selector, patch: &Patch) -> Result<CommitOutcome, StoreError> {
         let shared = &self.0.shared;
         let commit = shared.tables.commit(key, patch);
-        let mut answers = shared.write(&commit.batch).await?;
+        let mut answers = shared.write(commit.batch.text()).await?;
         let mut rows = |at: usize| answers.get_mut(at).map(|answer| std::mem::take(&mut answer.rows)).unwrap_or_default();
         let lives = commit.locked.map(|at| rows::number::<u8>(rows(at)));
         let cells = commit.guarded.map(|at| rows::cells(rows(at)));
@@ -286,20 +296,41 @@ impl SessionStore for MySqlStore {
 
     async fn by_owner(&self, owner: &OwnerHash) -> Result<Vec<(Selector, Header)>, StoreError> {
         let shared = &self.0.shared;
-        let answers = shared.access.run(Effect::Read, &shared.tables.by_owner(owner)).await?;
-        Ok(answers.into_iter().next().map(|answer| rows::headers(answer.rows)).unwrap_or_default())
+        let mut found = Vec::new();
+        let mut last = None;
+        loop {
+            let page = shared.tables.by_owner(owner, last.as_ref(), PAGE);
+            let rows =
+                shared.access.run(Effect::Read, &page).await?.into_iter().next().map(|answer| answer.rows).unwrap_or_default();
+            let is_last = rows.len() < PAGE;
+            last = rows.last().and_then(rows::selector);
+            found.extend(rows::headers(rows));
+            if is_last || last.is_none() {
+                return Ok(found);
+            }
+        }
     }
 
     async fn delete_by_owner(&self, owner: &OwnerHash, except: Option<&Selector>) -> Result<u64, StoreError> {
         let shared = &self.0.shared;
-        let deleted = shared.delete_all(&shared.tables.lock_owned(owner, except), shared.access.term()).await?;
-        Ok(deleted as u64)
+        let doomed = shared.tables.owned(owner, except);
+        let mut deleted = 0;
+        let mut last = None;
+        loop {
+            // Each batch in its own time: what one has deleted stays deleted, whatever becomes of the next.
+            let batch = shared.delete_some(&doomed, last.as_ref(), AT_ONCE, shared.access.term()).await?;
+            deleted += batch.len() as u64;
+            if batch.len() < AT_ONCE {
+                return Ok(deleted);
+            }
+            last = batch.last().copied();
+        }
     }
 
     async fn sweep(&self, now: Timestamp, limit: usize) -> Result<usize, StoreError> {
         let mut swept = 0;
         loop {
-            let batch = super::sweeping::AT_ONCE.min(limit - swept);
+            let batch = AT_ONCE.min(limit - swept);
             let removed = self.0.shared.sweep(now, batch).await?;
             swept += removed;
             if removed < batch || swept == limit {

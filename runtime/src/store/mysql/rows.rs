@@ -39,9 +39,17 @@ pub(super) fn headers(rows: Vec<Row>) -> Vec<(Selector, Header)> {
     rows.into_iter().filter_map(read).collect()
 }
 
-/// The selectors of rows that have nothing else.
-pub(super) fn selectors(rows: Vec<Row>) -> Vec<Selector> {
-    rows.into_iter().filter_map(|row| Columns::of(row).array().ok()?.map(Selector::from_bytes)).collect()
+/// The selector that a row begins with.
+pub(super) fn selector(row: &Row) -> Option<Selector> {
+    match row.as_ref(0) {
+        Some(Value::Bytes(bytes)) => bytes.as_slice().try_into().ok().map(Selector::from_bytes),
+        _ => None,
+    }
+}
+
+/// The selectors that rows begin with.
+pub(super) fn selectors(rows: &[Row]) -> Vec<Selector> {
+    rows.iter().filter_map(selector).collect()
 }
 
 /// The number that is all of an answer.

@@ -1,6 +1,25 @@
 //! Every statement there is, as text: one batch is one round trip.
 //!
 //! Values are integers or hexadecimal literals, so nothing needs escaping whatever the server's modes and character sets are.
+//!
+//! # Whole or absent
+//!
+//! A client may be gone before its batch has run: its future was dropped, its connection was cut, it waited no longer. The server
+//! has either received the whole packet or runs nothing of it. What it has received it runs statement by statement:
+//!
+//! - *The client is gone.* The server notices only when it sends an answer, and then it depends on the statement. An answer of rows
+//!   that fails is an error of its statement. An answer without rows that fails is not: the server runs the next statement, and
+//!   `COMMIT` at the end, as if nothing had happened, **but `ROW_COUNT()` is -1 from then on**. So no statement asks `ROW_COUNT()`.
+//! - *A statement fails* (a wait for a lock is over, a deadlock, a full disk, a duplicate): the server skips the rest of the packet,
+//!   `COMMIT` included. What the transaction has done so far is undone when the client says `ROLLBACK` or its connection ends. The
+//!   client says nothing else on such a connection.
+//! - *The connection or the statement is killed, or the server stops*: as if the statement had failed.
+//!
+//! So a batch is whole or absent if it is one statement, or if it is one transaction and no statement in it does anything but what
+//! the client wanted, given that those before it have succeeded. `create` and the deletions fulfil that without any state: their
+//! statements depend on tables alone. Those of a commit depend on one variable of the session besides, `LAST_INSERT_ID()`. It
+//! changes by an expression that sets it or by an insert that draws an `AUTO_INCREMENT`. Our tables draw none, the batch itself
+//! resets it at its beginning, only its update sets it after that, and no failure to answer touches it.
 
 use crate::record::{
     Cell, CellBody, CellKey, Deadlines, Extensions, Header, OwnerChange, OwnerHash, Patch, PreviousState, Put, Record,
@@ -12,6 +31,9 @@ use std::fmt::{self, Display, Write as _};
 /// writes them. `expires` is not among them: the server computes it.
 const HEADER: &str = "revision, epoch, created, last_seen, idle_until, absolute_until, secret, wrapped_key, previous_secret, \
                       previous_key, previous_state, previous_since, owner, owner_schema, authenticated_at, persistent, label, extensions";
+
+/// Whether the update of a commit has found the session as it has to be. A revision is 1 at least.
+const WRITES: &str = "LAST_INSERT_ID() > 0";
 
 /// The tables' file, written for the usual prefix.
 const FILE: &str = include_str!("../../../sql/mysql.sql");
@@ -138,10 +160,12 @@ impl Tables {
         batch
     }
 
-    /// The record's row is locked before anything else is looked at, and everybody who writes does so in that order, so what the
-    /// later statements see is the latest, under whatever isolation. Only if the update finds the session as it has to be does it
-    /// count a row, and only then does each of the others write and count rows in its turn; `LAST_INSERT_ID()` is then the new
-    /// revision, since it is the one variable that an update can set and whose answer carries it.
+    /// The record's row is locked before anything else is looked at, and every writer does so in that order, so what the later
+    /// statements see is the latest, under whatever isolation.
+    ///
+    /// The update sets `LAST_INSERT_ID()` to the new revision if it finds the session as it has to be, and every later statement
+    /// does something only if that is set. It is the one variable that an update can set and whose answer carries it. See the
+    /// [module](self) for why the batch is whole or absent.
     pub(super) fn commit(&self, key: &Selector, patch: &Patch) -> Commit {
         let (record, cell, key) = (self.record(), self.cell(), Hex(key.as_bytes()));
         let (epoch, now) = (patch.epoch, patch.now.as_millis());
@@ -157,6 +181,7 @@ impl Tables {
         let alone = !looks_first && !patch.carries_cells();
         if !alone {
             batch.add(format_args!("START TRANSACTION"));
+            batch.add(format_args!("DO LAST_INSERT_ID(0)"));
         }
         let locked = looks_first.then(|| batch.add(format_args!("SELECT {renews} FROM {record} WHERE {live} FOR UPDATE")));
         let mut hold = String::new();
@@ -166,24 +191,23 @@ impl Tables {
                 write!(hold, " AND COALESCE((SELECT stamp FROM {cell} WHERE selector = {key} AND name = {name}), 0) = {stamp}");
         }
         let updated = batch.add(format_args!("UPDATE {record} SET {} WHERE {live}{hold}", Assignments(patch)));
+        if let Some(kept) = &patch.wipe_except {
+            let spared = kept.iter().chain(patch.puts.iter().map(|put| &put.key)).map(name).collect::<Vec<_>>();
+            let spared = if spared.is_empty() { String::new() } else { format!(" AND name NOT IN ({})", List(spared.iter())) };
+            batch.add(format_args!("DELETE FROM {cell} WHERE selector = {key} AND {WRITES}{spared}"));
+        }
         for Put { key: put, body: value, .. } in &patch.puts {
             batch.add(format_args!(
                 "INSERT INTO {cell} (selector, name, stamp, body) \
-                 SELECT {key}, {}, LAST_INSERT_ID(), {} FROM DUAL WHERE ROW_COUNT() > 0 \
+                 SELECT {key}, {}, LAST_INSERT_ID(), {} FROM DUAL WHERE {WRITES} \
                  ON DUPLICATE KEY UPDATE stamp = VALUES(stamp), body = VALUES(body)",
                 name(put),
                 body(value)
             ));
         }
-        if let Some(kept) = &patch.wipe_except {
-            // After the puts, which it has to spare then: it may find nothing to count.
-            let kept: Vec<_> = kept.iter().chain(patch.puts.iter().map(|put| &put.key)).map(name).collect();
-            let spared = if kept.is_empty() { String::new() } else { format!(" AND name NOT IN ({})", List(kept.iter())) };
-            batch.add(format_args!("DELETE FROM {cell} WHERE selector = {key} AND ROW_COUNT() > 0{spared}"));
-        }
         let guarded = (!guards.is_empty()).then(|| {
             batch.add(format_args!(
-                "SELECT name, stamp, body FROM {cell} WHERE selector = {key} AND ROW_COUNT() = 0 AND name IN ({})",
+                "SELECT name, stamp, body FROM {cell} WHERE selector = {key} AND NOT ({WRITES}) AND name IN ({})",
                 List(guards.iter().map(|guard| name(&guard.key)))
             ))
         });
@@ -193,54 +217,72 @@ impl Tables {
         Commit { batch, locked, updated, guarded }
     }
 
-    pub(super) fn delete(&self, key: &Selector) -> Batch {
-        let key = Hex(key.as_bytes());
-        let mut batch = Batch::default();
-        batch.add(format_args!("START TRANSACTION"));
-        batch.add(format_args!("DELETE FROM {} WHERE selector = {key}", self.record()));
-        // Those of a record that has come meanwhile are not ours.
-        batch.add(format_args!("DELETE FROM {} WHERE selector = {key} AND ROW_COUNT() > 0", self.cell()));
-        batch.add(format_args!("COMMIT"));
-        batch
+    pub(super) fn delete(&self, key: &Selector) -> String {
+        self.delete_if(key, "TRUE")
     }
 
-    pub(super) fn by_owner(&self, owner: &OwnerHash) -> String {
-        format!("SELECT selector, {HEADER} FROM {} WHERE owner = {}", self.record(), Hex(owner.as_bytes()))
+    /// Deletes a record that still meets a condition, with its cells: one statement, so that they go together. The record is read,
+    /// and locked, before its cells are looked for; those of one that has come meanwhile stay.
+    fn delete_if(&self, key: &Selector, condition: &str) -> String {
+        let (record, cell, key) = (self.record(), self.cell(), Hex(key.as_bytes()));
+        format!(
+            "DELETE record, cell FROM {record} AS record LEFT JOIN {cell} AS cell ON cell.selector = record.selector \
+             WHERE record.selector = {key} AND {condition}"
+        )
     }
 
-    /// Begins a transaction with the locks of an owner's records, and answers their selectors.
-    pub(super) fn lock_owned(&self, owner: &OwnerHash, except: Option<&Selector>) -> Batch {
-        let except = except.map_or(String::new(), |key| format!(" AND selector <> {}", Hex(key.as_bytes())));
+    /// A page of an owner's sessions, behind the last one of the page before. The index of owners ends with the selector, as every
+    /// index does, so a page is a piece of it.
+    pub(super) fn by_owner(&self, owner: &OwnerHash, after: Option<&Selector>, limit: usize) -> String {
+        let (record, owner, after) = (self.record(), Hex(owner.as_bytes()), After(after));
+        format!(
+            "SELECT selector, {HEADER} FROM {record} AS record WHERE owner = {owner}{after} ORDER BY record.selector LIMIT {limit}"
+        )
+    }
+
+    /// An owner's sessions, save one.
+    pub(super) fn owned(&self, owner: &OwnerHash, except: Option<&Selector>) -> Doomed<'_> {
+        let except = except.map_or(String::new(), |key| format!(" AND record.selector <> {}", Hex(key.as_bytes())));
+        let condition = format!("owner = {}{except}", Hex(owner.as_bytes()));
+        Doomed { tables: self, order: "selector", condition, locked: "" }
+    }
+
+    /// Expired sessions. Those that a request is at work on are left for the next time.
+    pub(super) fn expired(&self, now: Timestamp) -> Doomed<'_> {
+        let condition = format!("expires <= {}", now.as_millis());
+        Doomed { tables: self, order: "expires", condition, locked: " SKIP LOCKED" }
+    }
+}
+
+/// Records that are to be deleted, some at a time.
+pub(super) struct Doomed<'a> {
+    tables: &'a Tables,
+    order: &'static str,
+    condition: String,
+    /// What becomes of those that another transaction has locked.
+    locked: &'static str,
+}
+
+impl Doomed<'_> {
+    /// Begins a transaction with the locks of some of them, and answers their selectors.
+    pub(super) fn lock(&self, after: Option<&Selector>, limit: usize) -> Batch {
+        let Self { tables, order, condition, locked } = self;
         let mut batch = Batch::default();
         batch.add(format_args!("START TRANSACTION"));
         batch.add(format_args!(
-            "SELECT selector FROM {} WHERE owner = {}{except} FOR UPDATE",
-            self.record(),
-            Hex(owner.as_bytes())
+            "SELECT selector FROM {} AS record WHERE {condition}{} ORDER BY record.{order} LIMIT {limit} FOR UPDATE{locked}",
+            tables.record(),
+            After(after)
         ));
         batch
     }
 
-    /// Begins a transaction with the locks of some expired records, and answers their selectors. What somebody is at work on is
-    /// left for the next time.
-    pub(super) fn lock_expired(&self, now: Timestamp, limit: usize) -> Batch {
-        let mut batch = Batch::default();
-        batch.add(format_args!("START TRANSACTION"));
-        batch.add(format_args!(
-            "SELECT selector FROM {} WHERE expires <= {} ORDER BY expires LIMIT {limit} FOR UPDATE SKIP LOCKED",
-            self.record(),
-            now.as_millis()
-        ));
-        batch
-    }
-
-    /// Ends such a transaction, deleting what it has locked.
-    pub(super) fn delete_locked(&self, keys: &[Selector]) -> Batch {
+    /// Ends such a transaction, deleting what it has locked. Each statement asks for itself whether its record is to go.
+    pub(super) fn delete(&self, keys: &[Selector]) -> Batch {
         let mut batch = Batch::default();
         // One by one: a long list may be looked for in the whole table, and wait there for what requests have locked.
-        for key in keys.iter().map(|key| Hex(key.as_bytes())) {
-            batch.add(format_args!("DELETE FROM {} WHERE selector = {key}", self.record()));
-            batch.add(format_args!("DELETE FROM {} WHERE selector = {key}", self.cell()));
+        for key in keys {
+            batch.add(format_args!("{}", self.tables.delete_if(key, &self.condition)));
         }
         batch.add(format_args!("COMMIT"));
         batch
@@ -416,6 +458,18 @@ impl<T: Display> Display for Maybe<T> {
         match &self.0 {
             Some(value) => value.fmt(f),
             None => f.write_str("NULL"),
+        }
+    }
+}
+
+/// Where the rows before a selector have been seen already.
+struct After<'a>(Option<&'a Selector>);
+
+impl Display for After<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            Some(key) => write!(f, " AND record.selector > {}", Hex(key.as_bytes())),
+            None => Ok(()),
         }
     }
 }
