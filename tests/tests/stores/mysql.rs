@@ -510,24 +510,182 @@ async fn a_server_that_lets_nobody_else_in_is_still_used_over_the_connections_th
     }
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_connection_that_was_idle_is_used_again_and_no_other_is_opened_for_it() {
-    let server = needs!(MySqlServer::start().await);
-    let proxy = Proxy::before(server.address()).await;
-    let store = store(&proxy.url_like(&server.url())).await;
-    load(&store, 1).await.unwrap();
-    tokio::time::sleep(Duration::from_millis(300)).await;
-    let before = proxy.counts();
-    for _ in 0..4 {
-        tokio::time::sleep(Duration::from_millis(1_050)).await;
-        load(&store, 1).await.unwrap();
-    }
-    let cost = proxy.counts() - before;
-    assert_eq!((cost.round_trips, cost.connections), (4, 0));
+/// For as long as a connection does not count as used a moment ago. That is real time, since the server's is.
+async fn idle() {
+    tokio::time::sleep(Duration::from_millis(1_050)).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn who_waits_in_vain_for_a_busy_connection_is_told() {
+async fn an_idle_connection_is_used_again_and_one_that_is_silent_is_replaced() {
+    let server = needs!(MySqlServer::start().await);
+    let proxy = Proxy::before(server.address()).await;
+    let store = store(&proxy.url_like(&server.url())).await;
+    store.create(&key(1), record([])).await.unwrap();
+    // Several connections are open, so that no luck is in what follows.
+    let mut warm = JoinSet::new();
+    for _ in 0..4 {
+        let store = store.clone();
+        warm.spawn(async move { load(&store, 1).await.unwrap() });
+    }
+    warm.join_all().await;
+    idle().await;
+    let before = proxy.counts();
+    load(&store, 1).await.unwrap();
+    let cost = proxy.counts() - before;
+    assert_eq!((cost.round_trips, cost.connections), (1, 0), "no other is opened, and it is not asked first");
+
+    idle().await;
+    proxy.forget();
+    let began = Instant::now();
+    assert!(load(&store, 1).await.unwrap().is_some(), "within the usual limit");
+    assert!(began.elapsed() > Duration::from_millis(300), "the connection was not silent: {:?}", began.elapsed());
+    // The other silent ones are not tried.
+    let began = Instant::now();
+    for _ in 0..4 {
+        let (one, other) = tokio::join!(load(&store, 1), load(&store, 1));
+        assert!(one.unwrap().is_some() && other.unwrap().is_some());
+    }
+    assert!(is_committed(&store.commit(&key(1), &patch([put("shop/a", b"a")])).await.unwrap()));
+    assert!(began.elapsed() < Duration::from_millis(300), "{:?}", began.elapsed());
+}
+
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn connections_are_kept_alive() {
+    let server = needs!(MySqlServer::start().await);
+    let store = store(&server.url()).await;
+    load(&store, 1).await.unwrap();
+    // Of each socket: number, local and remote address, state (1: established), queues, and the kind of its timer (2: keepalive).
+    let sockets = std::fs::read_to_string("/proc/self/net/tcp").unwrap();
+    let port = format!(":{:04X}", server.address().port());
+    let ours = sockets.lines().map(|line| line.split_whitespace().collect::<Vec<_>>());
+    let ours: Vec<_> = ours.filter(|fields| fields[2].ends_with(&port) && fields[3] == "01").collect();
+    assert!(!ours.is_empty() && ours.iter().all(|fields| fields[5].starts_with("02:")), "{ours:?}");
+}
+
+#[test]
+fn a_store_goes_on_after_the_runtime_it_was_opened_on() {
+    let lasting = runtime();
+    let server = needs!(lasting.block_on(MySqlServer::start()));
+    let first = runtime();
+    let store = first.block_on(store(&server.url()));
+    first.block_on(async {
+        store.create(&key(1), record([put("shop/a", b"a")])).await.unwrap();
+        store.create(&key(2), record([put("shop/a", b"a")])).await.unwrap();
+        let (one, other) = tokio::join!(load(&store, 1), load(&store, 1));
+        assert!(one.unwrap().is_some() && other.unwrap().is_some());
+    });
+    drop(first);
+    for round in 0..3 {
+        let next = runtime();
+        next.block_on(async {
+            assert!(load(&store, 1).await.unwrap().is_some(), "round {round}");
+            assert!(is_committed(&store.commit(&key(1), &patch([put("shop/a", b"b")])).await.unwrap()));
+            let (one, other) = tokio::join!(load(&store, 1), load(&store, 1));
+            assert!(one.unwrap().is_some() && other.unwrap().is_some());
+        });
+    }
+    // So does its sweep.
+    runtime().block_on(async {
+        let mut lives = patch([]);
+        let (later, last_seen) = (at(9 * HOUR), at(2));
+        lives.deadlines = Some(Deadlines::Reset { created: at(0), last_seen, idle_until: later, absolute_until: later });
+        assert!(is_committed(&store.commit(&key(1), &lives).await.unwrap()));
+        let began = Instant::now();
+        let mut now = 2 * HOUR + 200_000;
+        while server.sql("SELECT COUNT(*) FROM cloakroom_record").await != "1" {
+            assert!(began.elapsed() < Duration::from_secs(10), "nothing is swept");
+            let presented = Presented::new(secret(), at(now), Lifetime::default());
+            store.load(&key(1), &presented, &Want::default()).await.unwrap();
+            now += 100_000;
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    });
+}
+
+fn runtime() -> tokio::runtime::Runtime {
+    tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_database_of_another_character_set_holds_text_of_any_script() {
+    let server = needs!(MySqlServer::with(&["--character-set-server=latin1", "--collation-server=latin1_german1_ci"]).await);
+    server.sql(&format!("ALTER DATABASE {NAME} CHARACTER SET latin1")).await;
+    let store = store(&server.url()).await;
+    // As long as it may be, in characters of one byte to four.
+    let label: Arc<str> = format!("{}{}", "Ноутбук é 東京 ", "📱".repeat(43)).into();
+    assert!((limits::LABEL - 4..=limits::LABEL).contains(&label.len()), "{}", label.len());
+    let mut whose = owned(7);
+    whose.header.owner = Some(Owner { schema: "магазин".into(), hash: owner(7).hash });
+    whose.header.label = Some(Arc::clone(&label));
+    let names = ["магазин/корзина", "店/カート", "~店/写真", "shop/é", "shop/e"];
+    whose.cells = names.into_iter().map(|name| Cell::new(name.into(), 1, value(name.as_bytes()))).collect();
+    store.create(&key(1), whose).await.unwrap();
+
+    let presented = Presented::new(secret(), at(1), Lifetime::default());
+    let whole = async || store.load(&key(1), &presented, &Want::with(&["~店/写真"])).await.unwrap().unwrap();
+    let found = whole().await;
+    assert_eq!(found.header.label.as_deref(), Some(&*label));
+    assert_eq!(&*found.header.owner.as_ref().unwrap().schema, "магазин");
+    assert_eq!(found.cells.len(), names.len());
+    let mut change = patch(names.map(|name| put(name, b"new")));
+    change.label = Some(Some("平板".into()));
+    change.guards.push(Guard { key: CellKey::from(names[0]), stamp: 1 });
+    assert!(is_committed(&store.commit(&key(1), &change).await.unwrap()));
+    let found = whole().await;
+    assert_eq!(found.header.label.as_deref(), Some("平板"));
+    assert!(names.iter().all(|name| &found.cells.get(name).unwrap().body.content.payload().unwrap()[..] == b"new"));
+    assert_eq!(store.by_owner(&owner(7).hash).await.unwrap()[0].1.label.as_deref(), Some("平板"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_an_administrator_kills_leaves_nothing_half_done() {
+    let server = needs!(MySqlServer::start().await);
+    let store = MySqlStore::connect(&server.url()).timeout(Duration::from_secs(10)).await.unwrap();
+    store.migrate().await.unwrap();
+    for n in 0..4 {
+        store.create(&key(n), owned(7)).await.unwrap();
+    }
+    let mut holder = pool(&server.url(), 1).get_conn().await.unwrap();
+    let waiting =
+        "SELECT id FROM information_schema.processlist WHERE info LIKE '%cloakroom_record%' AND info NOT LIKE '%processlist%'";
+    for kill in ["KILL QUERY", "KILL"] {
+        for kind in 0..4 {
+            let lock =
+                format!("START TRANSACTION; SELECT 1 FROM cloakroom_record WHERE selector = x'{}' FOR UPDATE", hex(&key(0)));
+            holder.query_drop(lock).await.unwrap();
+            let writes = store.clone();
+            let write = tokio::spawn(async move {
+                let mut change = patch([put("shop/a", b"b"), put("shop/b", b"b")]);
+                match kind {
+                    0 => writes.commit(&key(0), &change).await.map(drop),
+                    1 => {
+                        change.guards.push(Guard { key: CellKey::from("shop/a"), stamp: 1 });
+                        writes.commit(&key(0), &change).await.map(drop)
+                    }
+                    2 => writes.delete(&key(0)).await,
+                    _ => writes.delete_by_owner(&owner(7).hash, None).await.map(drop),
+                }
+            });
+            let began = Instant::now();
+            let id = loop {
+                let ids = server.sql(waiting).await;
+                if let Some(id) = ids.lines().next() {
+                    break id.to_owned();
+                }
+                assert!(began.elapsed() < Duration::from_secs(5), "nothing waits");
+            };
+            server.sql(&format!("{kill} {id}")).await;
+            write.await.unwrap().unwrap_err();
+            holder.query_drop("ROLLBACK").await.unwrap();
+            assert_eq!(server.sql("SELECT SUM(revision), COUNT(*) FROM cloakroom_record").await, "4\t4", "{kill} {kind}");
+            assert_eq!(server.sql("SELECT SUM(stamp), COUNT(*) FROM cloakroom_cell").await, "4\t4", "{kill} {kind}");
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_request_that_waits_in_vain_is_told_what_for() {
     let server = needs!(MySqlServer::start().await);
     let store = MySqlStore::connect(&server.url()).connections(1).timeout(Duration::from_millis(400)).await.unwrap();
     store.migrate().await.unwrap();
@@ -535,15 +693,20 @@ async fn who_waits_in_vain_for_a_busy_connection_is_told() {
     let mut holder = pool(&server.url(), 1).get_conn().await.unwrap();
     let lock = format!("START TRANSACTION; SELECT 1 FROM cloakroom_record WHERE selector = x'{}' FOR UPDATE", hex(&key(1)));
     holder.query_drop(lock).await.unwrap();
-    let writes = store.clone();
-    let busy = tokio::spawn(async move { writes.commit(&key(1), &patch([put("shop/a", b"a")])).await });
+    let error = store.commit(&key(1), &patch([put("shop/a", b"a")])).await.unwrap_err();
+    assert!(matches!(error, StoreError::OutcomeUnknown(_)), "{error}");
+    assert!(load(&store, 1).await.unwrap().is_some(), "reads wait for no lock");
+    holder.query_drop("ROLLBACK").await.unwrap();
+
+    // A sweep has more time than a request, and all this while the only connection.
+    holder.query_drop("LOCK TABLES cloakroom_record WRITE").await.unwrap();
+    let sweeps = store.clone();
+    let busy = tokio::spawn(async move { sweeps.sweep(at(0), 10).await });
     tokio::time::sleep(Duration::from_millis(100)).await;
-    let impatient = MySqlStore::from_pool(pool(&server.url(), 1)).await.unwrap();
-    assert!(load(&impatient, 1).await.unwrap().is_some(), "reads wait for no lock");
-    let (one, other) = tokio::join!(load(&store, 1), load(&store, 1));
-    let errors = [one.map(drop), other.map(drop)].map(|outcome| outcome.err().map(|error| error.to_string()));
-    assert!(errors.iter().flatten().all(|error| error.contains(".connections(n)")), "{errors:?}");
-    assert!(matches!(busy.await.unwrap(), Err(StoreError::OutcomeUnknown(_))));
+    let errors = <[_; 2]>::from(tokio::join!(load(&store, 1), load(&store, 1))).map(|outcome| outcome.unwrap_err().to_string());
+    assert!(errors.iter().all(|error| error.contains("may be more .connections(n)")), "{errors:?}");
+    holder.query_drop("UNLOCK TABLES").await.unwrap();
+    assert_eq!(busy.await.unwrap().unwrap(), 0);
     assert!(load(&store, 1).await.unwrap().is_some());
 }
 
@@ -660,7 +823,7 @@ async fn a_read_only_server_is_unavailable_and_one_that_may_be_written_again_is_
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_full_disk_is_unavailable_and_leaves_everything_readable_and_deletable() {
+async fn a_full_disk_is_unavailable_and_what_is_there_stays_readable() {
     let options = ["--innodb-file-per-table=OFF", "--innodb-data-file-path=ibdata1:12M:autoextend:max:24M"];
     let server = needs!(MySqlServer::with(&options).await);
     let store = store(&server.url()).await;
@@ -835,6 +998,30 @@ async fn many_may_migrate_at_once_and_again_and_a_newer_version_is_refused() {
 }
 
 #[tokio::test]
+async fn tables_of_another_version_are_noticed_at_the_first_use() {
+    let server = needs!(MySqlServer::start().await);
+    let early = MySqlStore::connect(&server.url()).await.unwrap();
+    store(&server.url()).await;
+    server.sql("UPDATE cloakroom_schema SET version = 2").await;
+    let newer = |error: StoreError| {
+        let text = error.to_string();
+        assert!(text.contains("have version 2 and this build of cloakroom knows version 1; upgrade cloakroom"), "{text}");
+    };
+    // Opened before they were there, and after.
+    newer(load(&early, 1).await.unwrap_err());
+    newer(early.create(&key(1), record([])).await.unwrap_err());
+    newer(early.sweep(at(0), 10).await.unwrap_err());
+    newer(MySqlStore::connect(&server.url()).await.unwrap_err());
+    assert_eq!(server.sql("SELECT COUNT(*) FROM cloakroom_record").await, "0");
+
+    server.sql("UPDATE cloakroom_schema SET version = 0").await;
+    let older = load(&early, 1).await.unwrap_err().to_string();
+    assert!(older.contains("have version 0") && older.contains("call MySqlStore::migrate()"), "{older}");
+    server.sql("UPDATE cloakroom_schema SET version = 1").await;
+    assert!(load(&early, 1).await.unwrap().is_none());
+}
+
+#[tokio::test]
 async fn the_sql_that_is_shipped_makes_what_a_migration_makes() {
     let server = needs!(MySqlServer::start().await);
     server.sql(&MySqlStore::schema("by_hand_")).await;
@@ -848,8 +1035,9 @@ async fn the_sql_that_is_shipped_makes_what_a_migration_makes() {
     assert_eq!(server.sql("SHOW TABLES").await.lines().count(), 6);
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn long_expired_records_leave_on_their_own_and_the_sweeper_survives_errors_and_ends_with_the_store() {
+// On one thread, since events are those of a thread.
+#[tokio::test]
+async fn expired_records_leave_on_their_own_also_after_a_sweep_that_failed() {
     let server = needs!(MySqlServer::start().await);
     let store = MySqlStore::connect(&server.url()).await.unwrap();
     let present = async |store: &MySqlStore, now: i64| {
@@ -857,8 +1045,13 @@ async fn long_expired_records_leave_on_their_own_and_the_sweeper_survives_errors
         store.load(&key(9_999), &presented, &Want::default()).await
     };
     // Its first run fails: there are no tables yet.
+    let events = Events::capture();
     present(&store, 0).await.unwrap_err();
-    tokio::time::sleep(Duration::from_millis(100)).await;
+    let began = Instant::now();
+    while !events.take().iter().any(|line| line.contains("session.sweep_failed") && line.contains("MySqlStore::migrate()")) {
+        assert!(began.elapsed() < Duration::from_secs(5), "no sweep failed");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
     store.migrate().await.unwrap();
     for n in 0..1_200 {
         store.create(&key(n), record([put("shop/a", b"a")])).await.unwrap();

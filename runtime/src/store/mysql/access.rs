@@ -5,7 +5,7 @@ use crate::store::{
     remote::{Breaker, CONNECT_LIMIT, Effect},
     sweeping::jittered,
 };
-use mysql_async::{Conn, Error, Pool, Row, ServerError, prelude::Queryable};
+use mysql_async::{Conn, Error, Opts, Pool, Row, ServerError, prelude::Queryable};
 use std::{
     pin::pin,
     sync::{Arc, Mutex, MutexGuard, PoisonError, atomic::Ordering},
@@ -27,25 +27,60 @@ const TRUSTED: Duration = Duration::from_secs(1);
 
 /// The way to a server.
 pub(super) struct Access {
-    pool: Pool,
+    source: Source,
     breaker: Arc<Breaker>,
     limit: Duration,
-    own: Option<Own>,
 }
 
-/// What there is beside a pool that nobody else uses.
+/// Whose pool connections come from.
+enum Source {
+    Application(Pool),
+    Own(Own),
+}
+
+/// Connections that only this store uses.
 struct Own {
-    /// As many as the pool has connections: whoever has one waits for nobody but the server.
+    opts: Opts,
+    /// As many as there may be connections: a request that has a turn waits for nothing but the server.
     turns: Arc<Semaphore>,
+    kept: Mutex<Arc<Kept>>,
+}
+
+/// A pool, and the connections that were used a moment ago. All of it lives on one runtime: its sockets and tasks end with that.
+struct Kept {
+    pool: Pool,
     at_hand: Arc<AtHand>,
-    /// Gives back what nobody uses any more. Only when a request needs it would be too late: the pool takes it in its own time, and
-    /// opens another one meanwhile.
+    /// Gives back to the pool what has not been used for a moment. Only when a request needs it would be too late: the pool takes it
+    /// in its own time, and opens another one meanwhile.
     tidying: JoinHandle<()>,
 }
 
 impl Own {
-    fn new(connections: usize) -> Self {
-        let at_hand = Arc::<AtHand>::default();
+    /// Connections of the runtime that runs this, or of another one that lives.
+    fn kept(&self) -> Arc<Kept> {
+        let mut kept = self.current();
+        // A runtime drops its tasks when it ends.
+        if kept.tidying.is_finished() {
+            *kept = Arc::new(Kept::new(self.opts.clone(), Arc::default()));
+        }
+        Arc::clone(&kept)
+    }
+
+    /// From now on these are not used any more, except for those at hand: they have worked a moment ago.
+    fn replace(&self, distrusted: &Arc<Kept>) {
+        let mut kept = self.current();
+        if Arc::ptr_eq(&kept, distrusted) {
+            *kept = Arc::new(Kept::new(self.opts.clone(), Arc::clone(&distrusted.at_hand)));
+        }
+    }
+
+    fn current(&self) -> MutexGuard<'_, Arc<Kept>> {
+        self.kept.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Kept {
+    fn new(opts: Opts, at_hand: Arc<AtHand>) -> Self {
         let tidied = Arc::clone(&at_hand);
         let tidying = tokio::spawn(async move {
             loop {
@@ -53,11 +88,11 @@ impl Own {
                 tidied.all().retain(|(_, seen)| seen.elapsed() < TRUSTED);
             }
         });
-        Self { turns: Arc::new(Semaphore::new(connections)), at_hand, tidying }
+        Self { pool: Pool::new(opts), at_hand, tidying }
     }
 }
 
-impl Drop for Own {
+impl Drop for Kept {
     fn drop(&mut self) {
         self.tidying.abort();
     }
@@ -100,6 +135,12 @@ impl Term {
     pub(super) fn from_now(length: Duration) -> Self {
         Self { length, ends: Instant::now() + length }
     }
+
+    /// Half of what is left of it.
+    fn half(self) -> Self {
+        let left = self.ends.saturating_duration_since(Instant::now());
+        Self { length: self.length, ends: self.ends - left / 2 }
+    }
 }
 
 /// What a server says of one statement.
@@ -110,13 +151,15 @@ pub(super) struct Answer {
 }
 
 impl Access {
-    /// A pool that nobody else uses.
-    pub(super) fn own(pool: Pool, connections: usize, limit: Duration) -> Self {
-        Self { pool, breaker: Arc::default(), limit, own: Some(Own::new(connections)) }
+    /// Connections that only this store uses.
+    pub(super) fn own(opts: Opts, connections: usize, limit: Duration) -> Self {
+        let kept = Mutex::new(Arc::new(Kept::new(opts.clone(), Arc::default())));
+        let own = Own { opts, turns: Arc::new(Semaphore::new(connections)), kept };
+        Self { source: Source::Own(own), breaker: Arc::default(), limit }
     }
 
-    pub(super) fn shared(pool: Pool, limit: Duration) -> Self {
-        Self { pool, breaker: Arc::default(), limit, own: None }
+    pub(super) fn of_application(pool: Pool, limit: Duration) -> Self {
+        Self { source: Source::Application(pool), breaker: Arc::default(), limit }
     }
 
     /// Makes sure that there is a server, and that it lets us in.
@@ -135,7 +178,9 @@ impl Access {
         let mut reads_left = if effect == Effect::Read { 2 } else { 1 };
         loop {
             let mut lease = self.lease(term).await?;
-            match lease.ask(effect, term, batch).await {
+            // A connection that was idle may be one that a balancer has forgotten, and stay silent. Time for another one is left.
+            let first_try = if reads_left > 1 && lease.was_idle { term.half() } else { term };
+            match lease.ask(effect, first_try, batch).await {
                 Ok(answers) => {
                     lease.keep();
                     return Ok(Ok(answers));
@@ -145,8 +190,14 @@ impl Access {
                         return Ok(Err(refusal));
                     }
                 }
+                Err(Failure::Silent(_)) if first_try.ends < term.ends => {
+                    reads_left -= 1;
+                    if let (Source::Own(own), Some(kept)) = (&self.source, &lease.kept) {
+                        own.replace(kept);
+                    }
+                }
                 Err(Failure::Broken(_)) if reads_left > 1 => reads_left -= 1,
-                Err(Failure::Broken(error) | Failure::Final(error)) => return Err(error),
+                Err(Failure::Broken(error) | Failure::Silent(error) | Failure::Final(error)) => return Err(error),
             }
         }
     }
@@ -159,25 +210,27 @@ impl Access {
     /// A connection for several batches in a row.
     pub(super) async fn lease(&self, term: Term) -> Result<Lease, StoreError> {
         let unavailable = |why: &str| StoreError::unavailable(format!("{why} {:?}", term.length));
-        // A connection that is open is no attempt, even if the server lets nobody else in.
+        // A connection that is open is no attempt, even if the server lets no one else in.
         let pass = if self.has_idle() { None } else { Some(self.breaker.pass()?) };
-        let (turn, at_hand) = match &self.own {
-            None => (None, None),
-            Some(Own { turns, at_hand, .. }) => match timeout_at(term.ends, Arc::clone(turns).acquire_owned()).await {
-                Ok(turn) => (turn.ok(), Some(Arc::clone(at_hand))),
-                Err(_) => return Err(unavailable("there may be more .connections(n), all of them were busy for")),
-            },
+        let (pool, kept, turn) = match &self.source {
+            Source::Application(pool) => (pool.clone(), None, None),
+            Source::Own(own) => {
+                let turn = timeout_at(term.ends, Arc::clone(&own.turns).acquire_owned()).await;
+                let turn = turn.map_err(|_| unavailable("there may be more .connections(n), all of them were busy for"))?;
+                let kept = own.kept();
+                if let Some((conn, seen)) = kept.at_hand.take() {
+                    return Ok(Lease { conn: Some(conn), seen, was_idle: false, kept: Some(kept), _turn: turn.ok() });
+                }
+                (kept.pool.clone(), Some(kept), turn.ok())
+            }
         };
-        if let Some((conn, seen)) = at_hand.as_ref().and_then(|at_hand| at_hand.take()) {
-            return Ok(Lease { conn: Some(conn), seen, at_hand, _turn: turn });
-        }
         pass.map_or(Ok(()), |pass| self.breaker.still(pass))?;
-        let mut getting = Box::pin(self.pool.get_conn());
+        let mut getting = Box::pin(pool.get_conn());
         if let Ok(got) = timeout_at(term.ends, &mut getting).await {
             let mut conn = settled(&self.breaker, got)?;
-            // Nothing of what we do outlasts a transaction, so there is nothing to reset for whoever comes next.
+            // Nothing of what we do outlasts a transaction, so there is nothing to reset for its next user.
             conn.reset_connection(false);
-            return Ok(Lease { conn: Some(conn), seen: Instant::now(), at_hand, _turn: turn });
+            return Ok(Lease { conn: Some(conn), seen: Instant::now(), was_idle: true, kept, _turn: turn });
         }
         if let Some(turn) = turn {
             // It is being opened, and the next request may as well find it open.
@@ -194,8 +247,14 @@ impl Access {
     }
 
     fn has_idle(&self) -> bool {
-        self.own.as_ref().is_some_and(|own| !own.at_hand.all().is_empty())
-            || self.pool.metrics().connections_in_pool.load(Ordering::Relaxed) > 0
+        let in_pool = |pool: &Pool| pool.metrics().connections_in_pool.load(Ordering::Relaxed) > 0;
+        match &self.source {
+            Source::Application(pool) => in_pool(pool),
+            Source::Own(own) => {
+                let kept = own.kept();
+                !kept.at_hand.all().is_empty() || in_pool(&kept.pool)
+            }
+        }
     }
 }
 
@@ -218,7 +277,10 @@ pub(super) struct Lease {
     conn: Option<Conn>,
     /// When the pool last looked at it.
     seen: Instant,
-    at_hand: Option<Arc<AtHand>>,
+    /// Whether it is not known to have worked a moment ago.
+    was_idle: bool,
+    /// Where it goes back to, unless it is the application's.
+    kept: Option<Arc<Kept>>,
     _turn: Option<OwnedSemaphorePermit>,
 }
 
@@ -228,6 +290,8 @@ pub(super) enum Failure {
     Refused(ServerError),
     /// The connection was lost.
     Broken(StoreError),
+    /// There was no answer in time.
+    Silent(StoreError),
     /// Another try would end the same way, or come too late.
     Final(StoreError),
 }
@@ -237,7 +301,7 @@ impl Failure {
     pub(super) fn into_error(self) -> StoreError {
         match self {
             Self::Refused(refusal) => refused(refusal),
-            Self::Broken(error) | Self::Final(error) => error,
+            Self::Broken(error) | Self::Silent(error) | Self::Final(error) => error,
         }
     }
 }
@@ -255,10 +319,10 @@ impl Lease {
             }
             Ok(Err(Error::Server(refusal))) => return Err(Failure::Refused(refusal)),
             Ok(Err(error)) => error,
-            Err(_) => return Err(Failure::Final(effect.lost(format!("no answer within {:?}", term.length)))),
+            Err(_) => return Err(Failure::Silent(effect.lost(format!("no answer within {:?}", term.length)))),
         };
-        if let Some(at_hand) = &self.at_hand {
-            at_hand.distrust();
+        if let Some(kept) = &self.kept {
+            kept.at_hand.distrust();
         }
         let why = explained_error(&error);
         // The client has refused to send it.
@@ -287,8 +351,8 @@ impl Lease {
 
     pub(super) fn keep(mut self) {
         // Dropped, it goes back to the pool.
-        if let (Some(conn), Some(at_hand)) = (self.conn.take(), &self.at_hand) {
-            at_hand.put(conn, self.seen);
+        if let (Some(conn), Some(kept)) = (self.conn.take(), &self.kept) {
+            kept.at_hand.put(conn, self.seen);
         }
     }
 }

@@ -16,6 +16,10 @@ use std::{
 /// How many connections are opened at most.
 const CONNECTIONS: usize = 16;
 
+/// How long a connection is kept that no request uses, unless the URL says otherwise. Balancers and address translators forget
+/// silent connections after a minute at the earliest, and tell neither side. A connection in use is asked for a sign of life as often.
+const IDLE: Duration = Duration::from_secs(30);
+
 /// What [`MySqlStore::connect`] answers: await it, or configure it first.
 ///
 /// ```no_run
@@ -128,10 +132,10 @@ impl IntoFuture for MySqlConnect {
                     let connections = connections.unwrap_or(CONNECTIONS);
                     let opts = options(&url, connections, self.limit).await?;
                     let place = format!("the session database at {}:{}", opts.ip_or_hostname(), opts.tcp_port());
-                    (Access::own(Pool::new(opts), connections, self.limit), place)
+                    (Access::own(opts, connections, self.limit), place)
                 }
                 (Source::Pool(pool), None) => {
-                    (Access::shared(pool, self.limit), "the session database of the application's pool".to_owned())
+                    (Access::of_application(pool, self.limit), "the session database of the application's pool".to_owned())
                 }
                 (Source::Pool(_), Some(_)) => {
                     return Err(StoreError::unavailable(
@@ -140,7 +144,7 @@ impl IntoFuture for MySqlConnect {
                 }
             };
             access.check().await?;
-            Ok(MySqlStore::start(access, tables, place))
+            MySqlStore::start(access, tables, place).await
         })
     }
 }
@@ -155,17 +159,21 @@ async fn options(url: &str, connections: usize, limit: Duration) -> Result<Opts,
     if opts.db_name().is_none_or(str::is_empty) {
         return Err(refuse("the URL names no database".to_owned()));
     }
-    let pool = opts.pool_opts().clone().with_reset_connection(false);
-    let pool = match PoolConstraints::new(connections, connections) {
-        Some(all) => pool.with_constraints(all),
-        None => pool,
-    };
+    let mut pool = opts.pool_opts().clone().with_reset_connection(false);
+    if let Some(none_to_all) = PoolConstraints::new(0, connections) {
+        pool = pool.with_constraints(none_to_all);
+    }
+    if !url.contains("inactive_connection_ttl=") {
+        pool = pool.with_inactive_connection_ttl(IDLE).with_ttl_check_interval(IDLE / 4);
+    }
+    let keepalive = opts.tcp_keepalive().unwrap_or(IDLE);
     let ssl = match (opts.ssl_opts().cloned(), ca) {
         (None, None) => None,
         (ssl, ca) => Some(trusting(ssl.unwrap_or_default(), ca).await?),
     };
     let mut builder =
         OptsBuilder::from_opts(opts).pool_opts(pool).ssl_opts(ssl).stmt_cache_size(0).setup(vec![settings(limit)]);
+    builder = builder.tcp_keepalive(Some(keepalive));
     // By default, a server that looks local is asked for its socket, and whatever listens there is used instead.
     if !url.contains("prefer_socket=") {
         builder = builder.prefer_socket(false);
@@ -203,4 +211,34 @@ async fn trusting(ssl: SslOpts, ca: Option<String>) -> Result<SslOpts, StoreErro
     let roots = tokio::task::spawn_blocking(move || tls::roots(ca.as_deref())).await.map_err(StoreError::unavailable)??;
     let roots = roots.into_iter().map(|root| root.to_vec().into()).collect();
     Ok(ssl.with_root_certs(roots).with_disable_built_in_roots(true))
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    async fn options_of(parameters: &str) -> Opts {
+        options(&format!("mysql://shop@localhost/shop{parameters}"), 16, LIMIT).await.unwrap()
+    }
+
+    #[tokio::test]
+    async fn a_connection_that_no_request_uses_is_closed_and_others_are_kept_alive() {
+        let opts = options_of("").await;
+        let pool = opts.pool_opts();
+        assert_eq!((pool.constraints().min(), pool.constraints().max()), (0, 16));
+        assert_eq!((pool.inactive_connection_ttl(), opts.tcp_keepalive()), (IDLE, Some(IDLE)));
+        assert!(pool.ttl_check_interval() < IDLE);
+    }
+
+    #[tokio::test]
+    async fn a_url_may_say_otherwise() {
+        let opts = options_of("?inactive_connection_ttl=90&ttl_check_interval=7&tcp_keepalive=5000").await;
+        let pool = opts.pool_opts();
+        assert_eq!(
+            (pool.inactive_connection_ttl(), pool.ttl_check_interval()),
+            (Duration::from_secs(90), Duration::from_secs(7))
+        );
+        assert_eq!(opts.tcp_keepalive(), Some(Duration::from_secs(5)));
+    }
 }

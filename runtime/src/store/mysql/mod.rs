@@ -34,7 +34,14 @@ use super::{
 use crate::record::{CommitOutcome, CreateOutcome, Header, OwnerHash, Patch, Presented, Record, Selector, Timestamp, Want};
 use async_trait::async_trait;
 use mysql_async::Pool;
-use std::{fmt, sync::Arc, time::Duration};
+use std::{
+    fmt,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 
 /// The version of the tables that this build reads and writes.
 const VERSION: u64 = 1;
@@ -84,6 +91,8 @@ struct Shared {
     access: Access,
     tables: Tables,
     place: String,
+    /// Whether the tables are known to be those of this build.
+    fits: AtomicBool,
     /// A sweep passes over what another one has locked, be it only in looking past the last expired record. So one asked for would not
     /// see what the store's own is about to leave alone.
     sweeping: tokio::sync::Mutex<()>,
@@ -161,14 +170,23 @@ impl MySqlStore {
         Tables::sql(prefix)
     }
 
-    fn start(access: Access, tables: Tables, place: String) -> Self {
-        let shared = Arc::new(Shared { access, tables, place, sweeping: tokio::sync::Mutex::default() });
+    /// # Errors
+    /// If the tables that are there have another version.
+    async fn start(access: Access, tables: Tables, place: String) -> Result<Self, StoreError> {
+        let shared = Shared { access, tables, place, fits: AtomicBool::new(false), sweeping: tokio::sync::Mutex::default() };
+        match shared.found().await {
+            Ok(Found::Fitting) => shared.fits.store(true, Ordering::Relaxed),
+            Ok(found @ Found::Newer(_)) => return Err(found.refusal()),
+            // They may be made, or repaired, before they are used.
+            Ok(Found::Nothing | Found::Older(_)) | Err(_) => {}
+        }
+        let shared = Arc::new(shared);
         let sweeping = Arc::clone(&shared);
         let sweeper = Sweeper::start(shared.place.clone(), move |before, limit| {
             let shared = Arc::clone(&sweeping);
             async move { shared.sweep(before, limit).await }
         });
-        Self(Arc::new(Inner { shared, sweeper }))
+        Ok(Self(Arc::new(Inner { shared, sweeper })))
     }
 
     /// Makes the tables where they are not there yet. Any number of instances may do so at once, and again at each start.
@@ -186,20 +204,10 @@ impl MySqlStore {
     /// ```
     pub async fn migrate(&self) -> Result<(), StoreError> {
         let Shared { access, tables, .. } = &*self.0.shared;
-        let newest = match access.attempt(Effect::Read, &tables.version()).await? {
-            Ok(answers) => answers.into_iter().next().and_then(|answer| rows::number::<u64>(answer.rows)),
-            Err(refusal) if access::is_missing_table(&refusal) => None,
-            Err(refusal) => return Err(access::refused(refusal)),
-        };
-        match newest {
-            Some(found) if found > VERSION => {
-                return Err(StoreError::unavailable(format!(
-                    "the session tables have version {found} and this build of cloakroom knows version {VERSION}; upgrade cloakroom, \
-                     or give another table prefix"
-                )));
-            }
-            Some(VERSION) => return Ok(()),
-            Some(_) | None => {}
+        match self.0.shared.found().await? {
+            Found::Fitting => return Ok(()),
+            found @ Found::Newer(_) => return Err(found.refusal()),
+            Found::Nothing | Found::Older(_) => {}
         }
         let term = Term::from_now(UNHURRIED);
         let mut lease = access.lease(term).await?;
@@ -215,13 +223,70 @@ impl fmt::Debug for MySqlStore {
     }
 }
 
+/// What tables there are.
+#[derive(Clone, Copy)]
+enum Found {
+    Nothing,
+    Older(u64),
+    Fitting,
+    Newer(u64),
+}
+
+impl Found {
+    /// What to say where they cannot be used.
+    fn refusal(self) -> StoreError {
+        let known = format!("this build of cloakroom knows version {VERSION}");
+        StoreError::unavailable(match self {
+            Self::Newer(version) => {
+                format!(
+                    "the session tables have version {version} and {known}; upgrade cloakroom, or give another table prefix"
+                )
+            }
+            Self::Older(version) => {
+                format!("the session tables have version {version} and {known}; call MySqlStore::migrate() once")
+            }
+            Self::Nothing | Self::Fitting => {
+                "there are no session tables; call MySqlStore::migrate() once, or run the SQL that MySqlStore::schema() gives"
+                    .to_owned()
+            }
+        })
+    }
+}
+
 impl Shared {
+    async fn found(&self) -> Result<Found, StoreError> {
+        let version = match self.access.attempt(Effect::Read, &self.tables.version()).await? {
+            Ok(answers) => answers.into_iter().next().and_then(|answer| rows::number::<u64>(answer.rows)),
+            Err(refusal) if access::is_missing_table(&refusal) => None,
+            Err(refusal) => return Err(access::refused(refusal)),
+        };
+        Ok(match version {
+            None => Found::Nothing,
+            Some(VERSION) => Found::Fitting,
+            Some(version) if version > VERSION => Found::Newer(version),
+            Some(version) => Found::Older(version),
+        })
+    }
+
+    /// This, once its tables are known to be those of this build: one round trip more before the first operation, unless they were
+    /// there when the store was opened.
+    async fn ready(&self) -> Result<&Self, StoreError> {
+        if !self.fits.load(Ordering::Relaxed) {
+            match self.found().await? {
+                Found::Fitting => self.fits.store(true, Ordering::Relaxed),
+                found => return Err(found.refusal()),
+            }
+        }
+        Ok(self)
+    }
+
     async fn write(&self, batch: &str) -> Result<Vec<Answer>, StoreError> {
         self.access.run(Effect::Write, batch).await
     }
 
     async fn sweep(&self, now: Timestamp, limit: usize) -> Result<usize, StoreError> {
         let _alone = self.sweeping.lock().await;
+        self.ready().await?;
         self.delete_some(&self.tables.expired(now), None, limit, Term::from_now(UNHURRIED)).await.map(|deleted| deleted.len())
     }
 
@@ -258,14 +323,14 @@ impl Shared {
 impl SessionStore for MySqlStore {
     async fn load(&self, key: &Selector, presented: &Presented, want: &Want<'_>) -> Result<Option<Arc<Record>>, StoreError> {
         self.0.sweeper.note(presented.now);
-        let shared = &self.0.shared;
+        let shared = self.0.shared.ready().await?;
         let answers = shared.access.run(Effect::Read, &shared.tables.load(key, want)).await?;
         Ok(answers.into_iter().next().and_then(|answer| rows::record(key, answer.rows)).map(Arc::new))
     }
 
     async fn create(&self, key: &Selector, record: Record) -> Result<CreateOutcome, StoreError> {
         self.0.sweeper.note(record.header.last_seen);
-        let shared = &self.0.shared;
+        let shared = self.0.shared.ready().await?;
         match shared.access.attempt(Effect::Write, shared.tables.create(key, &record).text()).await? {
             Ok(_) => Ok(CreateOutcome::Created),
             Err(refusal) if access::is_duplicate(&refusal) => Ok(CreateOutcome::Exists),
@@ -274,7 +339,7 @@ impl SessionStore for MySqlStore {
     }
 
     async fn commit(&self, key: &Selector, patch: &Patch) -> Result<CommitOutcome, StoreError> {
-        let shared = &self.0.shared;
+        let shared = self.0.shared.ready().await?;
         let commit = shared.tables.commit(key, patch);
         let mut answers = shared.write(commit.batch.text()).await?;
         let mut rows = |at: usize| answers.get_mut(at).map(|answer| std::mem::take(&mut answer.rows)).unwrap_or_default();
@@ -291,11 +356,12 @@ impl SessionStore for MySqlStore {
     }
 
     async fn delete(&self, key: &Selector) -> Result<(), StoreError> {
-        self.0.shared.write(&self.0.shared.tables.delete(key)).await.map(drop)
+        let shared = self.0.shared.ready().await?;
+        shared.write(&shared.tables.delete(key)).await.map(drop)
     }
 
     async fn by_owner(&self, owner: &OwnerHash) -> Result<Vec<(Selector, Header)>, StoreError> {
-        let shared = &self.0.shared;
+        let shared = self.0.shared.ready().await?;
         let mut found = Vec::new();
         let mut last = None;
         loop {
@@ -312,7 +378,7 @@ impl SessionStore for MySqlStore {
     }
 
     async fn delete_by_owner(&self, owner: &OwnerHash, except: Option<&Selector>) -> Result<u64, StoreError> {
-        let shared = &self.0.shared;
+        let shared = self.0.shared.ready().await?;
         let doomed = shared.tables.owned(owner, except);
         let mut deleted = 0;
         let mut last = None;
