@@ -102,13 +102,14 @@ async fn a_write_that_waits_in_vain_is_whole_or_absent(on: Running) {
     // MySQL gives up a wait for a lock after a second.
     let long = if on.engine == Engine::MySql { 1_300 } else { 300 };
     let mut waited = 0;
-    for held_for in [120, long, 120, 120, long, 120] {
+    let rounds = [(120, RECORDS), (long, RECORDS), (120, CELLS), (120, RECORDS), (long, CELLS), (120, CELLS)];
+    for (held_for, table) in rounds {
         for lane in &mut lanes {
             lane.settle(&on.store).await;
         }
         let keys: Vec<Selector> = lanes.iter().flat_map(|lane| lane.tracks.iter().map(|track| track.key)).collect();
         let began = Instant::now();
-        let held = lanes[0].inspector.hold(&on, &keys).await;
+        let held = lanes[0].inspector.hold(&on, table, &keys).await;
         let mut writes = JoinSet::new();
         for mut lane in lanes.drain(..) {
             let store = Arc::clone(&impatient);
@@ -273,6 +274,10 @@ fn number(record: &Record, name: &str) -> Option<u64> {
     let payload = record.cells.get(name)?.body.content.payload()?;
     Some(u64::from_be_bytes(payload[..].try_into().expect("eight bytes")))
 }
+
+/// What a write waits for at its beginning, and in its middle.
+const RECORDS: &str = "cloakroom_record";
+const CELLS: &str = "cloakroom_cell";
 
 const A: &str = "shop/a";
 const B: &str = "shop/b";
@@ -564,11 +569,11 @@ impl Inspector {
         }
     }
 
-    /// Makes whoever writes these sessions wait.
-    async fn hold(&self, on: &Arc<Running>, keys: &[Selector]) -> Held {
+    /// Makes the writers of these sessions wait, where rows can be locked: for their rows of a table.
+    async fn hold(&self, on: &Arc<Running>, table: &str, keys: &[Selector]) -> Held {
         let among = |literal: fn(&Selector) -> String| {
             let them: Vec<String> = keys.iter().map(literal).collect();
-            format!("SELECT 1 FROM cloakroom_record WHERE selector IN ({}) FOR UPDATE", them.join(", "))
+            format!("SELECT 1 FROM {table} WHERE selector IN ({}) FOR UPDATE", them.join(", "))
         };
         match self {
             Self::Sqlite(_) => {

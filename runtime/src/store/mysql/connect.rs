@@ -3,7 +3,7 @@
 use super::{MySqlStore, access::Access, statements::Tables};
 use crate::store::{
     StoreError,
-    remote::{LIMIT, tls},
+    remote::{KEEPALIVE, LIMIT, tls},
 };
 use mysql_async::{Opts, OptsBuilder, Pool, PoolConstraints, SslOpts};
 use std::{
@@ -17,7 +17,7 @@ use std::{
 const CONNECTIONS: usize = 16;
 
 /// How long a connection is kept that no request uses, unless the URL says otherwise. Balancers and address translators forget
-/// silent connections after a minute at the earliest, and tell neither side. A connection in use is asked for a sign of life as often.
+/// silent connections after a minute at the earliest, and tell neither side.
 const IDLE: Duration = Duration::from_secs(30);
 
 /// What [`MySqlStore::connect`] answers: await it, or configure it first.
@@ -166,7 +166,7 @@ async fn options(url: &str, connections: usize, limit: Duration) -> Result<Opts,
     if !url.contains("inactive_connection_ttl=") {
         pool = pool.with_inactive_connection_ttl(IDLE).with_ttl_check_interval(IDLE / 4);
     }
-    let keepalive = opts.tcp_keepalive().unwrap_or(IDLE);
+    let keepalive = opts.tcp_keepalive().unwrap_or(KEEPALIVE);
     let ssl = match (opts.ssl_opts().cloned(), ca) {
         (None, None) => None,
         (ssl, ca) => Some(trusting(ssl.unwrap_or_default(), ca).await?),
@@ -227,7 +227,7 @@ mod tests {
         let opts = options_of("").await;
         let pool = opts.pool_opts();
         assert_eq!((pool.constraints().min(), pool.constraints().max()), (0, 16));
-        assert_eq!((pool.inactive_connection_ttl(), opts.tcp_keepalive()), (IDLE, Some(IDLE)));
+        assert_eq!((pool.inactive_connection_ttl(), opts.tcp_keepalive()), (IDLE, Some(KEEPALIVE)));
         assert!(pool.ttl_check_interval() < IDLE);
     }
 

@@ -7,13 +7,15 @@
 //! index, which an ordinary commit does not touch.
 //!
 //! A load is one statement, hence one snapshot: a join that repeats the header with each cell, 150 to 250 bytes, and is still a
-//! tenth faster than a union that does not. A commit is one packet of statements from `START TRANSACTION` to `COMMIT`, each of which
-//! depends on what the one before it counted. Values are literals in the text: preparing would save a fifth of a load's time, and
+//! tenth faster than a union that does not. A commit is one packet of statements from `BEGIN` to `COMMIT`; why it is
+//! whole or absent stands in [`statements`]. Values are literals in the text: preparing would save a fifth of a load's time, and
 //! cost a round trip per connection and statement, again after each reset and each failover.
 //!
 //! The protocol answers one request at a time, so connections are exclusive, and those of a pool: it sees without asking the server
 //! whether one has died. A connection of our own goes that way once a second and is otherwise passed on directly. It is given back
-//! only after a whole answer, without a transaction; any other is closed.
+//! only after a whole answer, without a transaction; any other is closed. What the pool cannot see is a connection that something
+//! on the way has forgotten: it is silent. So a read over one that was idle has half of its time for it, and those that are idle
+//! for longer than such things remember are closed.
 
 mod access;
 mod connect;
@@ -46,19 +48,18 @@ use std::{
 /// The version of the tables that this build reads and writes.
 const VERSION: u64 = 1;
 
-/// How many sessions of an owner are listed in one round trip.
-const PAGE: usize = 1_000;
-
 /// How long a step of a sweep or a migration may take: nobody waits for it.
 const UNHURRIED: Duration = Duration::from_secs(30);
 
 /// Sessions in MySQL 8.0 or newer, or MariaDB 10.6 or newer (feature `mysql`).
 ///
-/// Clones are handles of one store; its connections and its sweeper end with the last of them. Any number of processes may use the
-/// same tables. A load, a commit, a new session and a logout are one round trip each, and what a commit writes does not depend on
+/// Clones are handles of one store; its connections and its sweeper end with the last of them. A store in a `static` may outlive the
+/// Tokio runtime that it was opened on: it opens new connections on the next one. Any number of processes may use the same tables. A load, a commit, a new session and a logout are one round trip each, and what a commit writes does not depend on
 /// what else the session holds.
 ///
 /// Records an hour past their deadline are removed as the store is used, in small batches and about once a minute.
+///
+/// The sessions of an owner are listed and ended by 500, each time within the [limit](MySqlConnect::timeout) of one operation.
 ///
 /// Values travel as literals in the statements, so whatever shows statements (the slow query log, `SHOW PROCESSLIST`) shows the fields
 /// that are not `secret`.
@@ -136,9 +137,13 @@ impl MySqlStore {
     /// - `PoolConstraints`: above the minimum, a returned connection is closed at once unless `inactive_connection_ttl` is set, and
     ///   opening one costs half a dozen round trips. Let minimum and maximum be the same.
     /// - `conn_ttl`, `abs_conn_ttl`: one more connection to open, now and then.
+    /// - `inactive_connection_ttl`, `tcp_keepalive`: where something on the way forgets silent connections, set both below its time, and
+    ///   the minimum to 0. A request over a forgotten one waits in vain.
     /// - `stmt_cache_size`: nothing; sessions prepare no statements.
     /// - `prefer_socket`, on by default: a server that looks local is asked for its Unix socket, which is used instead.
     /// - `setup` and `init`: run per connection, `setup` after each reset too.
+    ///
+    /// The pool ends with the runtime that it was first used on, and the store with it.
     ///
     /// Its connections must have `autocommit` and a strict `sql_mode`, as is the servers' default. They may have any isolation from `READ COMMITTED` up;
     /// `READ COMMITTED` takes the fewest locks.
@@ -365,10 +370,10 @@ impl SessionStore for MySqlStore {
         let mut found = Vec::new();
         let mut last = None;
         loop {
-            let page = shared.tables.by_owner(owner, last.as_ref(), PAGE);
+            let page = shared.tables.by_owner(owner, last.as_ref(), AT_ONCE);
             let rows =
                 shared.access.run(Effect::Read, &page).await?.into_iter().next().map(|answer| answer.rows).unwrap_or_default();
-            let is_last = rows.len() < PAGE;
+            let is_last = rows.len() < AT_ONCE;
             last = rows.last().and_then(rows::selector);
             found.extend(rows::headers(rows));
             if is_last || last.is_none() {

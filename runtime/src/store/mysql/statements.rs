@@ -33,7 +33,7 @@ const HEADER: &str = "revision, epoch, created, last_seen, idle_until, absolute_
                       previous_key, previous_state, previous_since, owner, owner_schema, authenticated_at, persistent, label, extensions";
 
 /// Whether the update of a commit has found the session as it has to be. A revision is 1 at least.
-const WRITES: &str = "LAST_INSERT_ID() > 0";
+const WRITES: &str = "LAST_INSERT_ID()";
 
 /// The tables' file, written for the usual prefix.
 const FILE: &str = include_str!("../../../sql/mysql.sql");
@@ -141,7 +141,7 @@ impl Tables {
         let mut batch = Batch::default();
         let alone = record.cells.is_empty();
         if !alone {
-            batch.add(format_args!("START TRANSACTION"));
+            batch.add(format_args!("BEGIN"));
         }
         batch.add(format_args!(
             "INSERT INTO {} (selector, {HEADER}) VALUES ({key}, {})",
@@ -180,7 +180,7 @@ impl Tables {
         let looks_first = is_renewal || !guards.is_empty();
         let alone = !looks_first && !patch.carries_cells();
         if !alone {
-            batch.add(format_args!("START TRANSACTION"));
+            batch.add(format_args!("BEGIN"));
             batch.add(format_args!("DO LAST_INSERT_ID(0)"));
         }
         let locked = looks_first.then(|| batch.add(format_args!("SELECT {renews} FROM {record} WHERE {live} FOR UPDATE")));
@@ -198,9 +198,8 @@ impl Tables {
         }
         for Put { key: put, body: value, .. } in &patch.puts {
             batch.add(format_args!(
-                "INSERT INTO {cell} (selector, name, stamp, body) \
-                 SELECT {key}, {}, LAST_INSERT_ID(), {} FROM DUAL WHERE {WRITES} \
-                 ON DUPLICATE KEY UPDATE stamp = VALUES(stamp), body = VALUES(body)",
+                "INSERT {cell} (selector, name, stamp, body) SELECT {key}, {}, LAST_INSERT_ID(), {} FROM DUAL WHERE {WRITES} \
+                 ON DUPLICATE KEY UPDATE stamp=VALUES(stamp), body=VALUES(body)",
                 name(put),
                 body(value)
             ));
@@ -268,7 +267,7 @@ impl Doomed<'_> {
     pub(super) fn lock(&self, after: Option<&Selector>, limit: usize) -> Batch {
         let Self { tables, order, condition, locked } = self;
         let mut batch = Batch::default();
-        batch.add(format_args!("START TRANSACTION"));
+        batch.add(format_args!("BEGIN"));
         batch.add(format_args!(
             "SELECT selector FROM {} AS record WHERE {condition}{} ORDER BY record.{order} LIMIT {limit} FOR UPDATE{locked}",
             tables.record(),

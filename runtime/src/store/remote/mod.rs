@@ -21,7 +21,6 @@ pub(super) const CONNECT_LIMIT: Duration = Duration::from_secs(5);
 
 /// How long a connection may be silent before the kernel asks whether its peer is still there. A balancer that forgets connections which
 /// it takes for idle waits longer.
-#[cfg(any(feature = "redis", feature = "postgres"))]
 pub(super) const KEEPALIVE: Duration = Duration::from_secs(30);
 
 /// How long what was sent may stay without a sign that it arrived before the kernel ends the connection.
