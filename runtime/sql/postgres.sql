@@ -89,6 +89,7 @@ CREATE FUNCTION cloakroom_commit_1(
     p_persistent bool DEFAULT NULL,
     p_set_label bool DEFAULT false, p_label bytea DEFAULT NULL,
     p_extensions bytea DEFAULT NULL,
+    p_loaded int8 DEFAULT NULL,
     OUT committed int8, OUT rotated bool, OUT keys bytea[], OUT stamps int8[], OUT bodies bytea[]
 ) LANGUAGE plpgsql AS $$
 DECLARE
@@ -104,7 +105,7 @@ BEGIN
             p_rotate_from IS NOT NULL AND r.previous_state IS NOT DISTINCT FROM 0 AND r.secret_hash IS DISTINCT FROM p_presented
             INTO secret, unseen
             FROM cloakroom_record AS r
-            WHERE r.selector = p_selector AND r.epoch = p_epoch AND least(r.idle_until, r.absolute_until) > p_now
+            WHERE r.selector = p_selector AND r.epoch = p_epoch AND r.idle_until > coalesce(p_loaded, p_now) AND r.absolute_until > p_now
             FOR UPDATE;
         IF NOT FOUND THEN
             RETURN;
@@ -149,7 +150,7 @@ BEGIN
         owner_schema = CASE WHEN p_set_owner THEN p_owner_schema ELSE r.owner_schema END,
         label = CASE WHEN p_set_label THEN p_label ELSE r.label END,
         extensions = CASE WHEN p_extensions IS NULL THEN r.extensions ELSE nullif(p_extensions, '') END
-        WHERE r.selector = p_selector AND r.epoch = p_epoch AND least(r.idle_until, r.absolute_until) > p_now
+        WHERE r.selector = p_selector AND r.epoch = p_epoch AND r.idle_until > coalesce(p_loaded, p_now) AND r.absolute_until > p_now
         RETURNING r.revision INTO committed;
     IF NOT FOUND THEN
         RETURN;

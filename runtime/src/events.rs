@@ -176,6 +176,16 @@ pub(crate) fn discarded(why: &'static str, schema: &str) {
     emit!(debug, "session.changes_discarded", { why = why, schema = schema });
 }
 
+/// A sign-in begins a session of its own, and the response may hold a form.
+pub(crate) fn csrf_void(session: &Selector) {
+    emit!(
+        warn,
+        "session.csrf_void",
+        { handle = field::display(session.handle()) },
+        "a CSRF token that this request handed out is void: its session is gone, and the sign-in begins another; save the sign-in before asking for the token"
+    );
+}
+
 #[cfg(debug_assertions)]
 pub(crate) fn unseen_change(schema: &str, field: &str) {
     emit!(error, "session.unseen_change", { schema = schema, field = field },

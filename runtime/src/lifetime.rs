@@ -8,9 +8,17 @@ const DAY: u64 = 24 * HOUR;
 
 /// The two limits of a session's life.
 ///
-/// `idle` ends a session nobody used for that long; every use moves that deadline. `absolute` ends it that long after it
+/// `idle` ends a session that is not used for that long; every use moves that deadline. `absolute` ends it that long after it
 /// began, however busy it is. Both are enforced by the library itself for every store (OWASP ASVS 5.0 7.3.1 and 7.3.2);
 /// what a database does with its own expiry is garbage collection only.
+///
+/// Both are upper limits, and no session outlives one. The absolute limit is exact. The idle limit is exact on Redis and in memory; on SQL and
+/// with `CookieStore`, where noting a use costs a write, a use is noted once per fifth of the idle time, so a session ends after four
+/// fifths of it at the earliest. [`expires_at`](crate::TypedSession::expires_at) and [`Sessions::list`](crate::Sessions::list) say what is
+/// stored.
+///
+/// A request that loaded the session before the idle deadline is a use, however long it takes: what it changes is stored. The absolute
+/// deadline is judged when it is stored.
 ///
 /// *Default*: idle 24 hours, absolute 30 days. *When to change it*: shorter for anything that moves money or health data
 /// (the presets name their source), longer only through [`SessionLayer::remember`](crate::SessionLayer::remember).
@@ -40,6 +48,17 @@ impl Lifetime {
     /// assert!(Lifetime::new(Lifetime::MAX, Lifetime::MAX).is_ok());
     /// ```
     pub const MAX: Duration = Duration::from_secs(400 * DAY);
+
+    /// The longest idle time of a session that holds nothing yet, such as one that began with a form's CSRF token: one hour.
+    ///
+    /// A visitor who never comes back, such as a crawler, leaves a record for no longer than that. The session gets the layer's
+    /// idle time when its cookie comes back, or when it is given a value.
+    ///
+    /// ```
+    /// use cloakroom::Lifetime;
+    /// assert!(Lifetime::EMPTY_IDLE < Lifetime::default().idle());
+    /// ```
+    pub const EMPTY_IDLE: Duration = Duration::from_secs(HOUR);
 
     /// A lifetime of these two limits.
     ///

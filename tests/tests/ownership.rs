@@ -12,7 +12,7 @@ use cloakroom::{
     Handle, Lifetime, SessionData, SessionInfo, SessionLayer, Sessions, TypedSession,
     record::Timestamp,
     store::{IdleTouch, SessionStore},
-    testing::{Fault, Gate, Operation, TestResponse},
+    testing::{Fault, Gate, ManualClock, Operation, TestResponse},
 };
 use cloakroom_tests::{
     engines::{Engine, Running},
@@ -35,6 +35,12 @@ on_engines! {
         the_other_sessions_of_an_owner_end_and_this_one_goes_on
         one_sign_in_too_many_ends_the_oldest_session
         parallel_sign_ins_leave_as_many_sessions_as_are_allowed
+        the_newest_sign_in_stays_whatever_the_clocks_say
+        a_new_proof_is_a_sign_in_whatever_the_clocks_say
+        a_session_of_another_owner_by_then_is_not_ended_by_its_handle
+        a_session_of_another_owner_by_then_makes_no_room
+        a_session_that_rotates_beside_its_ending_is_ended
+        an_ended_session_takes_no_write_of_a_request_under_way
         a_write_of_a_session_that_was_ended_meanwhile_is_gone
         r7_a_write_of_before_a_renewal_lands
         r8_of_two_sign_ins_in_one_session_each_ends_up_in_one_of_its_own
@@ -106,6 +112,7 @@ fn routes() -> Router {
         .route("/end", post(async |mut s: TypedSession<Shop>| s.destroy()))
         .route("/admin", post(async |mut s: TypedSession<Shop>| *s.admin = !*s.admin))
         .route("/rotate", post(async |mut s: TypedSession<Shop>| s.rotate()))
+        .route("/again", post(async |mut s: TypedSession<Shop>| s.reauthenticated()))
         .route(
             "/list/{user}",
             get(async |Path(user): Path<String>, sessions: Sessions| {
@@ -318,9 +325,10 @@ async fn a_session_is_ended_by_its_owner_and_its_handle_together(running: Runnin
     assert_ended(&there).await;
     assert_eq!(here.post(&format!("/revoke/ann/{of_there}")).await.text(), "false", "once is enough");
     assert_eq!(handles(&house, "ann").await, [handle(&here).await].into());
-    // One's own, too.
-    assert_eq!(here.post(&format!("/revoke/ann/{}", handle(&here).await)).await.text(), "true");
-    assert_ended(&here).await;
+    // One's own, too, whose cookie goes with the answer.
+    let response = here.post(&format!("/revoke/ann/{}", handle(&here).await)).await;
+    assert_eq!((response.text().as_str(), effect(&response)), ("true", Effect::Clear));
+    assert_eq!(here.get("/").await.text(), NOTHING);
     assert_eq!(user(&bob).await, r#"Some("bob")"#);
 }
 
@@ -338,8 +346,9 @@ async fn all_sessions_of_an_owner_end_and_nobody_elses(running: Running) {
     assert_eq!(user(&bob).await, r#"Some("bob")"#);
     assert_eq!(nobody.get("/").await.text(), r#"None "dark" [1] 0"#);
     // From within one of them.
-    assert_eq!(bob.post("/revoke/bob").await.text(), "1");
-    assert_ended(&bob).await;
+    let response = bob.post("/revoke/bob").await;
+    assert_eq!((response.text().as_str(), effect(&response)), ("1", Effect::Clear));
+    assert_eq!(bob.get("/").await.text(), NOTHING);
 }
 
 /// ASVS 5.0, 7.4.3: a password was changed.
@@ -409,6 +418,113 @@ async fn parallel_sign_ins_leave_as_many_sessions_as_are_allowed(running: Runnin
         }
         assert_eq!((alive, list(&house, &name).await.len()), (most, most), "of {at_once}");
     }
+}
+
+/// Another server over the same records, with a clock that is behind.
+fn behind(house: &AnyHouse, by: Duration) -> AnyHouse {
+    let now = cloakroom::Clock::now(&house.clock);
+    House { store: house.store.clone(), clock: ManualClock::new(now - by) }
+}
+
+async fn the_newest_sign_in_stays_whatever_the_clocks_say(running: Running) {
+    let house = running.house();
+    for by in [2, 3_600] {
+        let slow = behind(&house, Duration::from_secs(by));
+        let first = signed_in_under(&house, house.layer().max_sessions(1), "ann").await;
+        let second = signed_in_under(&slow, slow.layer().max_sessions(1), "ann").await;
+        assert_eq!(user(&second).await, r#"Some("ann")"#, "{by} s behind");
+        assert_ended(&first).await;
+        // And the other way round.
+        let third = signed_in_under(&house, house.layer().max_sessions(1), "ann").await;
+        assert_eq!(user(&third).await, r#"Some("ann")"#, "{by} s ahead");
+        assert_ended(&second).await;
+        house.layer().sessions().revoke_all::<Shop>(&"ann".to_owned()).await.unwrap();
+    }
+}
+
+async fn a_new_proof_is_a_sign_in_whatever_the_clocks_say(running: Running) {
+    let house = running.house();
+    let slow = behind(&house, Duration::from_secs(60));
+    let layer = |house: &AnyHouse| house.layer().max_sessions(2);
+    let proven = signed_in_under(&slow, layer(&slow), "ann").await;
+    let oldest = signed_in_under(&house, layer(&house), "ann").await;
+    assert!(matches!(effect(&proven.post("/again").await), Effect::Set(_)));
+    let newest = signed_in_under(&house, layer(&house), "ann").await;
+    assert_ended(&oldest).await;
+    assert_eq!((user(&proven).await, user(&newest).await), (r#"Some("ann")"#.into(), r#"Some("ann")"#.into()));
+}
+
+/// Starts to end a session by its handle, and stops once its header has been read.
+async fn ending(house: &AnyHouse, browser: &Browser) -> (Gate, JoinHandle<bool>) {
+    let (sessions, name) = (house.layer().sessions(), handle(browser).await.parse::<Handle>().unwrap());
+    let gate = Gate::new();
+    house.faults().next(Operation::ByOwner, Fault::HoldAfter(gate.clone()));
+    let ending = tokio::spawn(async move { sessions.revoke::<Shop>(&"ann".to_owned(), &name).await.unwrap() });
+    reached(&gate, 1).await;
+    (gate, ending)
+}
+
+async fn a_session_of_another_owner_by_then_is_not_ended_by_its_handle(running: Running) {
+    let house = running.house();
+    for (path, shown) in [("/in/bob", r#"Some("bob") "dark" [] 0"#), ("/out", r#"None "dark" [] 0"#)] {
+        let browser = signed_in(&house, "ann").await;
+        let (gate, ending) = ending(&house, &browser).await;
+        // The theme stays, so the record goes on without an owner too.
+        browser.post("/fill").await;
+        browser.post(path).await;
+        gate.open();
+        assert!(!ending.await.unwrap(), "{path}");
+        assert_eq!(browser.get("/").await.text(), shown, "{path}");
+    }
+}
+
+async fn a_session_of_another_owner_by_then_makes_no_room(running: Running) {
+    let house = running.house();
+    let there = signed_in(&house, "ann").await;
+    let here = house.browser_of(routes().layer(house.layer().max_sessions(1)));
+    let (passed, gate) = (Gate::new(), Gate::new());
+    passed.open();
+    // The sign-in looks twice: for its place, and for which session is one too many.
+    house.faults().next(Operation::ByOwner, Fault::HoldAfter(passed));
+    house.faults().next(Operation::ByOwner, Fault::HoldAfter(gate.clone()));
+    let signing_in = spawn(Method::POST, &here, "/in/ann");
+    reached(&gate, 1).await;
+    there.post("/in/bob").await;
+    gate.open();
+    let Effect::Set(token) = effect(&signing_in.await.unwrap()) else { panic!("ann has signed in") };
+    here.set_cookie(COOKIE, token);
+    assert_eq!(user(&here).await, r#"Some("ann")"#);
+    assert_eq!(user(&there).await, r#"Some("bob")"#, "it is no session of ann's any more");
+}
+
+async fn a_session_that_rotates_beside_its_ending_is_ended(running: Running) {
+    let house = running.house();
+    for path in ["/admin", "/rotate", "/again", "/x/1"] {
+        let browser = signed_in(&house, "ann").await;
+        let (gate, ending) = ending(&house, &browser).await;
+        browser.post(path).await;
+        gate.open();
+        assert!(ending.await.unwrap(), "{path}");
+        assert_ended(&browser).await;
+        assert!(list(&house, "ann").await.is_empty(), "{path}");
+    }
+}
+
+async fn an_ended_session_takes_no_write_of_a_request_under_way(running: Running) {
+    let house = running.house();
+    let browser = signed_in(&house, "ann").await;
+    let (name, key) = (handle(&browser).await, selector(&browser.cookie(COOKIE).unwrap()));
+    let (gate, late) = held(&house, Operation::Commit, Method::POST, &browser, "/x/1").await;
+    // Without the delete that tidies up: the session is over as it stands.
+    house.faults().next(Operation::Delete, Fault::Unavailable);
+    let sessions = house.layer().sessions();
+    assert!(sessions.revoke::<Shop>(&"ann".to_owned(), &name.parse().unwrap()).await.unwrap());
+    gate.open();
+    assert_eq!(late.await.unwrap().status(), StatusCode::CONFLICT);
+    assert!(list(&house, "ann").await.is_empty());
+    assert_ended(&browser).await;
+    house.faults().inner().sweep(house.now().plus(Duration::from_secs(3_600)), 100).await.unwrap();
+    assert!(house.record_of(&key).await.is_none(), "a sweep takes it");
 }
 
 async fn a_write_of_a_session_that_was_ended_meanwhile_is_gone(running: Running) {

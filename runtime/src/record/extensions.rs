@@ -1,6 +1,7 @@
 //! The numbered parts of a header that came later: kept by every store, understood by the builds that know their numbers.
 
 use super::wire::{Input, WireError, put_number};
+use crate::clock::Timestamp;
 use std::sync::Arc;
 
 /// Further parts of a [`Header`](super::Header), each under a number.
@@ -18,7 +19,33 @@ use std::sync::Arc;
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Extensions(Vec<(u8, Arc<[u8]>)>);
 
+/// The place of the last sign-in among those of its owner.
+const SIGN_IN: u8 = 1;
+/// When the session began, where its lifetime counts from later.
+const CREATED: u8 = 2;
+
 impl Extensions {
+    /// The place of the last sign-in among those of its owner; 0 where it has none.
+    pub(crate) fn sign_in(&self) -> u64 {
+        let number = |part: &[u8]| Some(u64::from_le_bytes(part.try_into().ok()?));
+        self.get(SIGN_IN).and_then(number).unwrap_or(0)
+    }
+
+    /// ... which is none from 0.
+    pub(crate) fn set_sign_in(&mut self, place: u64) {
+        self.set(SIGN_IN, (place > 0).then(|| place.to_le_bytes()).as_ref().map(|part| &part[..]));
+    }
+
+    /// When the session began, where [`Header::created`](super::Header::created) is later than that.
+    pub(crate) fn created(&self) -> Option<Timestamp> {
+        let instant = |part: &[u8]| Some(Timestamp::from_millis(i64::from_le_bytes(part.try_into().ok()?)));
+        self.get(CREATED).and_then(instant)
+    }
+
+    pub(crate) fn set_created(&mut self, created: Option<Timestamp>) {
+        self.set(CREATED, created.map(|at| at.as_millis().to_le_bytes()).as_ref().map(|part| &part[..]));
+    }
+
     /// Whether there are none. A store may then keep nothing.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()

@@ -214,6 +214,11 @@ impl Header {
         (idle_until, self.absolute_until.min(self.began().plus(lifetime.absolute())))
     }
 
+    /// When the session began, or its owner last changed.
+    pub(crate) fn first_created(&self) -> Timestamp {
+        self.extensions.created().unwrap_or(self.created)
+    }
+
     /// What the absolute lifetime counts from. Proving who one is starts it anew.
     pub(crate) fn began(&self) -> Timestamp {
         self.authenticated_at.map_or(self.created, |proven| proven.max(self.created))

@@ -71,8 +71,8 @@ impl Record {
 
     /// Applies a patch, or says why not and changes nothing.
     ///
-    /// This is the commit of every store, spelled once: the epoch is the one that was loaded, both deadlines are open, every
-    /// guard holds; then cells are wiped and put under one new revision, and the header follows.
+    /// This is the commit of every store, spelled once: the epoch is the one that was loaded, the idle deadline lies after
+    /// [`Patch::used_at`] and the absolute one after `now`, every guard holds; then cells are wiped and put under one new revision, and the header follows.
     ///
     /// ```
     /// use cloakroom::record::{CellBody, CellKey, Cells, CommitOutcome, Content, Header, Patch, Put, Record, SecretHash, Timestamp, WrappedKey};
@@ -90,7 +90,8 @@ impl Record {
     /// ```
     pub fn apply(&mut self, patch: &Patch) -> CommitOutcome {
         let header = &mut self.header;
-        if header.epoch != patch.epoch || !header.is_open(patch.now) {
+        let is_open = patch.used_at() < header.idle_until && patch.now < header.absolute_until;
+        if header.epoch != patch.epoch || !is_open {
             return CommitOutcome::Gone;
         }
         if !patch.guards.iter().all(|guard| self.cells.stamp(&guard.key) == guard.stamp) {

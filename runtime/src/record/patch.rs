@@ -178,8 +178,11 @@ pub enum OwnerChange {
 pub struct Patch {
     /// The epoch that was loaded; another one means the session is somebody else's now, or nobody's.
     pub epoch: u32,
-    /// The application's time, against which both deadlines are checked.
+    /// The application's time. The absolute deadline is checked against it, and the idle deadline too unless `loaded_at` is set.
     pub now: Timestamp,
+    /// When the request loaded the session, where the idle deadline may have passed since. The idle deadline is checked against this
+    /// instant: a request that loaded the session in time counts as a use, however long it takes.
+    pub loaded_at: Option<Timestamp>,
     /// Cells to write.
     pub puts: Vec<Put>,
     /// Cells that must be as they were loaded.
@@ -216,6 +219,7 @@ impl Patch {
         Self {
             epoch,
             now,
+            loaded_at: None,
             puts: Vec::new(),
             guards: Vec::new(),
             wipe_except: None,
@@ -228,6 +232,19 @@ impl Patch {
             label: None,
             extensions: None,
         }
+    }
+
+    /// The instant that the idle deadline is checked against.
+    ///
+    /// ```
+    /// use cloakroom::record::{Patch, Timestamp};
+    /// let mut patch = Patch::new(0, Timestamp::from_millis(20));
+    /// assert_eq!(patch.used_at(), Timestamp::from_millis(20));
+    /// patch.loaded_at = Some(Timestamp::from_millis(5));
+    /// assert_eq!(patch.used_at(), Timestamp::from_millis(5));
+    /// ```
+    pub fn used_at(&self) -> Timestamp {
+        self.loaded_at.unwrap_or(self.now)
     }
 
     /// Whether cells change, so that the revision rises.

@@ -59,6 +59,14 @@ pub(crate) struct Access {
     pub(super) arrival: Arrival,
     /// How many sessions had begun under the layer when this one was loaded.
     pub(super) sessions_begun: u64,
+    pub(super) csrf: Csrf,
+}
+
+/// Whether the response may hold a CSRF token of the session that was loaded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Csrf {
+    NotAsked,
+    HandedOut,
 }
 
 /// What a record begins with.
@@ -277,6 +285,7 @@ impl Access {
             seed: None,
             arrival: Arrival::default(),
             sessions_begun: config.sessions_begun(),
+            csrf: Csrf::NotAsked,
         }
     }
 
@@ -563,6 +572,11 @@ impl Live {
 
 pub(super) fn ends(header: &Header, config: &Config) -> Timestamp {
     config.ends(header)
+}
+
+/// The idle and the absolute deadline, as they are configured now.
+pub(super) fn deadlines(header: &Header, config: &Config) -> (Timestamp, Timestamp) {
+    header.deadlines(&config.lifetime(header.persistent))
 }
 
 pub(super) fn is_expired(header: &Header, config: &Config, now: Timestamp) -> bool {

@@ -339,7 +339,7 @@ pub(super) fn origins(def: &'static dyn AnyField) -> impl Iterator<Item = &'stat
 }
 
 /// The name in a physical key, which all generations share.
-fn without_generation(key: &str) -> &str {
+pub(super) fn without_generation(key: &str) -> &str {
     key.split_once('@').map_or(key, |(name, _)| name)
 }
 

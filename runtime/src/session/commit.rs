@@ -4,19 +4,18 @@ use super::{
     access::Access,
     changes::{Committer, HandleId},
     flight::{Flight, LockMode},
-    plan::{Plan, Weight},
-    sessions,
+    plan::{NewPatch, Plan, Weight},
+    room::Room,
     slot::{Head, Slot},
 };
 use crate::{
     config::Config,
     error::SessionError,
     events,
-    record::{CommitOutcome, CreateOutcome, Owner, Selector},
+    record::{CommitOutcome, CreateOutcome, Header, Selector},
     store::{Backend, ServerStore, StoreError},
 };
 use std::{
-    cmp::Reverse,
     future::poll_fn,
     sync::Arc,
     task::Poll,
@@ -88,14 +87,17 @@ async fn ask_store(flight: &mut Flight<'_>, config: &Config, store: &ServerStore
             slot.change(Access::deleted);
             return Ok(Step::More);
         }
-        Plan::Create(new) => {
+        Plan::Create(mut new) => {
+            let Header { owner, extensions, .. } = &mut new.record.header;
+            let room = Room::take(store, config, owner.as_ref(), Some(extensions)).await;
             let create = store.create(&new.token.selector, new.record.clone());
             match flight.ask(create).await.map_err(|error| unapplied(slot, error))? {
                 CreateOutcome::Created => {
                     let head = slot.head();
-                    let owner = new.record.header.owner.clone();
                     slot.change(|access| access.created(*new, head));
-                    make_room(store, config, owner.as_ref()).await;
+                    if let Some(room) = room {
+                        room.make(store, config).await;
+                    }
                     // Without its cookie it has to go again, and the next plan says why.
                     return Ok(if head == Head::Open { Step::Done } else { Step::More });
                 }
@@ -117,7 +119,9 @@ async fn ask_store(flight: &mut Flight<'_>, config: &Config, store: &ServerStore
                 Err(error) => events::failed(&error.into()),
             }
         }
-        Plan::Commit(commit) => {
+        Plan::Commit(mut commit) => {
+            let NewPatch { passage, patch, .. } = &mut *commit;
+            let room = Room::take(store, config, passage.signed_in(), patch.extensions.as_mut()).await;
             let ask = store.commit(&commit.selector, &commit.patch);
             let signs_out = commit.signs_out;
             let answer = flight.ask(ask).await.map_err(|error| {
@@ -129,10 +133,11 @@ async fn ask_store(flight: &mut Flight<'_>, config: &Config, store: &ServerStore
             });
             match answer? {
                 CommitOutcome::Committed { revision, rotated } => {
-                    let owner = commit.passage.newcomer().cloned();
                     let head = slot.head();
                     slot.change(|access| access.committed(*commit, revision, rotated, head));
-                    make_room(store, config, owner.as_ref()).await;
+                    if let Some(room) = room {
+                        room.make(store, config).await;
+                    }
                 }
                 CommitOutcome::Conflict { cells } => {
                     events::merged(&commit.selector);
@@ -165,28 +170,6 @@ async fn ask_store(flight: &mut Flight<'_>, config: &Config, store: &ServerStore
         }
     }
     Ok(Step::Done)
-}
-
-/// Ends the oldest sessions of whoever has just signed in, where they are more than the application allows. They are signed in whether
-/// that succeeds or not, and the next sign-in does it again.
-async fn make_room(store: &ServerStore, config: &Config, owner: Option<&Owner>) {
-    let (Some(most), Some(owner)) = (config.most_sessions, owner) else { return };
-    let make_room = async {
-        let mut sessions = sessions::live(store, config, &owner.hash).await?;
-        // One order for all who sign in at the same moment, or two of them could end each other.
-        sessions.sort_by_key(|(selector, header)| Reverse((header.began(), *selector)));
-        let mut ended = 0;
-        for (selector, _) in sessions.iter().skip(most) {
-            store.delete(selector).await?;
-            ended += 1;
-        }
-        Ok::<u64, StoreError>(ended)
-    };
-    match make_room.await {
-        Ok(0) => {}
-        Ok(ended) => events::revoked(&owner.schema, ended, None),
-        Err(error) => events::failed(&error.into()),
-    }
 }
 
 /// Destroying twice is destroying, so a failure is tried once more.

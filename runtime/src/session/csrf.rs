@@ -1,7 +1,7 @@
 //! The CSRF token of a session: handed out for forms, asked of what comes back.
 
 use super::{
-    access::{Access, Seed, Session, Stale, StaleSince},
+    access::{Access, Csrf, Seed, Session, Stale, StaleSince},
     changes::HandleId,
     extract,
     ownership::Passage,
@@ -137,7 +137,11 @@ impl Access {
                 let passage = self.passage(Some(header), now)?;
                 let epoch = header.epoch.saturating_add(u32::from(passage.rotates()));
                 if !(passage.rotates() && config.backend.is_client_side()) {
-                    let token = CsrfToken::issue(&live.session_key(), &live.token.selector, epoch)?;
+                    let selector = live.token.selector;
+                    // Another owner gets another session key.
+                    let key = if passage.wipes() { self.seed()?.key } else { live.session_key() };
+                    let token = CsrfToken::issue(&key, &selector, epoch)?;
+                    self.csrf = Csrf::HandedOut;
                     // What the token is for must be there, even if nothing else of the session stays.
                     self.wishes.exist |= passage == Passage::Handover(None);
                     self.personal = true;

@@ -13,6 +13,7 @@ mod outcome;
 mod ownership;
 mod plan;
 mod reply;
+mod room;
 #[cfg(feature = "cookie")]
 mod sealed;
 mod sessions;

@@ -64,6 +64,7 @@ impl Access {
     pub(super) fn committed(&mut self, commit: NewPatch, revision: u64, rotated: bool, head: Head) {
         let NewPatch { patch, next, passage, .. } = commit;
         let patch = &patch;
+        let is_the_clients = self.live().is_some_and(|live| self.is_the_clients_token(live));
         let Session::Live(live) = &mut self.session else { return };
         if passage.rotates() && head == Head::Sent {
             // The head went out meanwhile, without the new token: no client could use the session any more.
@@ -88,7 +89,8 @@ impl Access {
                 None => events::renewed(&live.token.selector),
             }
         }
-        if patch.persistent.is_some() && live.secret == Accepted::Current {
+        // Another token that lost to one of another request is no use to the client, which gets the cookie with the next renewal.
+        if patch.persistent.is_some() && patch.rotation.is_none() && is_the_clients {
             self.reply = Reply::Token;
         }
         self.wishes.settle(&live.record.header, if passage.rotates() { Rotated::Yes } else { Rotated::No });

@@ -1,14 +1,15 @@
 //! Who is signed in: what a request's changes say about it, and what follows for the record.
 
 use super::{
-    access::{Access, ClientCopy, Live, Session, UnlistedOwners},
+    access::{Access, ClientCopy, Csrf, Live, Session, UnlistedOwners},
     changes::Dropped,
     check_in::{Pending, Write, refused_value},
 };
 use crate::{
     config::Config,
     error::SessionError,
-    record::{Accepted, CellKey, Cells, Header, Owner, OwnerChange, OwnerHash, Timestamp},
+    events,
+    record::{Accepted, CellKey, Cells, Header, Owner, OwnerChange, OwnerHash, Selector, Timestamp},
     schema::{AnyField, Cause, Part, Rule, Schema, Undecodable},
 };
 
@@ -22,7 +23,7 @@ pub(super) enum Passage {
     /// Somebody signs in where nobody was.
     SignIn(Owner),
     /// Whoever is signed in proved again who they are.
-    Renewed,
+    Renewed(Owner),
     /// Somebody else signs in, or nobody is signed in any more: nothing of the one before stays.
     Handover(Option<Owner>),
 }
@@ -42,7 +43,7 @@ impl Passage {
             Self::None => None,
             Self::Rotation => Some("privilege"),
             Self::SignIn(_) => Some("sign_in"),
-            Self::Renewed => Some("reauthenticated"),
+            Self::Renewed(_) => Some("reauthenticated"),
             Self::Handover(Some(_)) => Some("handover"),
             Self::Handover(None) => Some("sign_out"),
         }
@@ -50,7 +51,7 @@ impl Passage {
 
     /// Whether the session begins anew, as far as its deadlines go.
     pub(super) fn restarts(&self) -> bool {
-        matches!(self, Self::SignIn(_) | Self::Renewed | Self::Handover(_))
+        matches!(self, Self::SignIn(_) | Self::Renewed(_) | Self::Handover(_))
     }
 
     pub(super) fn wipes(&self) -> bool {
@@ -61,13 +62,21 @@ impl Passage {
     pub(super) fn newcomer(&self) -> Option<&Owner> {
         match self {
             Self::SignIn(owner) | Self::Handover(Some(owner)) => Some(owner),
-            Self::None | Self::Rotation | Self::Renewed | Self::Handover(None) => None,
+            Self::None | Self::Rotation | Self::Renewed(_) | Self::Handover(None) => None,
+        }
+    }
+
+    /// Whoever signs in, for the first time or once more.
+    pub(super) fn signed_in(&self) -> Option<&Owner> {
+        match self {
+            Self::SignIn(owner) | Self::Renewed(owner) | Self::Handover(Some(owner)) => Some(owner),
+            Self::None | Self::Rotation | Self::Handover(None) => None,
         }
     }
 
     pub(super) fn owner_change(&self) -> Option<OwnerChange> {
         match self {
-            Self::None | Self::Rotation | Self::Renewed => None,
+            Self::None | Self::Rotation | Self::Renewed(_) => None,
             Self::SignIn(owner) | Self::Handover(Some(owner)) => Some(OwnerChange::Set(owner.clone())),
             Self::Handover(None) => Some(OwnerChange::Clear),
         }
@@ -77,7 +86,7 @@ impl Passage {
     pub(super) fn authenticated_at(&self, now: Timestamp) -> Option<Option<Timestamp>> {
         match self {
             Self::None | Self::Rotation => None,
-            Self::SignIn(_) | Self::Renewed | Self::Handover(Some(_)) => Some(Some(now)),
+            Self::SignIn(_) | Self::Renewed(_) | Self::Handover(Some(_)) => Some(Some(now)),
             Self::Handover(None) => Some(None),
         }
     }
@@ -92,7 +101,7 @@ impl Access {
                 let owner = Owner { schema: schema.into(), hash };
                 return Ok(match current {
                     None => Passage::SignIn(owner),
-                    Some(current) if *current == owner => Passage::Renewed,
+                    Some(current) if *current == owner => Passage::Renewed(owner),
                     Some(_) => Passage::Handover(Some(owner)),
                 });
             }
@@ -102,8 +111,9 @@ impl Access {
             Some((_, None)) | None => {}
         }
         // Where the struct cannot be read nobody is signed in, whatever the header says.
-        Ok(if self.wishes.reauthenticated && current.is_some_and(|owner| !self.is_reset(&owner.schema)) {
-            Passage::Renewed
+        let proven = current.filter(|owner| self.wishes.reauthenticated && !self.is_reset(&owner.schema));
+        Ok(if let Some(owner) = proven {
+            Passage::Renewed(owner.clone())
         } else if self.wishes.rotate || self.wishes.reauthenticated || self.changes_privilege(now) {
             Passage::Rotation
         } else {
@@ -244,17 +254,44 @@ impl Access {
         self.incarnation += 1;
     }
 
-    /// Signing in never fails because of what became of the session of before: it begins one of its own.
+    /// The sessions of an owner have been ended, or one of them. Where this request's is among them, it ends here as by `destroy()`; another
+    /// owner who is about to sign in begins a session of their own.
+    pub(super) fn revoked(&mut self, owner: &OwnerHash, only: Option<&Selector>, now: Timestamp) {
+        // What is staged says who is about to sign in. What cannot be folded signs no owner in.
+        let _ = self.refold(now);
+        let Some(live) = self.live().filter(|live| only.is_none_or(|only| *only == live.token.selector)) else { return };
+        let (header, selector) = (&live.record.header, live.token.selector);
+        if header.owner.as_ref().or(self.unlisted.as_ref()).is_none_or(|known| known.hash != *owner) {
+            return;
+        }
+        let is_listed = header.owner.is_some();
+        match self.passage(Some(header), now) {
+            Ok(Passage::Handover(Some(_))) if matches!(self.session, Session::Live(_)) => self.begin_another(),
+            _ => self.destroy(),
+        }
+        // The store has ended what the index knows. A delete would not ask whose the session is by then.
+        self.doomed = (!is_listed).then_some(selector);
+    }
+
+    /// Signing in never fails because of what became of the session of before: it begins one of its own, with what this request added.
     pub(super) fn sign_in_anew(&mut self) {
         if let Session::Live(_) = self.session {
-            self.begin_again();
-            self.session = Session::Fresh;
-            self.client = ClientCopy::Untouchable;
             self.changes.drop_waiting(Dropped::Gone);
-            // What was added goes into the new session, without what it was added to.
-            self.changes.forget_bases(|def| def.is_kept());
-            self.changes.rebase(|_| false);
+            self.begin_another();
         }
+    }
+
+    /// Leaves the session to what became of it. The changes begin another one.
+    fn begin_another(&mut self) {
+        if let (Session::Live(live), Csrf::HandedOut) = (&self.session, self.csrf) {
+            events::csrf_void(&live.token.selector);
+        }
+        self.begin_again();
+        self.session = Session::Fresh;
+        self.client = ClientCopy::Untouchable;
+        // What was added goes into the new session, without what it was added to.
+        self.changes.forget_bases(|def| def.is_kept());
+        self.changes.rebase(|_| false);
     }
 
     /// Whether a token has been there long enough to be replaced by another one.

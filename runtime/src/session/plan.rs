@@ -1,19 +1,22 @@
 //! What has to be asked of the store: the request's changes as one record, one patch or one deletion.
 
 use super::{
-    access::{Access, Live, Seed, Session, Stale, StaleSince, Wishes, is_expired},
+    access::{Access, Live, Seed, Session, Stale, StaleSince, Wishes, deadlines},
     changes::Committer,
-    check_in::{Pending, Write, full_name, origins, tombstones},
+    check_in::{Pending, Write, full_name, origins, tombstones, without_generation},
     ownership::Passage,
     slot::Head,
 };
 use crate::{
-    config::Config,
+    config::{Config, PARALLEL_TABS},
     error::{SessionError, TooLarge},
+    key::{SessionKey, WrappedKey},
+    lifetime::Lifetime,
     limits,
+    random::{self, RandomError},
     record::{
-        Accepted, Cell, CellBody, CellKey, Cells, Deadlines, Guard, Header, OwnerChange, Patch, Put, Record, Rotation,
-        SecretHash, Selector, Timestamp,
+        Accepted, Cell, CellBody, CellKey, Cells, Content, Deadlines, Extensions, Guard, Header, OwnerChange, Patch, Payload,
+        Put, Record, Rotation, SecretHash, Selector, Timestamp,
     },
     schema::{AnyField, Rule},
     store::IdleTouch,
@@ -87,8 +90,7 @@ impl Access {
         if let Some(selector) = self.doomed {
             return Ok(Plan::Delete(selector));
         }
-        // A request that changed nothing counts as a use of when it came.
-        let now = if head == Head::Open && !self.has_unsaved() { self.loaded_at } else { config.now() };
+        let now = self.counts_at(config, head);
         match &self.session {
             Session::Live(live) => {
                 let upkeep = self.unlisted.is_some() || self.renewal_is_due(live, config, now);
@@ -112,6 +114,11 @@ impl Access {
         }
     }
 
+    /// The instant of the use that the request is. Where it changed nothing, that is when it came.
+    pub(super) fn counts_at(&self, config: &Config, head: Head) -> Timestamp {
+        if head == Head::Open && !self.has_unsaved() { self.loaded_at } else { config.now() }
+    }
+
     fn plan_create(&mut self, config: &Config, head: Head, now: Timestamp) -> Result<Plan, SessionError> {
         let values = || self.changes.folded().iter().filter(|pending| matches!(pending.write, Write::Value(_)));
         if values().next().is_none() && !self.wishes.exist {
@@ -130,7 +137,8 @@ impl Access {
         check_size(&cells, &Patch::new(0, now))?;
         let persistent = self.wishes.persistent.unwrap_or(config.policy.is_persistent());
         let lifetime = config.lifetime(persistent);
-        let (idle_until, absolute_until) = (now.plus(lifetime.idle()), now.plus(lifetime.absolute()));
+        let idle = if cells.is_empty() { lifetime.idle().min(Lifetime::EMPTY_IDLE) } else { lifetime.idle() };
+        let (idle_until, absolute_until) = (now.plus(idle), now.plus(lifetime.absolute()));
         let hash = config.hasher.hash(&token, passage.newcomer().map(|owner| &owner.hash));
         let mut header = Header::new(hash, wrapped_key, now, idle_until, absolute_until);
         header.persistent = persistent;
@@ -144,7 +152,10 @@ impl Access {
         let Session::Live(live) = &self.session else { return Ok(Plan::Nothing) };
         let header = &live.record.header;
         let passage = self.passage(Some(header), now)?;
-        let expired = is_expired(header, config, now);
+        // Before the head the client waits for the answer, so the session is in use since it was loaded. Afterwards each save is a use.
+        let used_at = if head == Head::Open { self.loaded_at.min(now) } else { now };
+        let (idle_until, absolute_until) = deadlines(header, config);
+        let expired = used_at >= idle_until || now >= absolute_until;
         if expired && passage.newcomer().is_some() {
             self.sign_in_anew();
             self.refold_for_plan(now)?;
@@ -154,7 +165,9 @@ impl Access {
             return Ok(self.plan_goodbye(now));
         }
         let mut patch = Patch::new(header.epoch, now);
-        let vault = live.vault();
+        patch.loaded_at = (now >= idle_until).then_some(used_at);
+        let fresh = if passage.rotates() { Some(self.rotation(live, config, &passage)?) } else { None };
+        let vault = fresh.as_ref().map_or_else(|| live.vault(), |(token, wrapped_key)| Vault::new(token, wrapped_key));
         let vault = config.backend.seals_cells().then_some(&vault);
         if passage.wipes() {
             let kept = self.kept(&live.record.cells, config);
@@ -167,14 +180,24 @@ impl Access {
             patch.wipe_except = Some(kept);
         }
         self.fill_cells(live, config, vault, &passage, &mut patch)?;
-        // The epoch that the record has once this is stored.
+        // The epoch that the record has once this is stored. What another owner keeps of the former one's is still of before.
         let epoch = header.epoch.saturating_add(u32::from(passage.rotates()));
-        patch.puts.iter_mut().filter(|put| put.body.keep).for_each(|put| put.body.epoch = epoch);
+        for put in patch.puts.iter_mut().filter(|put| put.body.keep) {
+            put.body.epoch = if passage.wipes() && !self.writes(&put.key) { header.epoch } else { epoch };
+        }
+        if let (true, Some(vault)) = (passage.wipes(), vault) {
+            self.seal_again(live, config, vault, &mut patch)?;
+        }
+        patch.extensions = Self::extensions(header, config, &passage);
         // An earlier version of the program did not call that field the owner, so the header has yet to learn whom it names.
         let unlisted = || self.unlisted.clone().filter(|_| header.owner.is_none()).map(OwnerChange::Set);
         patch.owner = passage.owner_change().or_else(unlisted);
         patch.authenticated_at = passage.authenticated_at(now);
-        let mut next = if passage.rotates() { Some(self.rotation(live, config, &mut patch)?) } else { None };
+        let mut next = None;
+        if let Some((token, wrapped_key)) = fresh {
+            patch.rotation = Some(Rotation::Privilege { to: hash(&token, live, config, &patch), wrapped_key });
+            next = Some(token);
+        }
         let wished = &self.wishes;
         let (persistent, label) = if passage.wipes() {
             // They were the other one's.
@@ -189,7 +212,9 @@ impl Access {
             _ => Weight::Change,
         };
         self.fill_deadlines(header, config, &passage, &mut patch);
-        if head == Head::Open && !passage.rotates() && self.renewal_is_due(live, config, now) {
+        let renews =
+            || self.renewal_is_due(live, config, now) || patch.persistent.is_some() && Self::shares_its_token(live, config);
+        if head == Head::Open && !passage.rotates() && renews() {
             next = self.renewal(live, config, &mut patch);
         }
         let changes = weight == Weight::Change;
@@ -275,19 +300,77 @@ impl Access {
         Ok(())
     }
 
-    fn rotation(&self, live: &Live, config: &Config, patch: &mut Patch) -> Result<Token, SessionError> {
+    /// Another token, and the session key wrapped for it. Another owner gets another key, which the tokens of before do not open.
+    fn rotation(&self, live: &Live, config: &Config, passage: &Passage) -> Result<(Token, WrappedKey), RandomError> {
         let Seed { token, key } = if config.backend.is_client_side() {
             // Nothing is looked up by the selector there, so an id of its own tells the old copies from the new.
             self.seed.clone().map_or_else(Seed::generate, Ok)?
         } else {
-            let token = Token { selector: live.token.selector, secret: Secret::generate()? };
-            Seed { token, key: live.session_key() }
+            let key = match &self.seed {
+                _ if !passage.wipes() => live.session_key(),
+                // A CSRF token has been derived from it.
+                Some(seed) => seed.key.clone(),
+                None => SessionKey::from_bytes(random::bytes()?),
+            };
+            Seed { token: Token { selector: live.token.selector, secret: Secret::generate()? }, key }
         };
-        patch.rotation = Some(Rotation::Privilege {
-            to: hash(&token, live, config, patch),
-            wrapped_key: key.wrap(&token.selector, &token.secret),
-        });
-        Ok(token)
+        let wrapped_key = key.wrap(&token.selector, &token.secret);
+        Ok((token, wrapped_key))
+    }
+
+    /// Whether the request's changes write the cell.
+    fn writes(&self, key: &CellKey) -> bool {
+        self.changes.folded().iter().any(|pending| pending.def.keys().contains(&key.as_str()))
+    }
+
+    /// Seals what another owner keeps of `secret` cells under the new session key. What does not open goes.
+    fn seal_again(&self, live: &Live, config: &Config, vault: &Vault<'_>, patch: &mut Patch) -> Result<(), SessionError> {
+        let old = live.vault();
+        let Some(kept) = &mut patch.wipe_except else { return Ok(()) };
+        // What another request writes meanwhile is sealed under the old key, so each cell has to be as it was loaded.
+        let schemas = config.schemas();
+        let secrets = schemas.iter().flat_map(|schema| schema.fields).filter(|def| def.is_kept() && def.is_secret());
+        let mut guarded: Vec<CellKey> = secrets.flat_map(|def| def.keys()).copied().map(CellKey::from_static).collect();
+        guarded.retain(|key| kept.contains(key) && !self.writes(key));
+        let cells = &live.record.cells;
+        let mut sealed = Vec::new();
+        for cell in cells.iter().filter(|cell| patch.puts.iter().all(|put| put.key != cell.key)) {
+            let Content::Value { codec, shape, sealed: true, payload } = &cell.body.content else { continue };
+            let Some(at) = kept.iter().position(|key| *key == cell.key) else { continue };
+            let is_same_field = |other: &&Cell| without_generation(&other.key) == without_generation(&cell.key);
+            // All that is written here has one stamp, so an older generation of a field would come back.
+            let is_newest = cells.iter().filter(is_same_field).all(|other| other.stamp <= cell.stamp);
+            let Some(plain) = old.open(&cell.key, *codec, *shape, payload).filter(|_| is_newest) else {
+                kept.swap_remove(at);
+                continue;
+            };
+            let content = Content::Value { codec: *codec, shape: *shape, sealed: false, payload: Payload::from(&plain[..]) };
+            let mut put = Put::new(cell.key.clone(), CellBody { content, ..cell.body.clone() });
+            vault.seal(&mut put).map_err(|error| error.about(cell.key.to_string()))?;
+            sealed.push(put);
+            guarded.push(cell.key.clone());
+        }
+        patch.puts.append(&mut sealed);
+        guarded.retain(|key| patch.guards.iter().all(|guard| guard.key != *key));
+        guarded.sort_unstable();
+        guarded.dedup();
+        let guard = |key: CellKey| Guard { stamp: cells.stamp(&key), key };
+        patch.guards.extend(guarded.into_iter().map(guard));
+        Ok(())
+    }
+
+    /// What becomes of the header's extensions, if anything.
+    fn extensions(header: &Header, config: &Config, passage: &Passage) -> Option<Extensions> {
+        let mut extensions = header.extensions.clone();
+        if passage.restarts() {
+            extensions.set_created(None);
+        }
+        if passage.wipes() {
+            extensions.set_sign_in(0);
+        }
+        // Which place the sign-in takes is known right before the commit.
+        let takes_place = config.most_sessions.is_some() && passage.signed_in().is_some() && !config.backend.is_client_side();
+        (takes_place || extensions != header.extensions).then_some(extensions)
     }
 
     /// Another token for the same session and the same rights. Without random bytes for it the old one goes on.
@@ -304,26 +387,69 @@ impl Access {
     fn fill_deadlines(&self, header: &Header, config: &Config, passage: &Passage, patch: &mut Patch) {
         let now = patch.now;
         let lifetime = config.lifetime(patch.persistent.unwrap_or(header.persistent));
-        let idle_until = now.plus(lifetime.idle());
-        if passage.restarts() || patch.persistent.is_some() {
-            let created = if passage.wipes() { now } else { header.created };
-            let began = if passage.restarts() { now } else { header.began() };
-            let absolute_until = began.plus(lifetime.absolute());
-            patch.deadlines = Some(Deadlines::Reset { created, last_seen: now, idle_until, absolute_until });
-            return;
-        }
-        // Where a touch costs a write it is made once per fifth of the idle time.
-        if header.deadlines(&lifetime).0.until(idle_until) >= lifetime.idle() / 5 {
-            patch.deadlines = Some(Deadlines::Roll { last_seen: now, idle_until });
-        }
+        let (last_seen, idle_until) = (now, now.plus(lifetime.idle()));
+        patch.deadlines = if passage.restarts() {
+            let created = if passage.wipes() { now } else { header.first_created() };
+            Some(Deadlines::Reset { created, last_seen, idle_until, absolute_until: now.plus(lifetime.absolute()) })
+        } else if patch.persistent.is_some() {
+            let (created, absolute_until) = another_lifetime(header, config, &lifetime, patch);
+            Some(Deadlines::Reset { created, last_seen, idle_until, absolute_until })
+        } else {
+            rolled(header, &lifetime, now).map(|idle_until| Deadlines::Roll { last_seen, idle_until })
+        };
         if let Some(live) = self.live()
             && live.secret == Accepted::Current
             && live.held.is_none()
             && header.is_awaited()
+            && !passage.rotates()
         {
             patch.presented = Some(live.hash);
         }
     }
+
+    /// Whether the client may be getting another token from another of its requests, while this one wants to set the cookie.
+    fn shares_its_token(live: &Live, config: &Config) -> bool {
+        config.renewal.is_some() && !config.backend.is_client_side() && live.secret == Accepted::Current && live.held.is_none()
+    }
+
+    /// Whether the token that this request has is the one that its client goes on with, so that its cookie may be set again.
+    pub(super) fn is_the_clients_token(&self, live: &Live) -> bool {
+        match (live.secret, &live.record.header.previous) {
+            (Accepted::Current, _) => true,
+            // The response that brought another one was lost, unless it is on its way.
+            (Accepted::Previous, Some(previous)) => {
+                live.record.header.is_awaited() && self.loaded_at >= previous.since.plus(PARALLEL_TABS)
+            }
+            (Accepted::Previous, None) => false,
+        }
+    }
+}
+
+/// The idle deadline that a use moves the stored one to. Where a use costs a write it is noted once per fifth of the idle time, so
+/// that a session may end up to a fifth of it early, and never late.
+pub(super) fn rolled(header: &Header, lifetime: &Lifetime, now: Timestamp) -> Option<Timestamp> {
+    let idle_until = now.plus(lifetime.idle());
+    let (stored, _) = header.deadlines(lifetime);
+    (stored.until(idle_until) >= lifetime.idle() / 5).then_some(idle_until)
+}
+
+/// A session gets another lifetime in the middle: when it counts as begun, and its absolute deadline.
+///
+/// The lifetime counts from the session's own begin. Where that leaves less, it counts from now, yet never beyond the deadline of
+/// before: so the change ends no session at once, and no back and forth of changes makes one last longer.
+fn another_lifetime(header: &Header, config: &Config, lifetime: &Lifetime, patch: &mut Patch) -> (Timestamp, Timestamp) {
+    let created = header.first_created();
+    let began = header.authenticated_at.map_or(created, |proven| proven.max(created));
+    let from_begin = began.plus(lifetime.absolute());
+    let (_, before) = deadlines(header, config);
+    let from_now = before.min(patch.now.plus(lifetime.absolute()));
+    let counts_anew = from_now > from_begin;
+    let mut extensions = header.extensions.clone();
+    extensions.set_created(counts_anew.then_some(created));
+    if extensions != header.extensions {
+        patch.extensions = Some(extensions);
+    }
+    if counts_anew { (patch.now, from_now) } else { (created, from_begin) }
 }
 
 /// What is stored of a token that a patch brings: it may depend on whose session it is then.

@@ -10,9 +10,10 @@ use crate::{
     config::Config,
     error::{SessionError, SessionRejection},
     events,
-    record::{Handle, Header, OwnerHash, Selector},
+    record::{CommitOutcome, Deadlines, Handle, Header, OwnerHash, Patch, Selector, Timestamp, Want},
     schema::{self, HasOwner},
     store::{Backend, ServerStore, StoreError},
+    token::SecretHash,
 };
 use axum_core::extract::FromRequestParts;
 use http::request::Parts;
@@ -117,7 +118,7 @@ impl Sessions {
         live.sort_by_key(|(_, header)| Reverse(header.last_seen));
         let info = |(selector, header): (Selector, Header)| SessionInfo {
             handle: selector.handle(),
-            created_at: header.created.into(),
+            created_at: header.first_created().into(),
             last_seen: header.last_seen.into(),
             authenticated_at: header.authenticated_at.map(SystemTime::from),
             expires_at: ends(&header, &self.config).into(),
@@ -136,12 +137,16 @@ impl Sessions {
     /// # Errors
     /// As [`list`](Sessions::list).
     pub async fn revoke<T: HasOwner>(&self, owner: &T::Owner, handle: &Handle) -> Result<bool, SessionError> {
-        let live = live(self.store()?, &self.config, &hash::<T>(owner)?).await?;
+        let owner = hash::<T>(owner)?;
+        let live = live(self.store()?, &self.config, &owner).await?;
         let found = live.into_iter().find(|(selector, _)| selector.handle() == *handle);
-        let Some((selector, _)) = found else { return Ok(false) };
-        self.store()?.delete(&selector).await?;
-        events::revoked(T::__schema().name, 1, Some(&selector));
-        Ok(true)
+        let Some((selector, header)) = found else { return Ok(false) };
+        let ended = end(self.store()?, &self.config, &owner, &selector, &header).await?;
+        if ended {
+            events::revoked(T::__schema().name, 1, Some(&selector));
+            self.leave(&owner, Some(&selector));
+        }
+        Ok(ended)
     }
 
     /// Ends every session of an owner, this request's among them if it is theirs; answers how many. For an account that was disabled, or at
@@ -152,7 +157,10 @@ impl Sessions {
     /// # Errors
     /// As [`list`](Sessions::list).
     pub async fn revoke_all<T: HasOwner>(&self, owner: &T::Owner) -> Result<u64, SessionError> {
-        self.end::<T>(&hash::<T>(owner)?, None).await
+        let owner = hash::<T>(owner)?;
+        let count = self.end_all::<T>(&owner, None).await?;
+        self.leave(&owner, None);
+        Ok(count)
     }
 
     /// Ends every session of whoever is signed in to this one, but this one; answers how many. After a change of the password, or of any
@@ -162,12 +170,20 @@ impl Sessions {
     /// As [`list`](Sessions::list).
     pub async fn revoke_others<T: HasOwner>(&self, session: &TypedSession<T>) -> Result<u64, SessionError> {
         match T::__owner(session) {
-            Some(owner) => self.end::<T>(&hash::<T>(owner)?, session.slot().selector().as_ref()).await,
+            Some(owner) => self.end_all::<T>(&hash::<T>(owner)?, session.slot().selector().as_ref()).await,
             None => Ok(0),
         }
     }
 
-    async fn end<T: HasOwner>(&self, owner: &OwnerHash, except: Option<&Selector>) -> Result<u64, SessionError> {
+    /// Where this request's session is among those that were ended, it ends here too.
+    fn leave(&self, owner: &OwnerHash, only: Option<&Selector>) {
+        if let Some(request) = &self.request {
+            let now = self.config.now();
+            request.change(|access| access.revoked(owner, only, now));
+        }
+    }
+
+    async fn end_all<T: HasOwner>(&self, owner: &OwnerHash, except: Option<&Selector>) -> Result<u64, SessionError> {
         let count = self.store()?.delete_by_owner(owner, except).await?;
         if count > 0 {
             events::revoked(T::__schema().name, count, None);
@@ -190,6 +206,50 @@ pub(super) async fn live(
     let mut sessions = store.by_owner(owner).await?;
     sessions.retain(|(_, header)| !is_expired(header, config, now));
     Ok(sessions)
+}
+
+/// How often an ending is tried beside requests that change the session's privilege.
+const ATTEMPTS: usize = 16;
+
+/// Ends a session if it is that owner's, in one step of the store. Answers whether it did: `false` where the session is gone, or has
+/// become another owner's since the header was read.
+///
+/// A delete asks nothing but the selector. So the step is a commit: it names the epoch, which rises with every change of owner, and moves
+/// both deadlines into the past. The session is over for every request from then on, and the delete that follows is for tidiness.
+pub(super) async fn end(
+    store: &ServerStore,
+    config: &Config,
+    owner: &OwnerHash,
+    selector: &Selector,
+    header: &Header,
+) -> Result<bool, SessionError> {
+    let mut header = header.clone();
+    for _ in 0..ATTEMPTS {
+        let now = config.now();
+        if let CommitOutcome::Committed { .. } = store.commit(selector, &ending(&header, now)).await? {
+            if let Err(error) = store.delete(selector).await {
+                events::failed(&error.into());
+            }
+            return Ok(true);
+        }
+        // No secret has this hash, so looking is no use of the session.
+        let presented = config.present(SecretHash::from_bytes([0; 32]), now);
+        let Some(record) = store.load(selector, &presented, &Want::default()).await? else { return Ok(false) };
+        let theirs = record.header.owner.as_ref().is_some_and(|known| known.hash == *owner);
+        if !theirs || is_expired(&record.header, config, now) {
+            return Ok(false);
+        }
+        header = record.header.clone();
+    }
+    Err(SessionError::Contended)
+}
+
+fn ending(header: &Header, now: Timestamp) -> Patch {
+    let past = Timestamp::from_millis(0);
+    let Header { created, last_seen, .. } = *header;
+    let mut patch = Patch::new(header.epoch, now);
+    patch.deadlines = Some(Deadlines::Reset { created, last_seen, idle_until: past, absolute_until: past });
+    patch
 }
 
 fn store(config: &Config) -> Result<&ServerStore, SessionError> {

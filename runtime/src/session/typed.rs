@@ -6,6 +6,7 @@ use super::{
     check_in::{Opened, Pending, Write},
     commit,
     flight::{Flight, LockMode},
+    plan,
     slot::Slot,
 };
 use crate::{
@@ -334,7 +335,7 @@ impl<T: SessionData> TypedSession<T> {
         self.link.with_header(|header| header.is_none())
     }
 
-    /// When the session began; for one that does not exist yet, now.
+    /// When the session began, with a change of owner anew; for one that does not exist yet, now.
     ///
     /// ```
     /// # use cloakroom::{SessionData, TypedSession};
@@ -344,7 +345,7 @@ impl<T: SessionData> TypedSession<T> {
     /// }
     /// ```
     pub fn created_at(&self) -> SystemTime {
-        self.link.with_config_and_header(|now, _, header| header.map_or(now, |header| header.created)).into()
+        self.link.with_config_and_header(|now, _, header| header.map_or(now, |header| header.first_created())).into()
     }
 
     /// When whoever is signed in last proved who they are: when they signed in, or at the last
@@ -367,8 +368,11 @@ impl<T: SessionData> TypedSession<T> {
         self.link.with_header(|header| header.and_then(|header| header.authenticated_at))
     }
 
-    /// When the session ends if nobody uses it again: the nearer of its two deadlines. For one that does not exist yet, as if it
-    /// began now.
+    /// When the session ends if it is not used again: the nearer of its two deadlines, as it stands in the store once this request is
+    /// over. For one that does not exist yet, as if it began now.
+    ///
+    /// Where a use costs a write (SQL and the cookie), it is noted once per fifth of the idle time, so this is up to a fifth nearer than
+    /// the idle time from now: see [`Lifetime`](crate::Lifetime).
     ///
     /// ```
     /// # use cloakroom::{SessionData, TypedSession};
@@ -379,20 +383,24 @@ impl<T: SessionData> TypedSession<T> {
     /// }
     /// ```
     pub fn expires_at(&self) -> SystemTime {
-        self.link
-            .with_config_and_header(|now, config, header| match header {
-                Some(header) => {
-                    let lifetime = config.lifetime(header.persistent);
-                    let (_, absolute_until) = header.deadlines(&lifetime);
-                    // This very request counts as a use, even where the store notes that only now and then.
-                    now.plus(lifetime.idle()).min(absolute_until)
-                }
-                None => {
-                    let lifetime = config.lifetime(config.policy.is_persistent());
-                    now.plus(lifetime.idle().min(lifetime.absolute()))
-                }
-            })
-            .into()
+        let request = self.link.slot.lock();
+        let config = &request.config;
+        let access = request.access.as_deref();
+        let at = match access.and_then(|access| Some((access, access.live()?))) {
+            Some((access, live)) => {
+                let header = &live.record.header;
+                let lifetime = config.lifetime(header.persistent);
+                let (idle_until, absolute_until) = header.deadlines(&lifetime);
+                // This very request counts as a use, if the store is going to note it.
+                let used_at = access.counts_at(config, self.link.slot.head());
+                plan::rolled(header, &lifetime, used_at).unwrap_or(idle_until).min(absolute_until)
+            }
+            None => {
+                let lifetime = config.lifetime(config.policy.is_persistent());
+                config.now().plus(lifetime.idle().min(lifetime.absolute()))
+            }
+        };
+        at.into()
     }
 
     /// The session's log-safe name, once it exists.
@@ -409,7 +417,13 @@ impl<T: SessionData> TypedSession<T> {
     }
 
     /// Lets the cookie outlive the browser session, or not: the "remember me" box. The session's lifetime is then
-    /// [`SessionLayer::remember`](crate::SessionLayer::remember)'s. For a session nobody writes to it has no effect.
+    /// [`SessionLayer::remember`](crate::SessionLayer::remember)'s. For a session that no handler writes to it has no effect.
+    ///
+    /// Both lifetimes count from the sign-in. A session that is older than the shorter one goes on when the box is unticked: for that
+    /// lifetime from now, and no longer than it had. Unticked and ticked again it lasts no longer than if it had stayed ticked.
+    ///
+    /// The response sets the cookie again. With [`renew`](crate::SessionLayer::renew) it holds another token; where another request of the
+    /// client is renewing the token at the same moment, the cookie stays as it is until the next renewal.
     ///
     /// ```
     /// # use cloakroom::{SessionData, TypedSession};

@@ -103,6 +103,7 @@ impl Random {
 
     pub(super) fn patch(&mut self) -> Patch {
         let mut patch = Patch::new(self.below(5).saturating_sub(3) as u32, at(self.below(120) as i64));
+        patch.loaded_at = (self.below(4) == 0).then(|| at(self.below(120) as i64));
         for _ in 0..self.below(4) {
             let payload = vec![self.below(256) as u8; self.below(40) as usize];
             let body = if self.below(5) == 0 { CellBody::new(Content::Tombstone) } else { body(&payload) };

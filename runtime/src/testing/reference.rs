@@ -2,7 +2,7 @@
 
 use super::lock;
 use crate::{
-    record::{CommitOutcome, CreateOutcome, Header, OwnerHash, Patch, Presented, Record, Selector, Timestamp, Want},
+    record::{CommitOutcome, CreateOutcome, Deadlines, Header, OwnerHash, Patch, Presented, Record, Selector, Timestamp, Want},
     store::{IdleTouch, SessionStore, StoreError},
 };
 use async_trait::async_trait;
@@ -25,6 +25,9 @@ pub(crate) enum Quirk {
     ChecksGuardsOutsideTheLock,
     WritesWholeRecords,
     CommitsExpired,
+    ChecksIdleByNow,
+    ChecksBothByTheLoad,
+    RollsInPlaceOfResetting,
     SweepsTheLiving,
     SweepsWithoutLimit,
     ForgetsOwners,
@@ -70,7 +73,14 @@ impl Reference {
         match self.quirk {
             Quirk::IgnoresEpochs => patch.epoch = record.header.epoch,
             Quirk::CommitsExpired => patch.now = patch.now.min(Timestamp::from_millis(record.header.expires().as_millis() - 1)),
+            Quirk::ChecksIdleByNow => patch.loaded_at = None,
+            Quirk::ChecksBothByTheLoad => patch.now = patch.used_at(),
             Quirk::ForgetsOwners => patch.owner = None,
+            Quirk::RollsInPlaceOfResetting => {
+                if let Some(Deadlines::Reset { last_seen, idle_until, .. }) = patch.deadlines {
+                    patch.deadlines = Some(Deadlines::Roll { last_seen, idle_until });
+                }
+            }
             _ => {}
         }
         let outcome = record.apply(&patch);

@@ -12,8 +12,8 @@ use axum::{
 };
 use cloakroom::{
     Field, Lifetime, SessionData, SessionError, SessionLayer, Sessions, TypedSession,
-    record::{CellBody, CodecId, Content, Payload, Shape},
-    store::CookieStore,
+    record::{CellBody, CodecId, Content, Payload, Record, Shape},
+    store::{CookieStore, SessionStore},
     testing::{Fault, Gate, ManualClock, Operation, TestClient},
 };
 use cloakroom_tests::{
@@ -1338,7 +1338,7 @@ async fn a_sign_out_after_the_deadline_clears_the_cookie() {
     for house in houses().await {
         let late = async |mut s: TypedSession<Members>, axum::Extension(clock): axum::Extension<ManualClock>| {
             *s.user = None;
-            clock.advance(Lifetime::default().idle());
+            clock.advance(Lifetime::default().absolute());
         };
         let browser = member(&house, 7, at("/late", post(late)).layer(axum::Extension(house.clock.clone()))).await;
         let response = browser.post("/late").await;
@@ -1359,5 +1359,335 @@ async fn a_struct_that_cannot_be_read_signs_nobody_out_for_good() {
         let response = browser.post("/cart/6").await;
         assert_eq!((response.status().as_u16(), effect(&response)), (503, Effect::Nothing), "the cookie stays");
         assert!(house.record_of(&key).await.is_some());
+    }
+}
+
+#[tokio::test]
+async fn what_a_sign_out_writes_is_there_also_where_it_was_before() {
+    let out = async |mut s: TypedSession<Members>| {
+        *s.cart = vec![9];
+        *s.user = None;
+    };
+    for house in houses().await {
+        let browser = house.browser(routes().route("/last-wish", post(out)));
+        browser.post("/in/7").await;
+        browser.post("/cart/9").await;
+        browser.post("/last-wish").await;
+        assert_eq!(browser.get("/").await.text(), r#"None false "" [9] 0"#);
+    }
+}
+
+mod dated {
+    pub(super) mod before {
+        #[derive(cloakroom::SessionData)]
+        #[session(name = "dated")]
+        pub(crate) struct Dated {
+            #[session(owner)]
+            pub(crate) user: Option<u64>,
+            #[session(keep)]
+            pub(crate) theme: u32,
+            #[session(ttl = "10m", keep)]
+            pub(crate) code: u32,
+        }
+    }
+    pub(super) mod after {
+        #[derive(cloakroom::SessionData)]
+        #[session(name = "dated", version = 2)]
+        pub(crate) struct Dated {
+            #[session(owner)]
+            pub(crate) user: Option<u64>,
+            #[session(keep, changed(in = 2, from = u32, up = wide, forget))]
+            pub(crate) theme: u64,
+            #[session(ttl = "10m", keep, changed(in = 2, from = u32, up = wide, forget))]
+            pub(crate) code: u64,
+        }
+        fn wide(it: u32) -> u64 {
+            it.into()
+        }
+    }
+}
+
+/// A browser whose session an older version of the program has written, in front of the newer one.
+async fn of_an_older_version(house: &AnyHouse) -> Browser {
+    let write = async |mut s: TypedSession<dated::before::Dated>| {
+        *s.theme = 1;
+        *s.code = 1;
+    };
+    let before = house.browser(at("/", post(write)));
+    before.post("/").await;
+    let browser = house.browser(
+        Router::new()
+            .route("/", get(async |s: TypedSession<dated::after::Dated>| format!("{} {}", *s.theme, *s.code)))
+            .route("/theme/{to}", post(async |Path(to): Path<u64>, mut s: TypedSession<dated::after::Dated>| *s.theme = to))
+            .route(
+                "/in/{user}",
+                post(async |Path(user): Path<u64>, mut s: TypedSession<dated::after::Dated>| *s.user = Some(user)),
+            ),
+    );
+    browser.set_cookie(COOKIE, before.cookie(COOKIE).unwrap());
+    browser
+}
+
+#[tokio::test]
+async fn what_a_sign_in_stores_as_of_today_overwrites_no_newer_value() {
+    for house in houses().await {
+        let browser = of_an_older_version(&house).await;
+        let tab = browser.fork();
+        let meanwhile = async || assert_eq!(tab.post("/theme/9").await.status(), 200);
+        assert_eq!(beside(&house, &browser, "/in/7", meanwhile).await.status(), 200);
+        assert_eq!(browser.get("/").await.text(), "9 1");
+    }
+}
+
+#[tokio::test]
+async fn a_sign_in_prolongs_nothing_that_was_written_for_ten_minutes() {
+    for house in houses().await {
+        let browser = of_an_older_version(&house).await;
+        house.clock.advance(Duration::from_secs(540));
+        browser.post("/in/7").await;
+        assert_eq!(browser.get("/").await.text(), "1 1");
+        house.clock.advance(Duration::from_secs(120));
+        assert_eq!(browser.get("/").await.text(), "1 0");
+    }
+}
+
+#[derive(SessionData)]
+struct Heavy {
+    #[session(owner)]
+    user: Option<u64>,
+    a: String,
+    b: String,
+    c: String,
+    d: String,
+}
+
+#[derive(SessionData)]
+struct Light {
+    text: String,
+}
+
+#[tokio::test]
+async fn what_a_handover_wipes_does_not_count_for_the_size_of_a_record() {
+    let fill = async |mut s: TypedSession<Heavy>| {
+        let s = &mut *s;
+        *s.user = Some(1);
+        for field in [&mut s.a, &mut s.b, &mut s.c, &mut s.d] {
+            **field = "x".repeat(260_000);
+        }
+    };
+    let more = async |mut s: TypedSession<Light>| *s.text = "y".repeat(20_000);
+    let newcomer = async |mut s: TypedSession<Heavy>, mut light: TypedSession<Light>| {
+        *s.user = Some(2);
+        *light.text = "y".repeat(20_000);
+    };
+    for house in houses().await {
+        let app = at("/fill", post(fill)).route("/more", post(more)).route("/newcomer", post(newcomer));
+        let browser = house.browser(app);
+        assert_eq!(browser.post("/fill").await.status(), 200, "1,040,000 bytes are within the limit");
+        assert_eq!(browser.post("/more").await.status(), 500, "20,000 more are not");
+        assert_eq!(browser.post("/newcomer").await.status(), 200, "they are all that is left");
+    }
+}
+
+mod cleared {
+    pub(super) mod first {
+        #[derive(cloakroom::SessionData)]
+        #[session(name = "cleared", version = 1)]
+        pub(crate) struct Cleared {
+            #[session(keep)]
+            pub(crate) size: u16,
+        }
+    }
+    pub(super) mod second {
+        #[derive(cloakroom::SessionData)]
+        #[session(name = "cleared", version = 2)]
+        pub(crate) struct Cleared {
+            #[session(keep, changed(in = 2, from = u16, up = u32::from, down = narrow))]
+            pub(crate) size: u32,
+        }
+        fn narrow(it: &u32) -> u16 {
+            u16::try_from(*it).unwrap_or(u16::MAX)
+        }
+    }
+}
+
+/// A newer program wrote the field in two generations, an older one cleared it, and a third one, which knows nothing of the struct, hands
+/// the session over.
+#[tokio::test]
+async fn a_kept_field_that_was_cleared_stays_so_when_another_program_hands_over() {
+    for house in houses().await {
+        let newer = house.browser(
+            Router::new()
+                .route("/", get(async |s: TypedSession<cleared::second::Cleared>| s.size.to_string()))
+                .route("/", post(async |mut s: TypedSession<cleared::second::Cleared>| *s.size = 5)),
+        );
+        newer.post("/").await;
+        let older = house.browser(at("/clear", post(async |mut s: TypedSession<cleared::first::Cleared>| s.clear())));
+        older.set_cookie(COOKIE, newer.cookie(COOKIE).unwrap());
+        older.post("/clear").await;
+        assert_eq!(newer.get("/").await.text(), "0");
+        let other = house.browser(routes());
+        other.set_cookie(COOKIE, newer.cookie(COOKIE).unwrap());
+        other.post("/in/1").await;
+        other.post("/in/2").await;
+        newer.set_cookie(COOKIE, other.cookie(COOKIE).unwrap());
+        assert_eq!(newer.get("/").await.text(), "0");
+    }
+}
+
+#[tokio::test]
+async fn a_sign_in_that_lost_its_session_takes_only_what_it_added() {
+    let add = async |Path(user): Path<u64>, mut s: TypedSession<Members>| {
+        *s.user = Some(user);
+        *s.views += 1;
+    };
+    for house in houses().await {
+        let browser = guest(&house, at("/in-and-add/{user}", post(add))).await;
+        let tab = browser.fork();
+        let response = beside(&house, &tab, "/in-and-add/7", async || drop(browser.post("/in/9").await)).await;
+        assert!(matches!(effect(&response), Effect::Set(_)), "a session of its own");
+        assert_eq!(tab.get("/").await.text(), r#"Some(7) false "" [] 1"#, "and nothing of what the counter had counted");
+        assert_eq!(browser.get("/").await.text(), r#"Some(9) false "dark" [1, 2] 10"#);
+        // Also where the session of before expires meanwhile.
+        let clock = house.clock.clone();
+        let slow = async move |mut s: TypedSession<Members>| {
+            clock.advance(Lifetime::default().absolute());
+            *s.user = Some(7);
+            *s.views += 1;
+        };
+        let late = guest(&house, at("/slow", post(slow))).await;
+        let response = late.post("/slow").await;
+        assert!(matches!(effect(&response), Effect::Set(_)));
+        assert_eq!(late.get("/").await.text(), r#"Some(7) false "" [] 1"#);
+    }
+}
+
+#[derive(SessionData)]
+struct Vaulted {
+    #[session(owner)]
+    user: Option<u64>,
+    #[session(secret)]
+    pin: String,
+    #[session(secret, keep)]
+    device_key: String,
+    #[session(secret, keep)]
+    other_key: String,
+}
+
+fn vaulted() -> Router {
+    type Handle = TypedSession<Vaulted>;
+    Router::new()
+        .route("/", get(async |s: Handle| format!("{:?} {:?} {:?} {:?}", *s.user, *s.pin, *s.device_key, *s.other_key)))
+        .route("/in/{user}", post(async |Path(user): Path<u64>, mut s: Handle| *s.user = Some(user)))
+        .route("/pin/{to}", post(async |Path(to): Path<String>, mut s: Handle| *s.pin = to))
+        .route("/device/{to}", post(async |Path(to): Path<String>, mut s: Handle| *s.device_key = to))
+        .route("/other/{to}", post(async |Path(to): Path<String>, mut s: Handle| *s.other_key = to))
+        .route(
+            "/in/{user}/device/{to}",
+            post(async |Path((user, to)): Path<(u64, String)>, mut s: Handle| {
+                *s.user = Some(user);
+                *s.device_key = to;
+            }),
+        )
+}
+
+/// An old dump of the database and an old token give away the session key of then.
+#[tokio::test]
+async fn an_old_dump_and_an_old_token_open_no_secret_of_the_next_owner() {
+    for house in houses().await {
+        let browser = house.browser(vaulted());
+        browser.post("/in/1").await;
+        browser.post("/pin/ones").await;
+        let (old, dump) = (browser.fork(), house.record(&browser).await.unwrap());
+        browser.post("/in/2").await;
+        browser.post("/pin/twos").await;
+        assert_eq!(browser.get("/").await.text(), r#"Some(2) "twos" "" """#);
+        // Today's cells under the header of then: what whoever has both can read.
+        let today = house.record(&browser).await.unwrap();
+        let mut forged = Record::new(dump.header.clone(), today.cells.clone());
+        forged.header.owner = today.header.owner.clone();
+        let elsewhere = House::new();
+        elsewhere.clock.set(cloakroom::Clock::now(&house.clock));
+        elsewhere.faults().inner().create(&selector(&old.cookie(COOKIE).unwrap()), forged).await.unwrap();
+        let thief = elsewhere.browser(vaulted());
+        thief.set_cookie(COOKIE, old.cookie(COOKIE).unwrap());
+        assert_eq!(thief.get("/").await.text(), r#"None "" "" """#);
+    }
+}
+
+#[tokio::test]
+async fn kept_secrets_go_with_the_session_to_its_next_owner() {
+    for house in houses().await {
+        let browser = house.browser(vaulted());
+        browser.post("/in/1").await;
+        browser.post("/device/one").await;
+        browser.post("/pin/ones").await;
+        for user in 2..5 {
+            browser.post(&format!("/in/{user}")).await;
+            assert_eq!(browser.get("/").await.text(), format!(r#"Some({user}) "" "one" """#));
+        }
+        browser.post("/in/5/device/two").await;
+        assert_eq!(browser.get("/").await.text(), r#"Some(5) "" "two" """#);
+    }
+}
+
+#[tokio::test]
+async fn a_kept_secret_that_changes_beside_a_handover_is_kept_as_it_is_then() {
+    for house in houses().await {
+        let browser = house.browser(vaulted());
+        browser.post("/in/1").await;
+        browser.post("/device/one").await;
+        let tab = browser.fork();
+        let meanwhile = async || {
+            tab.post("/device/two").await;
+            tab.post("/other/three").await;
+        };
+        assert_eq!(beside(&house, &browser, "/in/2", meanwhile).await.status(), 200);
+        assert_eq!(browser.get("/").await.text(), r#"Some(2) "" "two" "three""#);
+    }
+}
+
+#[tokio::test]
+async fn a_form_of_a_session_that_a_sign_in_has_left_behind_is_told() {
+    let events = Events::capture();
+    let form = async |Path(user): Path<u64>, mut s: TypedSession<Members>| {
+        *s.user = Some(user);
+        s.csrf_token().map(|token| token.as_str().to_owned())
+    };
+    for house in houses().await {
+        let browser = guest(&house, at("/form/{user}", post(form))).await;
+        let tab = browser.fork();
+        events.take();
+        browser.post("/form/1").await;
+        assert_eq!(events.count("session.csrf_void"), 0, "it is that of the session after the sign-in");
+        tab.set_cookie(COOKIE, browser.cookie(COOKIE).unwrap());
+        beside(&house, &tab, "/form/2", async || drop(browser.post("/in/3").await)).await;
+        assert_eq!(events.count("session.csrf_void"), 1);
+    }
+}
+
+#[derive(SessionData)]
+struct Locker {
+    #[session(secret, keep)]
+    key: String,
+}
+
+/// The program that hands the session over has never met the struct.
+#[tokio::test]
+async fn a_kept_secret_of_another_program_is_kept_as_it_is_then() {
+    for house in houses().await {
+        let locker = Router::new()
+            .route("/", get(async |s: TypedSession<Locker>| s.key.to_string()))
+            .route("/{to}", post(async |Path(to): Path<String>, mut s: TypedSession<Locker>| *s.key = to));
+        let (browser, other) = (member(&house, 1, nothing_more()).await, house.browser(locker));
+        other.set_cookie(COOKIE, browser.cookie(COOKIE).unwrap());
+        other.post("/one").await;
+        let meanwhile = async || assert_eq!(other.post("/two").await.status(), 200);
+        assert_eq!(beside(&house, &browser, "/in/2", meanwhile).await.status(), 200);
+        other.set_cookie(COOKIE, browser.cookie(COOKIE).unwrap());
+        assert_eq!(other.get("/").await.text(), "two");
+        browser.post("/out").await;
+        other.set_cookie(COOKIE, browser.cookie(COOKIE).unwrap());
+        assert_eq!(other.get("/").await.text(), "two");
     }
 }

@@ -379,3 +379,86 @@ async fn the_event_of_a_rotation_says_why_the_token_was_replaced() {
         }
     }
 }
+
+#[derive(SessionData)]
+#[session(name = "rights")]
+struct RightsBefore {
+    #[session(privilege)]
+    admin: bool,
+    note: String,
+}
+
+#[derive(SessionData)]
+#[session(name = "rights")]
+struct RightsAfter {
+    #[session(privilege)]
+    admin: u64,
+    note: String,
+}
+
+#[tokio::test]
+async fn a_struct_that_loses_its_privileges_by_being_healed_rotates() {
+    for house in houses().await {
+        let before = house.browser(Router::new().route(
+            "/",
+            post(async |mut s: TypedSession<RightsBefore>| {
+                *s.admin = true;
+                *s.note = "x".into();
+            }),
+        ));
+        before.post("/").await;
+        let after = house.browser(Router::new().route(
+            "/",
+            post(async |mut s: TypedSession<RightsAfter>| {
+                assert_eq!(*s.admin, 0, "it cannot be read");
+                *s.note = "y".into();
+            }),
+        ));
+        after.set_cookie(COOKIE, before.cookie(COOKIE).unwrap());
+        let response = after.post("/").await;
+        assert_rotated(&before, effect(&response));
+    }
+}
+
+/// What `views` is called is another type, so the struct cannot be read, and who is signed in is not known.
+#[derive(SessionData)]
+#[session(name = "members")]
+struct Unreadable {
+    #[session(owner)]
+    user: Option<u64>,
+    views: String,
+}
+
+#[tokio::test]
+async fn an_owner_who_cannot_be_read_proves_nothing() {
+    for house in houses().await {
+        let browser = member(&house, 7, Router::new()).await;
+        house.clock.advance(HOUR);
+        let before = house.record(&browser).await.unwrap().header;
+        let other = house.browser(Router::new().route(
+            "/again",
+            post(async |mut s: TypedSession<Unreadable>| {
+                assert_eq!((*s.user, &**s.views), (None, ""));
+                s.reauthenticated();
+            }),
+        ));
+        other.set_cookie(COOKIE, browser.cookie(COOKIE).unwrap());
+        assert_eq!(other.post("/again").await.status(), 200);
+        let after = house.record(&other).await.unwrap().header;
+        assert_eq!((after.authenticated_at, after.absolute_until), (before.authenticated_at, before.absolute_until));
+    }
+}
+
+#[tokio::test]
+async fn exactly_a_minute_after_a_rotation_a_stale_client_begins_anew() {
+    for house in houses().await {
+        let browser = guest(&house, Router::new()).await;
+        let old = browser.fork();
+        browser.post("/admin/true").await;
+        house.clock.advance(Duration::from_millis(59_999));
+        assert_eq!(old.post("/cart/1").await.status(), 409);
+        house.clock.advance(Duration::from_millis(1));
+        let response = old.post("/cart/1").await;
+        assert!(matches!((response.status().as_u16(), effect(&response)), (200, Effect::Set(_))));
+    }
+}

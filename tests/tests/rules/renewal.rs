@@ -11,7 +11,7 @@ use axum::{
 use cloakroom::{
     Lifetime, Reuse, SessionData, SessionLayer, TypedSession,
     store::{CookieStore, IdleTouch, SessionStore},
-    testing::{Fault, Operation, TestClient},
+    testing::{Fault, Gate, Operation, TestClient},
 };
 use cloakroom_tests::{
     events::Events,
@@ -488,7 +488,8 @@ async fn a_cookie_that_outlives_the_browser_is_renewed_for_what_is_left_of_its_t
         let day = 24 * 60 * MINUTE;
         let layer = layer(&house).remember(Lifetime::new(30 * day, 90 * day).unwrap());
         let browser = begun_with(&house, layer, Router::new().route("/remember", remember)).await;
-        browser.post("/remember").await;
+        assert_eq!(max_age(&browser.post("/remember").await), Some((90 * day).as_secs()));
+        assert_eq!(effect(&browser.get("/").await), Effect::Nothing);
         house.clock.advance(day);
         let response = browser.get("/").await;
         assert_eq!(max_age(&response), Some((89 * day).as_secs()));
@@ -741,5 +742,104 @@ async fn without_renewal_no_replaced_token_has_a_grace() {
     for (browser, status) in [(&renewing, 200), (&old, 409)] {
         plain.set_cookie("__Host-id", browser.cookie("__Host-id").unwrap());
         assert_eq!(plain.post("/").await.status(), status);
+    }
+}
+
+fn remembering(house: &AnyHouse) -> SessionLayer {
+    let day = 24 * 60 * MINUTE;
+    layer(house).remember(Lifetime::new(30 * day, 90 * day).unwrap())
+}
+
+fn remember() -> Router {
+    Router::new().route("/remember", post(async |mut s: TypedSession<Visitor>| s.set_persistent(true)))
+}
+
+/// What a browser holds after a response, whatever it held before: it opens the session.
+async fn opens(browser: &Browser, token: String) -> bool {
+    let client = browser.fork();
+    client.set_cookie(COOKIE, token);
+    client.get("/").await.text() == "1"
+}
+
+#[tokio::test]
+async fn a_slow_remember_beside_a_renewal_brings_no_dead_token_back() {
+    for house in houses().await {
+        let browser = begun_with(&house, remembering(&house), remember()).await;
+        house.clock.advance(EVERY);
+        let slow = browser.fork();
+        let gate = Gate::new();
+        house.faults().next(Operation::Commit, Fault::HoldBefore(gate.clone()));
+        let (late, ()) = tokio::join!(slow.post("/remember"), async {
+            gate.reached().await;
+            assert!(matches!(effect(&browser.get("/").await), Effect::Set(_)), "the renewal");
+            assert_eq!(effect(&browser.get("/").await), Effect::Nothing, "its token is presented");
+            gate.open();
+        });
+        assert_eq!((late.status().as_u16(), effect(&late)), (200, Effect::Nothing), "the browser has a newer token");
+        assert!(house.record(&browser).await.unwrap().header.persistent, "and yet it is done");
+        house.clock.advance(EVERY);
+        let renewed = browser.get("/").await;
+        assert_eq!(
+            max_age(&renewed),
+            Some((90 * 24 * 60 * MINUTE - 2 * EVERY).as_secs()),
+            "the cookie comes with the next renewal"
+        );
+        house.clock.advance(GRACE);
+        assert_eq!(browser.get("/").await.text(), "1");
+    }
+}
+
+#[tokio::test]
+async fn a_renewal_beside_a_remember_leaves_the_cookie_to_it() {
+    for house in houses().await {
+        let browser = begun_with(&house, remembering(&house), remember()).await;
+        house.clock.advance(EVERY);
+        let slow = browser.fork();
+        let gate = Gate::new();
+        house.faults().next(Operation::Commit, Fault::HoldBefore(gate.clone()));
+        let (late, ()) = tokio::join!(slow.get("/"), async {
+            gate.reached().await;
+            assert_eq!(max_age(&browser.post("/remember").await), Some((90 * 24 * 60 * MINUTE - EVERY).as_secs()));
+            gate.open();
+        });
+        assert_eq!(effect(&late), Effect::Nothing);
+        assert!(opens(&browser, browser.cookie(COOKIE).unwrap()).await);
+        house.clock.advance(GRACE + EVERY);
+        assert_eq!(browser.get("/").await.text(), "1");
+    }
+}
+
+#[tokio::test]
+async fn a_client_that_never_got_its_renewal_is_remembered_all_the_same() {
+    for house in houses().await {
+        let browser = begun_with(&house, remembering(&house), remember()).await;
+        let received = browser.fork();
+        let old = renewed(&house, &received).await;
+        // While the other token may be on its way, no response brings the old one back.
+        house.clock.advance(MINUTE - MOMENT);
+        assert_eq!(effect(&old.post("/remember").await), Effect::Nothing);
+        assert!(house.record(&old).await.unwrap().header.persistent);
+        let again = begun_with(&house, remembering(&house), remember()).await;
+        let received = again.fork();
+        let old = renewed(&house, &received).await;
+        house.clock.advance(MINUTE);
+        let response = old.post("/remember").await;
+        let Effect::Set(token) = effect(&response) else { panic!("the client holds this token") };
+        assert_eq!(max_age(&response), Some((90 * 24 * 60 * MINUTE - EVERY - MINUTE).as_secs()));
+        assert!(opens(&old, token).await);
+        // Nothing is taken from a client that has received the other one.
+        assert_eq!(received.get("/").await.text(), "1");
+    }
+}
+
+#[tokio::test]
+async fn without_renewals_a_remember_sends_the_token_that_there_is() {
+    for house in houses().await {
+        let day = 24 * 60 * MINUTE;
+        let layer = house.layer().remember(Lifetime::new(30 * day, 90 * day).unwrap());
+        let browser = begun_with(&house, layer, remember()).await;
+        let before = browser.cookie(COOKIE).unwrap();
+        let response = browser.post("/remember").await;
+        assert_eq!((effect(&response), max_age(&response)), (Effect::Set(before), Some((90 * day).as_secs())));
     }
 }

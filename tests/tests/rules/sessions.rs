@@ -1,6 +1,6 @@
 //! The list of somebody's sessions, from within a request: what it knows, what an outage does to it, and what it says of itself.
 
-use crate::members::{Members, houses, member, routes};
+use crate::members::{AnyHouse, Members, NOBODY, guest, houses, member, routes};
 use axum::{
     Router,
     extract::Path,
@@ -8,13 +8,21 @@ use axum::{
 };
 use cloakroom::{
     Handle, SessionData, SessionError, Sessions, TypedSession,
-    store::SessionStore,
-    testing::{Fault, Operation},
+    record::{CommitOutcome, CreateOutcome, Header, OwnerHash, Patch, Presented, Record, Selector, Timestamp, Want},
+    store::{MemoryStore, SessionStore, StoreError},
+    testing::{Fault, Gate, Op, Operation},
 };
 use cloakroom_tests::{
     events::Events,
+    shop::{Browser, House},
     site::{COOKIE, Effect, effect, selector},
 };
+use http::StatusCode;
+use std::sync::{
+    Arc,
+    atomic::{AtomicUsize, Ordering},
+};
+use tokio::{sync::Barrier, task::JoinSet};
 
 fn lists() -> Router {
     Router::new()
@@ -76,7 +84,7 @@ async fn an_outage_is_a_503_wherever_it_strikes_and_ends_nothing() {
             (Operation::Load, "GET", "/list/7".to_owned()),
             (Operation::ByOwner, "GET", "/list/7".to_owned()),
             (Operation::ByOwner, "POST", format!("/revoke/7/{name}")),
-            (Operation::Delete, "POST", format!("/revoke/7/{name}")),
+            (Operation::Commit, "POST", format!("/revoke/7/{name}")),
             (Operation::DeleteByOwner, "POST", "/revoke/7".to_owned()),
         ] {
             house.faults().next(operation, Fault::Unavailable);
@@ -92,7 +100,8 @@ async fn an_outage_is_a_503_wherever_it_strikes_and_ends_nothing() {
 async fn a_sign_in_whose_older_sessions_cannot_be_counted_is_a_sign_in() {
     let events = Events::capture();
     for house in houses().await {
-        for operation in [Operation::ByOwner, Operation::Delete] {
+        // Where it cannot be counted the sign-in has no place among the others. Where it cannot be ended the next sign-in does it.
+        for operation in [Operation::ByOwner, Operation::Commit] {
             let [first, second] = [(); 2].map(|()| house.browser_of(routes().layer(house.layer().max_sessions(1))));
             first.post("/in/7").await;
             house.clock.advance(std::time::Duration::from_secs(1));
@@ -103,6 +112,7 @@ async fn a_sign_in_whose_older_sessions_cannot_be_counted_is_a_sign_in() {
             assert!(matches!(effect(&response), Effect::Set(_)), "{operation}");
             assert_eq!(events.count("session.failed"), 1, "{operation}");
             assert!(first.get("/").await.text().starts_with("Some(7)"), "{operation}: the next sign-in ends it");
+            assert!(second.get("/").await.text().starts_with("Some(7)"), "{operation}");
             first.post("/out").await;
             second.post("/out").await;
         }
@@ -213,5 +223,249 @@ async fn the_event_of_one_session_that_was_ended_names_it() {
         assert_eq!(browser.post("/others").await.text(), "1");
         let lines = said();
         assert!(matches!(&lines[..], [line] if line.contains("count=1") && !line.contains("handle=")), "{lines:?}");
+    }
+}
+
+/// Two sign-ins look at their owner's sessions at the same time, each in another order, as a server may answer.
+#[tokio::test]
+async fn of_two_sign_ins_of_one_instant_both_nodes_end_the_same_one() {
+    #[derive(Clone)]
+    struct Shuffled(MemoryStore, Arc<AtomicUsize>, Arc<Barrier>);
+    #[async_trait::async_trait]
+    impl SessionStore for Shuffled {
+        async fn load(&self, key: &Selector, by: &Presented, want: &Want<'_>) -> Result<Option<Arc<Record>>, StoreError> {
+            self.0.load(key, by, want).await
+        }
+        async fn create(&self, key: &Selector, record: Record) -> Result<CreateOutcome, StoreError> {
+            self.0.create(key, record).await
+        }
+        async fn commit(&self, key: &Selector, patch: &Patch) -> Result<CommitOutcome, StoreError> {
+            self.0.commit(key, patch).await
+        }
+        async fn delete(&self, key: &Selector) -> Result<(), StoreError> {
+            self.0.delete(key).await
+        }
+        async fn by_owner(&self, owner: &OwnerHash) -> Result<Vec<(Selector, Header)>, StoreError> {
+            self.2.wait().await;
+            let mut all = self.0.by_owner(owner).await?;
+            self.2.wait().await;
+            all.sort_by_key(|(key, _)| *key);
+            if self.1.fetch_add(1, Ordering::Relaxed) % 2 == 1 {
+                all.reverse();
+            }
+            Ok(all)
+        }
+        async fn delete_by_owner(&self, owner: &OwnerHash, except: Option<&Selector>) -> Result<u64, StoreError> {
+            self.0.delete_by_owner(owner, except).await
+        }
+        async fn sweep(&self, now: Timestamp, limit: usize) -> Result<usize, StoreError> {
+            self.0.sweep(now, limit).await
+        }
+    }
+    let house = House::over(Shuffled(MemoryStore::new(), Arc::default(), Arc::new(Barrier::new(2))));
+    let mut tasks = JoinSet::new();
+    for _ in 0..2 {
+        let browser = house.browser_of(routes().layer(house.layer().max_sessions(1)));
+        tasks.spawn(async move { browser.post("/in/7").await.status() });
+    }
+    tasks.join_all().await;
+    assert_eq!(house.faults().inner().0.len(), 1, "one of them is left");
+}
+
+#[tokio::test]
+async fn a_bounded_sign_in_looks_before_its_commit_and_after_it() {
+    let asked = |house: &AnyHouse| -> Vec<Operation> { house.store.take().iter().map(Op::operation).collect() };
+    for house in houses().await {
+        let [free, bounded] =
+            [house.layer(), house.layer().max_sessions(2)].map(|layer| house.browser_of(routes().layer(layer)));
+        free.post("/in/7").await;
+        assert_eq!(asked(&house), [Operation::Create], "without a bound nothing is asked");
+        bounded.post("/in/7").await;
+        assert_eq!(asked(&house), [Operation::ByOwner, Operation::Create, Operation::ByOwner]);
+        bounded.post("/again").await;
+        assert_eq!(asked(&house), [Operation::Load, Operation::ByOwner, Operation::Commit, Operation::ByOwner]);
+        for path in ["/admin/true", "/cart/1"] {
+            bounded.post(path).await;
+            assert_eq!(asked(&house), [Operation::Load, Operation::Commit], "{path} is no sign-in");
+        }
+    }
+}
+
+#[tokio::test]
+async fn one_sign_in_ends_a_hundred_sessions_and_the_next_one_goes_on() {
+    let events = Events::capture();
+    for house in houses().await {
+        let free = house.browser(routes());
+        for _ in 0..150 {
+            free.clear_cookies();
+            free.post("/in/7").await;
+        }
+        let sessions = house.layer().sessions();
+        for (left, ended) in [(51, 100), (1, 51)] {
+            events.take();
+            let browser = house.browser_of(routes().layer(house.layer().max_sessions(1)));
+            browser.post("/in/7").await;
+            assert_eq!(sessions.list::<Members>(&7).await.unwrap().len(), left);
+            assert!(events.take().iter().any(|line| line.contains(&format!("count={ended}"))));
+            assert!(browser.get("/").await.text().starts_with("Some(7)"));
+        }
+    }
+}
+
+#[tokio::test]
+async fn what_a_sign_in_has_ended_is_told_where_a_later_ending_fails() {
+    let events = Events::capture();
+    for house in houses().await {
+        for _ in 0..3 {
+            house.browser(routes()).post("/in/7").await;
+        }
+        let (passed, browser) = (Gate::new(), house.browser_of(routes().layer(house.layer().max_sessions(1))));
+        passed.open();
+        house.faults().next(Operation::Commit, Fault::HoldBefore(passed));
+        house.faults().next(Operation::Commit, Fault::Unavailable);
+        events.take();
+        assert_eq!(browser.post("/in/7").await.status(), 200);
+        let lines = events.take();
+        assert!(lines.iter().any(|line| line.contains("session.revoked") && line.contains("count=1")), "{lines:?}");
+        assert!(lines.iter().any(|line| line.contains("session.failed")), "{lines:?}");
+        assert_eq!(house.layer().sessions().list::<Members>(&7).await.unwrap().len(), 3);
+    }
+}
+
+type Left = Result<&'static str, SessionError>;
+
+/// Handlers that end every session of 7, their own among them, and write on either side of that.
+fn leaving() -> Router {
+    Router::new()
+        .route(
+            "/leave/after-a-write",
+            post(async |sessions: Sessions, mut s: TypedSession<Members>| -> Left {
+                s.cart.push(3);
+                drop(s);
+                sessions.revoke_all::<Members>(&7).await?;
+                Ok("left")
+            }),
+        )
+        .route(
+            "/leave/after-a-save",
+            post(async |sessions: Sessions, mut s: TypedSession<Members>| -> Left {
+                s.cart.push(3);
+                s.save().await?;
+                sessions.revoke_all::<Members>(&7).await?;
+                Ok("left")
+            }),
+        )
+        .route(
+            "/leave/around-a-write",
+            post(async |sessions: Sessions, mut s: TypedSession<Members>| -> Left {
+                s.cart.push(3);
+                sessions.revoke_all::<Members>(&7).await?;
+                Ok("left")
+            }),
+        )
+        .route(
+            "/leave/before-signing-out",
+            post(async |sessions: Sessions, mut s: TypedSession<Members>| -> Left {
+                sessions.revoke_all::<Members>(&7).await?;
+                *s.user = None;
+                Ok("left")
+            }),
+        )
+        .route(
+            "/leave/and-others",
+            post(async |sessions: Sessions, mut s: TypedSession<Members>| -> Left {
+                s.cart.push(3);
+                sessions.revoke_others(&s).await?;
+                sessions.revoke_all::<Members>(&7).await?;
+                assert_eq!(sessions.revoke_others(&s).await?, 0);
+                Ok("left")
+            }),
+        )
+        .route(
+            "/leave/by-handle",
+            post(async |sessions: Sessions, mut s: TypedSession<Members>| -> Left {
+                s.cart.push(3);
+                let own = s.handle().ok_or(SessionError::Gone)?;
+                assert!(sessions.revoke::<Members>(&7, &own).await?);
+                Ok("left")
+            }),
+        )
+        .route(
+            "/leave/with-an-error",
+            post(async |sessions: Sessions, mut s: TypedSession<Members>| {
+                s.cart.push(3);
+                let ended = sessions.revoke_all::<Members>(&7).await;
+                (StatusCode::INTERNAL_SERVER_ERROR, if ended.is_ok() { "left" } else { "stayed" })
+            }),
+        )
+        .route(
+            "/leave/to/{user}",
+            post(async |Path(user): Path<u64>, sessions: Sessions, mut s: TypedSession<Members>| -> Left {
+                *s.user = Some(user);
+                drop(s);
+                sessions.revoke_all::<Members>(&7).await?;
+                Ok("left")
+            }),
+        )
+}
+
+#[tokio::test]
+async fn a_request_that_ends_its_own_session_leaves_it_as_by_destroy() {
+    let paths =
+        ["after-a-write", "after-a-save", "around-a-write", "before-signing-out", "and-others", "by-handle", "with-an-error"];
+    for house in houses().await {
+        for path in paths {
+            let browser = member(&house, 7, leaving()).await;
+            let key = selector(&browser.cookie(COOKIE).unwrap());
+            let response = browser.post(&format!("/leave/{path}")).await;
+            assert_eq!((response.text().as_str(), effect(&response)), ("left", Effect::Clear), "{path}");
+            assert!(response.status() == 200 || path == "with-an-error", "{path}: {}", response.status());
+            assert!(house.record_of(&key).await.is_none(), "{path}");
+            assert_eq!(browser.get("/").await.text(), NOBODY, "{path}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn an_owner_who_signs_in_beside_the_end_of_another_is_signed_in() {
+    for house in houses().await {
+        let browser = member(&house, 7, leaving()).await;
+        let response = browser.post("/leave/to/8").await;
+        assert_eq!((response.status().as_u16(), response.text().as_str()), (200, "left"));
+        assert!(matches!(effect(&response), Effect::Set(_)));
+        assert!(browser.get("/").await.text().starts_with("Some(8)"));
+    }
+}
+
+#[tokio::test]
+async fn a_request_that_ends_the_sessions_of_others_keeps_its_own() {
+    for house in houses().await {
+        let there = member(&house, 7, Router::new()).await;
+        for here in [member(&house, 8, leaving()).await, guest(&house, leaving()).await] {
+            let response = here.post("/leave/around-a-write").await;
+            assert_eq!((response.status().as_u16(), effect(&response)), (200, Effect::Nothing));
+            assert!(here.get("/").await.text().contains("[1, 2, 3]"));
+        }
+        assert_eq!(effect(&there.get("/").await), Effect::Clear);
+    }
+}
+
+#[tokio::test]
+async fn the_place_of_a_sign_in_goes_with_its_owner() {
+    let place = async |house: &AnyHouse, browser: &Browser| {
+        house.record(browser).await.unwrap().header.extensions.get(1).map(<[u8]>::to_vec)
+    };
+    for house in houses().await {
+        let bounded = house.browser_of(routes().layer(house.layer().max_sessions(2)));
+        bounded.post("/in/7").await;
+        assert_eq!(place(&house, &bounded).await, Some(1_u64.to_le_bytes().to_vec()));
+        bounded.post("/again").await;
+        assert_eq!(place(&house, &bounded).await, Some(2_u64.to_le_bytes().to_vec()));
+        bounded.post("/admin/true").await;
+        assert_eq!(place(&house, &bounded).await, Some(2_u64.to_le_bytes().to_vec()));
+        let free = house.browser(routes());
+        free.set_cookie(COOKIE, bounded.cookie(COOKIE).unwrap());
+        free.post("/in/8").await;
+        assert_eq!(place(&house, &free).await, None);
     }
 }

@@ -168,8 +168,8 @@ impl Tables {
     /// [module](self) for why the batch is whole or absent.
     pub(super) fn commit(&self, key: &Selector, patch: &Patch) -> Commit {
         let (record, cell, key) = (self.record(), self.cell(), Hex(key.as_bytes()));
-        let (epoch, now) = (patch.epoch, patch.now.as_millis());
-        let live = format!("selector = {key} AND epoch = {epoch} AND idle_until > {now} AND absolute_until > {now}");
+        let (epoch, now, used) = (patch.epoch, patch.now.as_millis(), patch.used_at().as_millis());
+        let live = format!("selector = {key} AND epoch = {epoch} AND idle_until > {used} AND absolute_until > {now}");
         let guards = &patch.guards;
         let (is_renewal, renews) = match &patch.rotation {
             Some(Rotation::Renewal { from, .. }) => (true, format!("secret = {}", Hex(from.as_bytes()))),

@@ -403,6 +403,7 @@ pub(super) async fn commit(
                 .maybe("p_persistent", Type::BOOL, patch.persistent)
                 .maybe("p_set_label", Type::BOOL, patch.label.as_ref().map(|_| true))
                 .maybe("p_label", Type::BYTEA, patch.label.as_ref().and_then(Option::as_deref).map(str::as_bytes))
+                .maybe("p_loaded", Type::INT8, patch.loaded_at.map(Timestamp::as_millis))
                 .maybe("p_extensions", Type::BYTEA, patch.extensions.as_ref().map(Extensions::encode))
                 .row(lent.client())
                 .await?
@@ -425,6 +426,7 @@ fn is_usual(patch: &Patch) -> bool {
         && patch.persistent.is_none()
         && patch.label.is_none()
         && patch.extensions.is_none()
+        && patch.loaded_at.is_none()
         && !matches!(patch.deadlines, Some(Deadlines::Reset { .. }))
 }
 

@@ -373,7 +373,7 @@ impl RedisStore {
     /// Commits to a session that stands in the index of that owner already, if its index lies elsewhere.
     async fn commit_listed(&self, key: &Selector, patch: &Patch, listed: &str) -> Result<Answer, StoreError> {
         let mut call = Self::script(&scripts::COMMIT, &self.key(key));
-        call.arg(patch.epoch).arg(patch.now.as_millis()).arg(self.here()).arg(listed);
+        call.arg(patch.epoch).arg(patch.now.as_millis()).arg(patch.used_at().as_millis()).arg(self.here()).arg(listed);
         fields::put_patch(&mut call, patch);
         let answer = match self.call(Effect::Write, &call).await? {
             Value::Array(answer) => Answer::of(answer),

@@ -1,8 +1,11 @@
--- Applies a patch, or says why not and writes nothing. ARGV: epoch, now, whether indexes are here, the owner in whose index the session
--- stands already; then the patch, as verbs with their operands.
-local epoch, now, here, listed = take(), take(), take_here(), take()
+-- Applies a patch, or says why not and writes nothing. ARGV: epoch, now, the instant that the idle deadline is checked against, whether indexes
+-- are here, the owner in whose index the session stands already; then the patch, as verbs with their operands.
+local epoch, now, used, here, listed = take(), take(), take(), take_here(), take()
 local session = header(key)
-if not session or session.__epoch ~= epoch or tonumber(now) >= ends(session) then return demoted() or { 'gone' } end
+if not session or session.__epoch ~= epoch
+  or tonumber(used) >= tonumber(session.__idle) or tonumber(now) >= tonumber(session.__absolute) then
+  return demoted() or { 'gone' }
+end
 
 -- Everything is gathered first and written at the end: nothing stops a script between two writes.
 local owner, absolute = session.__owner, session.__absolute

@@ -62,6 +62,53 @@ pub(super) async fn a_commit_at_or_past_a_deadline_is_gone<S: SessionStore>(stor
     }
 }
 
+pub(super) async fn a_request_that_loaded_in_time_commits_past_the_idle_deadline<S: SessionStore>(store: S) {
+    let mut model = new_record(&[put("shop/views", b"1")]);
+    model.header.idle_until = at(60);
+    model.header.absolute_until = at(120);
+    create(&store, &key(1), &model).await;
+    let mut late = puts(90, &[put("shop/views", b"2")]);
+    for loaded_at in [at(60), at(61)] {
+        late.loaded_at = Some(loaded_at);
+        assert_eq!(commit(&store, &key(1), &late).await, CommitOutcome::Gone, "loaded at or past the idle deadline");
+    }
+    late.loaded_at = Some(at(59));
+    late.now = at(120);
+    assert_eq!(commit(&store, &key(1), &late).await, CommitOutcome::Gone, "the absolute deadline is judged by now");
+    late.now = at(90);
+    late.deadlines = Some(Deadlines::Roll { last_seen: at(90), idle_until: at(110) });
+    late.guards = vec![Guard { key: "shop/views".into(), stamp: 1 }];
+    let outcome = commit_both(&store, &key(1), &mut model, &late).await;
+    assert_eq!(outcome, CommitOutcome::Committed { revision: 2, rotated: false });
+    // What the store notes, it notes as of now.
+    let mut rotation = patch(115);
+    rotation.loaded_at = Some(at(109));
+    rotation.rotation = Some(Rotation::Privilege { to: secret(2), wrapped_key: wrapped(2) });
+    commit_both(&store, &key(1), &mut model, &rotation).await;
+}
+
+pub(super) async fn a_commit_can_end_a_session<S: SessionStore>(store: S) {
+    let mut record = new_record(&[put("shop/views", b"1")]);
+    record.header.owner = Some(owner(1));
+    create(&store, &key(1), &record).await;
+    let mut ending = patch(1);
+    let past = Timestamp::from_millis(0);
+    ending.deadlines = Some(Deadlines::Reset { created: at(0), last_seen: at(0), idle_until: past, absolute_until: past });
+    let outcome = commit(&store, &key(1), &ending).await;
+    assert_eq!(outcome, CommitOutcome::Committed { revision: 1, rotated: false });
+    let mut late = puts(1, &[put("shop/views", b"2")]);
+    late.loaded_at = Some(at(0));
+    assert_eq!(commit(&store, &key(1), &late).await, CommitOutcome::Gone, "a commit to a session that was ended");
+    // Its own secret does not revive it.
+    for _ in 0..2 {
+        if let Some(stored) = load(&store, &key(1), &presented(1, 1), &[]).await {
+            assert!(!stored.header.is_open(at(0)), "an ended session is open again: {:?}", stored.header);
+        }
+    }
+    store.sweep(at(DAY), 100).await.expect("sweeping");
+    assert_absent(&store, &key(1), "after an ended session was swept").await;
+}
+
 pub(super) async fn a_commit_writes_its_cells_and_leaves_the_others<S: SessionStore>(store: S) {
     let mut model = new_record(&[put("shop/a", b"1"), put("shop/b", b"1"), put("shop/c", b"1")]);
     create(&store, &key(1), &model).await;

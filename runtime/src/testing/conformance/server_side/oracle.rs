@@ -80,7 +80,8 @@ impl History {
 
     /// The session is past a deadline: a commit says so. Then the record is replaced, since a store may drop what is dead.
     async fn end(&mut self, store: &impl SessionStore, now: Timestamp, place: &str) {
-        let patch = self.dice.patch(&self.model, now);
+        let mut patch = self.dice.patch(&self.model, now);
+        patch.loaded_at = None;
         let outcome = commit(store, &self.key, &patch).await;
         assert_eq!(outcome, CommitOutcome::Gone, "{place}: past a deadline, {patch:?}");
         delete(store, &self.key).await;
@@ -188,6 +189,9 @@ impl Dice {
         let mut patch = Patch::new(header.epoch, now);
         if self.one_in(12) {
             patch.epoch = header.epoch.wrapping_sub(1);
+        }
+        if self.one_in(8) {
+            patch.loaded_at = Some(now.minus(seconds(self.below(7_200) as i64)));
         }
         for key in self.some_keys(4) {
             let put = self.put(key);
