@@ -363,7 +363,7 @@ impl Lane {
         let answer = match self.usual.get(&step.kind).copied() {
             // To learn how long it takes, now and then anew.
             None => Some(self.run(way.store(), &step).await),
-            Some(_) if round % 10 == 0 => Some(self.run(way.store(), &step).await),
+            Some(_) if round.is_multiple_of(10) => Some(self.run(way.store(), &step).await),
             Some((usually, counts)) => {
                 let at = usually.mul_f64(self.dice.below(100) as f64 / 100.0);
                 match (way, self.dice.below(2)) {

@@ -284,7 +284,7 @@ impl<'w> Serializer for At<'w> {
     }
 
     fn serialize_unit_variant(self, _: &'static str, at: u32, variant: &'static str) -> Result<(), CodecError> {
-        drop(self.variant(at, variant));
+        _ = self.variant(at, variant);
         Ok(())
     }
 

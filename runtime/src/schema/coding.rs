@@ -73,6 +73,12 @@ impl<V: Serialize + DeserializeOwned + Send + 'static> StoredOpaque for V {
     };
 }
 
+/// Whether a value, its bytes, and what was read from them are one.
+type CameBack<V> = fn(&V, &[u8], &V) -> bool;
+
+/// The shape of one value.
+type ShapeOf<V> = fn(&V) -> Result<Shape, CodecError>;
+
 /// How a type's values become bytes and come back.
 pub struct Coding<V> {
     pub(super) codec: Option<CodecId>,
@@ -80,11 +86,11 @@ pub struct Coding<V> {
     pub(super) encode: fn(&V, &mut Encoded) -> Result<(), CodecError>,
     pub(super) decode: fn(CodecId, &[u8]) -> Result<V, CodecError>,
     /// Whether a value is the one that was read back from its bytes; absent where the type is known to come back.
-    came_back: Option<fn(&V, &[u8], &V) -> bool>,
+    came_back: Option<CameBack<V>>,
     /// Whether two values are equal though their bytes differ, which only an unordered type can be.
     same: Option<fn(&V, &V) -> bool>,
     /// The shape of one value, where the type has appended variants.
-    shape_of: Option<fn(&V) -> Result<Shape, CodecError>>,
+    shape_of: Option<ShapeOf<V>>,
 }
 
 impl<V> Clone for Coding<V> {
