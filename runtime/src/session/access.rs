@@ -2,7 +2,8 @@
 
 use super::{
     candidates::Shown,
-    changes::{Changes, Committer, Discard, Dropped, Fate, HandleId},
+    changes::{Changes, Discard, Dropped, Fate, HandleId},
+    commands::{Commands, GivenCommands},
     reply::Reply,
 };
 use crate::{
@@ -37,9 +38,7 @@ pub(crate) struct Access {
     pub(super) changes: Changes,
     /// Schemas that could not be read, and start from their defaults.
     pub(super) reset: Vec<&'static Schema>,
-    pub(super) wishes: Wishes,
-    /// Commands that a failed save has left: only another save of the same handle carries them out.
-    held: Vec<(HandleId, Wishes)>,
+    pub(super) commands: GivenCommands,
     /// A destroyed session whose record still has to go.
     pub(super) doomed: Option<Selector>,
     /// Raised by `destroy()`, so that handles of the destroyed session are told apart.
@@ -179,47 +178,6 @@ pub(super) enum UnlistedOwners {
     Refused,
 }
 
-/// Changes that are not fields.
-#[derive(Debug, Default)]
-pub(super) struct Wishes {
-    pub(super) standing: Standing,
-    /// The handle that gave the last of them.
-    pub(super) by: HandleId,
-    pub(super) rotate: bool,
-    /// Whoever is signed in has proved again who they are.
-    pub(super) reauthenticated: bool,
-    /// The record shall be there, whatever is in it.
-    pub(super) exist: bool,
-    pub(super) persistent: Option<bool>,
-    pub(super) label: Option<Option<Arc<str>>>,
-}
-
-impl Wishes {
-    /// Adds earlier commands; where both say something, these are newer.
-    fn add(&mut self, earlier: Self) {
-        self.by = earlier.by;
-        self.rotate |= earlier.rotate;
-        self.reauthenticated |= earlier.reauthenticated;
-        self.exist |= earlier.exist;
-        self.persistent = self.persistent.or(earlier.persistent);
-        self.label = self.label.take().or(earlier.label);
-    }
-
-    fn is_empty(&self) -> bool {
-        !self.rotate && !self.reauthenticated && !self.exist && self.persistent.is_none() && self.label.is_none()
-    }
-}
-
-/// How far a command has come.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) enum Standing {
-    /// The next commit takes it.
-    #[default]
-    New,
-    /// A save of that handle is under way, and answers for it.
-    Saving(HandleId),
-}
-
 /// What a load found.
 pub(super) enum Found {
     Nothing,
@@ -273,8 +231,7 @@ impl Access {
             former,
             changes: Changes::default(),
             reset: Vec::new(),
-            wishes: Wishes::default(),
-            held: Vec::new(),
+            commands: GivenCommands::default(),
             doomed: None,
             incarnation: 0,
             planned_for: 0,
@@ -382,15 +339,13 @@ impl Access {
 
     /// A proof was for the owner that the changes beside it name. Without them it would be another owner's.
     pub(super) fn forget_proof(&mut self) {
-        self.wishes.reauthenticated = false;
+        self.commands.forget_proof();
     }
 
     /// Forgets everything that no save answers for, but a destroy.
     pub(super) fn start_over(&mut self, which: Discard, why: &'static str) {
         self.discard_changes(which, 0, why);
-        if self.wishes.standing == Standing::New {
-            self.wishes = Wishes::default();
-        }
+        self.commands.discard(which);
     }
 
     pub(super) fn has_changes(&self) -> bool {
@@ -400,18 +355,13 @@ impl Access {
 
     /// Whether anything waits for a commit.
     pub(super) fn has_unsaved(&self) -> bool {
-        self.has_changes() || self.has_failed() || self.doomed.is_some() || !self.wishes.is_empty()
+        self.has_changes() || self.has_failed() || self.doomed.is_some() || !self.commands.is_empty()
     }
 
-    /// A save answers for its own changes, and for the commands that its handle gave last.
+    /// A save answers for its own changes, and for the commands of its handle.
     pub(super) fn begin_save(&mut self, handle: HandleId) {
         self.changes.begin_save(handle);
-        for (_, held) in self.held.extract_if(.., |(by, _)| *by == handle) {
-            self.wishes.add(held);
-        }
-        if self.wishes.by == handle && !self.wishes.is_empty() {
-            self.wishes.standing = Standing::Saving(handle);
-        }
+        self.commands.begin_save(handle);
     }
 
     /// Ends a save that a commit brought to this result: says what became of what the save answers for.
@@ -424,20 +374,13 @@ impl Access {
         if result.is_err() {
             self.changes.hold(handle);
         }
-        if self.wishes.standing == Standing::Saving(handle) {
-            self.wishes.standing = Standing::New;
-            if result.is_err() {
-                self.held.push((handle, std::mem::take(&mut self.wishes)));
-            }
-        }
+        self.commands.end_save(handle, result.is_err());
         result
     }
 
     /// A save was given up. What it answered for is unsaved again, stored, or in doubt.
     pub(super) fn give_up_save(&mut self, handle: HandleId) -> Fate {
-        if self.wishes.standing == Standing::Saving(handle) {
-            self.wishes.standing = Standing::New;
-        }
+        self.commands.end_save(handle, false);
         self.changes.end_save(handle)
     }
 
@@ -447,32 +390,25 @@ impl Access {
         for schema in self.changes.release(handle).schemas {
             events::lost(schema, &why);
         }
-        for _ in self.held.extract_if(.., |(by, _)| *by == handle) {
-            events::lost(WISHES, &why);
+        if self.commands.release(handle) {
+            events::lost(COMMANDS, &why);
         }
     }
 
-    /// Whether the one who plans a commit may carry out the commands: those of a save under way are its own.
-    pub(super) fn may_command(&self, committer: Committer) -> bool {
-        match self.wishes.standing {
-            Standing::New => true,
-            Standing::Saving(handle) => committer == Committer::Save(handle),
+    /// Drops the commands. A save that answers for them hears why. Answers whether there were others.
+    pub(super) fn drop_commands(&mut self, why: &Dropped) -> bool {
+        let (saves, others) = self.commands.drop_all();
+        for handle in saves {
+            self.changes.note(handle, why.clone());
         }
+        others
     }
 
-    /// Drops the commands; a save that answers for them hears why.
-    pub(super) fn drop_commands(&mut self, why: Dropped) -> bool {
-        let wishes = std::mem::take(&mut self.wishes);
-        if let (Standing::Saving(handle), false) = (wishes.standing, wishes.is_empty()) {
-            self.changes.note(handle, why);
-        }
-        !wishes.is_empty()
-    }
-
-    /// Drops everything that is staged. What dropped handles had changed is the response's to answer for.
-    pub(super) fn drop_staged(&mut self, why: Dropped) {
-        if self.changes.drop_all(why.clone()).unanswered {
-            self.fail(why.error());
+    /// Drops everything that no commit has stored. The response answers for what no save answers for.
+    pub(super) fn drop_unsaved(&mut self, why: &Dropped) {
+        let unanswered = self.changes.drop_all(why.clone()).unanswered;
+        if self.drop_commands(why) || unanswered {
+            self.fail(why.clone().error());
         }
     }
 
@@ -481,8 +417,10 @@ impl Access {
         for schema in self.changes.drop_all(dropped.clone()).schemas {
             events::lost(schema, why);
         }
-        if self.drop_commands(dropped) {
-            events::lost(WISHES, why);
+        let given = !self.commands.is_empty();
+        self.drop_commands(&dropped);
+        if given {
+            events::lost(COMMANDS, why);
         }
     }
 
@@ -493,14 +431,13 @@ impl Access {
             events::failed(&error);
         }
         if self.doomed.take().is_some() {
-            events::lost(WISHES, why);
+            events::lost(COMMANDS, why);
         }
     }
 
     /// A handle gives a command.
-    pub(super) fn command(&mut self, by: HandleId, give: impl FnOnce(&mut Wishes)) {
-        self.wishes.by = by;
-        give(&mut self.wishes);
+    pub(super) fn command(&mut self, by: HandleId, give: impl FnOnce(&mut Commands)) {
+        self.commands.give(by, give);
     }
 
     pub(super) fn destroy(&mut self) {
@@ -539,7 +476,7 @@ impl Access {
 }
 
 /// What stands for changes that are not fields where an event names a schema.
-const WISHES: &str = "(the session itself)";
+const COMMANDS: &str = "(the session itself)";
 
 impl Live {
     /// The secret to speak for the client with: a renewal of this request's own is not presented before the client does.

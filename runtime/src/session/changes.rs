@@ -57,7 +57,7 @@ pub(super) struct HandleId(u32);
 pub(super) enum How {
     /// The handle was dropped: any commit takes it, at the latest the response's.
     Dropped,
-    /// The handle lives, and checked in: the same, but it is not discarded with the response.
+    /// The handle lives, and checked in: a save of its own takes it, or the response's commit. It is not discarded with the response.
     CheckedIn,
     /// A save of the handle is under way, and takes it.
     Saving,
@@ -73,10 +73,12 @@ pub(super) enum Committer {
 }
 
 impl Committer {
-    fn takes(self, staged: &Staged) -> bool {
-        match staged.how {
-            How::Dropped | How::CheckedIn => true,
-            How::Saving | How::Held => self == Self::Save(staged.handle),
+    /// Whether the commit takes what a handle gave.
+    pub(super) fn takes(self, handle: HandleId, how: How) -> bool {
+        match how {
+            How::Dropped => true,
+            How::CheckedIn => self == Self::Response || self == Self::Save(handle),
+            How::Saving | How::Held => self == Self::Save(handle),
         }
     }
 }
@@ -148,12 +150,22 @@ pub(super) enum Discard {
     CheckedIn,
 }
 
+impl Discard {
+    pub(super) fn takes(self, how: How) -> bool {
+        match how {
+            How::Dropped => true,
+            How::CheckedIn => self == Self::CheckedIn,
+            How::Saving | How::Held => false,
+        }
+    }
+}
+
 /// What was dropped.
 #[derive(Debug, Default)]
 pub(super) struct Losses {
     /// The schema of each field.
     pub(super) schemas: Vec<&'static str>,
-    /// Whether a dropped handle's changes are among them, for which only the response can answer.
+    /// Whether some of it is what no save answers for, so that the response has to.
     pub(super) unanswered: bool,
 }
 
@@ -212,7 +224,7 @@ impl Changes {
     pub(super) fn begin_plan(&mut self, committer: Committer) {
         self.planning = true;
         for staged in &mut self.staged {
-            staged.stage = if committer.takes(staged) { Stage::InCommit } else { Stage::Waiting };
+            staged.stage = if committer.takes(staged.handle, staged.how) { Stage::InCommit } else { Stage::Waiting };
         }
         self.outdated |= self.takes_some();
     }
@@ -355,12 +367,7 @@ impl Changes {
     /// Drops what no save answers for and no commit is taking, staged after the mark.
     pub(super) fn discard(&mut self, which: Discard, after: u32) -> Losses {
         self.drop_those(Dropped::Gone, |staged| {
-            let discarded = match staged.how {
-                How::Dropped => true,
-                How::CheckedIn => which == Discard::CheckedIn,
-                How::Saving | How::Held => false,
-            };
-            discarded && staged.stage == Stage::Waiting && staged.number > after
+            which.takes(staged.how) && staged.stage == Stage::Waiting && staged.number > after
         })
     }
 
@@ -370,7 +377,7 @@ impl Changes {
         for staged in self.staged.extract_if(.., |staged| which(staged)) {
             match self.saves.iter_mut().find(|save| save.handle == staged.handle && staged.how != How::Dropped) {
                 Some(save) => drop(save.dropped.get_or_insert_with(|| why.clone())),
-                None => losses.unanswered |= staged.how == How::Dropped,
+                None => losses.unanswered |= matches!(staged.how, How::Dropped | How::CheckedIn),
             }
             if !fields.contains(&staged.def.keys()[0]) {
                 fields.push(staged.def.keys()[0]);

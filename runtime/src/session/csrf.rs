@@ -143,7 +143,9 @@ impl Access {
                     let token = CsrfToken::issue(&key, &selector, epoch)?;
                     self.csrf = Csrf::HandedOut;
                     // What the token is for must be there, even if nothing else of the session stays.
-                    self.wishes.exist |= passage == Passage::Handover(None);
+                    if passage == Passage::Handover(None) {
+                        self.command(by, |commands| commands.exist = true);
+                    }
                     self.personal = true;
                     return Ok(token);
                 }
@@ -162,7 +164,7 @@ impl Access {
         };
         let (Seed { token, key }, epoch) = seed;
         let issued = CsrfToken::issue(&key, &token.selector, epoch)?;
-        self.command(by, |wishes| wishes.exist = true);
+        self.command(by, |commands| commands.exist = true);
         self.personal = true;
         Ok(issued)
     }

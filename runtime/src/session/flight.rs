@@ -142,6 +142,7 @@ impl Drop for Flight<'_> {
             if writing && let Some(access) = request.access.as_deref_mut() {
                 // What was planned and not stored waits again, wherever the commit was dropped.
                 access.changes.return_from_commit();
+                access.commands.return_from_commit();
             }
             request.store_lock.free(self.ticket)
         };

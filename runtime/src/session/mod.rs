@@ -4,6 +4,7 @@ mod access;
 mod candidates;
 mod changes;
 mod check_in;
+mod commands;
 mod commit;
 mod csrf;
 mod extract;

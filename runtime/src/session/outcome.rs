@@ -1,7 +1,7 @@
 //! What a store's answers change in the request.
 
 use super::{
-    access::{Access, ClientCopy, Live, Session, Wishes, is_expired},
+    access::{Access, ClientCopy, Live, Session, is_expired},
     changes::Dropped,
     check_in::{full_name, origins},
     plan::{NewPatch, NewRecord},
@@ -12,30 +12,11 @@ use crate::{
     config::Config,
     error::SessionError,
     events,
-    record::{Accepted, Cell, Cells, Guard, Header, Record, Timestamp},
+    record::{Accepted, Cell, Cells, Guard, Record, Timestamp},
     schema::{Opener, Schema},
     store::{IdleTouch, StoreError},
 };
 use std::sync::Arc;
-
-impl Wishes {
-    /// Drops those that the record fulfils now. What was wished in the meantime stays.
-    fn settle(&mut self, header: &Header, rotated: Rotated) {
-        if rotated == Rotated::Yes {
-            self.rotate = false;
-            self.reauthenticated = false;
-        }
-        self.exist = false;
-        self.persistent = self.persistent.filter(|persistent| *persistent != header.persistent);
-        self.label = self.label.take().filter(|label| *label != header.label);
-    }
-}
-
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Rotated {
-    Yes,
-    No,
-}
 
 impl Access {
     pub(super) fn deleted(&mut self) {
@@ -53,7 +34,7 @@ impl Access {
             return;
         }
         self.changes.stored();
-        self.wishes.settle(&record.header, Rotated::Yes);
+        self.commands.carried_out();
         self.seed = None;
         self.reply = Reply::Token;
         let (hash, touch) = (record.header.secret_hash, IdleTouch::AtCommit);
@@ -70,8 +51,7 @@ impl Access {
             // The head went out meanwhile, without the new token: no client could use the session any more.
             self.doomed = Some(live.token.selector);
             self.session = Session::Ended;
-            self.drop_staged(Dropped::HeadSent);
-            self.drop_commands(Dropped::HeadSent);
+            self.drop_unsaved(&Dropped::HeadSent);
             return;
         }
         Arc::make_mut(&mut live.record).follow(patch, revision, rotated);
@@ -93,7 +73,7 @@ impl Access {
         if patch.persistent.is_some() && patch.rotation.is_none() && is_the_clients {
             self.reply = Reply::Token;
         }
-        self.wishes.settle(&live.record.header, if passage.rotates() { Rotated::Yes } else { Rotated::No });
+        self.commands.carried_out();
         let healed = |schema: &&'static Schema| patch.puts.iter().any(|put| put.key.split('/').next() == Some(schema.name));
         self.reset.retain(|schema| !healed(schema));
         self.changes.stored();
@@ -190,8 +170,7 @@ impl Access {
         if self.has_unsaved() {
             events::late_write(self.live().map(|live| &live.token.selector));
         }
-        self.drop_staged(Dropped::Gone);
-        self.drop_commands(Dropped::Gone);
+        self.drop_unsaved(&Dropped::Gone);
         self.client = ClientCopy::Untouchable;
         self.reply = Reply::Nothing;
         self.session = Session::Ended;
@@ -203,8 +182,7 @@ impl Access {
         if self.planned_for != self.incarnation {
             return;
         }
-        self.drop_staged(Dropped::InDoubt);
-        self.drop_commands(Dropped::InDoubt);
+        self.drop_unsaved(&Dropped::InDoubt);
         self.session = match std::mem::replace(&mut self.session, Session::Fresh) {
             Session::Live(live) => Session::Unsure(Some(live)),
             Session::Fresh | Session::Stale(_) => Session::Unsure(None),

@@ -111,10 +111,10 @@ impl Access {
             Some((_, None)) | None => {}
         }
         // Where the struct cannot be read nobody is signed in, whatever the header says.
-        let proven = current.filter(|owner| self.wishes.reauthenticated && !self.is_reset(&owner.schema));
+        let proven = current.filter(|owner| self.commands.get().reauthenticated && !self.is_reset(&owner.schema));
         Ok(if let Some(owner) = proven {
             Passage::Renewed(owner.clone())
-        } else if self.wishes.rotate || self.wishes.reauthenticated || self.changes_privilege(now) {
+        } else if self.commands.get().rotate || self.commands.get().reauthenticated || self.changes_privilege(now) {
             Passage::Rotation
         } else {
             Passage::None

@@ -1,7 +1,7 @@
 //! What has to be asked of the store: the request's changes as one record, one patch or one deletion.
 
 use super::{
-    access::{Access, Live, Seed, Session, Stale, StaleSince, Wishes, deadlines},
+    access::{Access, Live, Seed, Session, Stale, StaleSince, deadlines},
     changes::Committer,
     check_in::{Pending, Write, full_name, origins, tombstones, without_generation},
     ownership::Passage,
@@ -66,15 +66,12 @@ impl Access {
     /// What has to be asked of the store next. What cannot be stored stays, and can be changed again.
     pub(super) fn plan(&mut self, config: &Config, head: Head, committer: Committer) -> Result<Plan, SessionError> {
         self.changes.begin_plan(committer);
-        let others = if self.may_command(committer) { None } else { Some(std::mem::take(&mut self.wishes)) };
+        self.commands.begin_plan(committer);
         let plan = self.refold_for_plan(config.now()).and_then(|()| self.plan_next(config, head));
         if let Err(SessionError::HeadSent) = &plan {
-            // The socket goes on without what it cannot have.
-            self.wishes = Wishes { label: self.wishes.label.take(), ..Wishes::default() };
+            self.commands.keep_labels();
         }
-        if let Some(wishes) = others {
-            self.wishes = wishes;
-        }
+        self.commands.end_plan(matches!(plan, Ok(Plan::Create(_) | Plan::Commit(_))));
         self.changes.end_plan(matches!(plan, Ok(Plan::Create(_) | Plan::Commit(_) | Plan::Nothing)));
         self.planned_for = self.incarnation;
         match &plan {
@@ -121,7 +118,7 @@ impl Access {
 
     fn plan_create(&mut self, config: &Config, head: Head, now: Timestamp) -> Result<Plan, SessionError> {
         let values = || self.changes.folded().iter().filter(|pending| matches!(pending.write, Write::Value(_)));
-        if values().next().is_none() && !self.wishes.exist {
+        if values().next().is_none() && !self.commands.get().exist {
             return Ok(Plan::Nothing);
         }
         if head == Head::Sent {
@@ -135,14 +132,14 @@ impl Access {
         let puts = values().flat_map(|pending| stored_puts(pending, vault, now));
         let cells: Cells = puts.map(|put| put.map(|put| Cell::new(put.key, 1, put.body))).collect::<Result<_, _>>()?;
         check_size(&cells, &Patch::new(0, now))?;
-        let persistent = self.wishes.persistent.unwrap_or(config.policy.is_persistent());
+        let persistent = self.commands.get().persistent.unwrap_or(config.policy.is_persistent());
         let lifetime = config.lifetime(persistent);
         let idle = if cells.is_empty() { lifetime.idle().min(Lifetime::EMPTY_IDLE) } else { lifetime.idle() };
         let (idle_until, absolute_until) = (now.plus(idle), now.plus(lifetime.absolute()));
         let hash = config.hasher.hash(&token, passage.newcomer().map(|owner| &owner.hash));
         let mut header = Header::new(hash, wrapped_key, now, idle_until, absolute_until);
         header.persistent = persistent;
-        header.label = self.wishes.label.clone().flatten();
+        header.label = self.commands.get().label.clone().flatten();
         header.owner = passage.newcomer().cloned();
         header.authenticated_at = passage.authenticated_at(now).flatten();
         Ok(Plan::Create(Box::new(NewRecord { token, record: Record::new(header, cells) })))
@@ -174,7 +171,7 @@ impl Access {
             let stays = live.record.cells.iter().any(|cell| cell.body.content.payload().is_some() && kept.contains(&cell.key));
             let written =
                 self.changes.folded().iter().any(|pending| pending.write.value().is_some() && Self::outlives_wipe(pending));
-            if passage.newcomer().is_none() && !stays && !written && !self.wishes.exist {
+            if passage.newcomer().is_none() && !stays && !written && !self.commands.get().exist {
                 return Ok(self.plan_goodbye(now));
             }
             patch.wipe_except = Some(kept);
@@ -198,7 +195,7 @@ impl Access {
             patch.rotation = Some(Rotation::Privilege { to: hash(&token, live, config, &patch), wrapped_key });
             next = Some(token);
         }
-        let wished = &self.wishes;
+        let wished = self.commands.get();
         let (persistent, label) = if passage.wipes() {
             // They were the other one's.
             (Some(wished.persistent.unwrap_or(config.policy.is_persistent())), Some(wished.label.clone().flatten()))

@@ -1,9 +1,10 @@
 //! The handle: a user's struct, its fields guarded, and the verbs of a session.
 
 use super::{
-    access::{Access, Wishes},
+    access::Access,
     changes::{Discard, Fate, HandleId, How, Seen, Source},
     check_in::{Opened, Pending, Write},
+    commands::Commands,
     commit,
     flight::{Flight, LockMode},
     plan,
@@ -260,7 +261,7 @@ impl<T: SessionData> TypedSession<T> {
     /// }
     /// ```
     pub fn rotate(&mut self) {
-        self.link.command(|wishes| wishes.rotate = true);
+        self.link.command(|commands| commands.rotate = true);
     }
 
     /// Says that whoever is signed in has just proved again who they are, with a password or a second factor. The token is another one
@@ -283,7 +284,7 @@ impl<T: SessionData> TypedSession<T> {
     /// }
     /// ```
     pub fn reauthenticated(&mut self) {
-        self.link.command(|wishes| wishes.reauthenticated = true);
+        self.link.command(|commands| commands.reauthenticated = true);
     }
 
     /// Ends the session: the record is deleted and the cookie cleared, whatever the response's status.
@@ -434,7 +435,7 @@ impl<T: SessionData> TypedSession<T> {
     /// }
     /// ```
     pub fn set_persistent(&mut self, persistent: bool) {
-        self.link.command(|wishes| wishes.persistent = Some(persistent));
+        self.link.command(|commands| commands.persistent = Some(persistent));
     }
 
     /// Names the session for lists, such as "Firefox on a laptop"; `None` takes the name away. At most
@@ -454,7 +455,7 @@ impl<T: SessionData> TypedSession<T> {
             let text: String = text.chars().filter(|it| !it.is_control()).collect();
             Arc::from(shorten(&text, crate::limits::LABEL))
         });
-        self.link.command(|wishes| wishes.label = Some(label));
+        self.link.command(|commands| commands.label = Some(label));
     }
 
     /// What this handle would write if it were dropped now. `&mut`, since it looks at the fields the way a check-in does.
@@ -598,7 +599,7 @@ impl Link {
         }
     }
 
-    fn command(&self, give: impl FnOnce(&mut Wishes)) {
+    fn command(&self, give: impl FnOnce(&mut Commands)) {
         self.slot.change(|access| access.command(self.id, give));
     }
 

@@ -212,7 +212,7 @@ async fn a_destroy_during_a_save_after_the_head_leaves_no_record() {
             gate.open();
         };
         let (saved, ()) = tokio::join!(a.save(), out);
-        saved.unwrap();
+        assert!(matches!(saved, Err(SessionError::Gone)));
         assert!(house.faults().inner().is_empty(), "the save carries the destroy out");
         assert_eq!(browser.get("/").await.text(), "0 None");
     }
