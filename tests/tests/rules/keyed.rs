@@ -283,7 +283,7 @@ async fn use_is_noted_for_owned_sessions_and_under_every_key() {
 }
 
 #[tokio::test]
-async fn a_key_is_replaced_without_signing_anybody_out() {
+async fn a_key_is_replaced_and_no_session_ends() {
     let house = House::new();
     let app = |keys: &[u8]| routes().layer(house.layer().keyed(ring(keys)));
     let tell = async |keys: &[u8], browser: &Browser, uri: &str| {
