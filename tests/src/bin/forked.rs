@@ -17,9 +17,9 @@ struct Visitor {
     visits: u64,
 }
 
+// The process has one thread, so that the child can go on with all of it.
 #[cfg(unix)]
-// The standard library forks only to start another program. The declaration is the one unsafe thing here; this process has one thread,
-// so the call is sound.
+#[allow(unsafe_code, reason = "the standard library forks only to start another program")]
 unsafe extern "C" {
     safe fn fork() -> i32;
 }
