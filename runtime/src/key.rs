@@ -4,7 +4,7 @@ use crate::token::{Secret, Selector};
 use std::fmt;
 use zeroize::{Zeroize, Zeroizing};
 
-/// The key that belongs to one session: made with the record, never changed, never stored in the clear.
+/// The key that belongs to one session and one owner: made with the record, replaced with the owner, never stored in the clear.
 ///
 /// It seals `secret` fields and yields the CSRF token.
 #[derive(Clone)]
@@ -24,8 +24,8 @@ impl SessionKey {
     /// The key as stored for the holder of one secret.
     ///
     /// The wrap is a XOR with a pad derived from the secret, and that suffices: a pad is used once, because a secret is random,
-    /// belongs to one record (the selector is hashed in) and wraps one key, that of its record, which never changes. Wrapping
-    /// the same key again under another secret uses another pad. There is no integrity to lose: a wrong pad, or a
+    /// belongs to one record (the selector is hashed in) and wraps one key: where the record gets another key, it gets another
+    /// secret with it. Wrapping the same key again under another secret uses another pad. There is no integrity to lose: a wrong pad, or a
     /// changed wrap, gives a wrong key, which the authentication of every sealed cell refuses.
     pub(crate) fn wrap(&self, selector: &Selector, secret: &Secret) -> WrappedKey {
         WrappedKey(xor(&self.0, &pad(selector, secret)))

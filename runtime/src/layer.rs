@@ -198,9 +198,13 @@ impl<Side> SessionLayer<Side> {
 
     /// How many sessions an owner may have at once, at least one (OWASP ASVS 5.0, 7.1.2). *Default*: any number.
     ///
-    /// Signing in to one more ends those that were signed in first. Two that sign in at the same time may both be there for a moment.
-    /// It costs a look at the owner's sessions per sign-in. With a `CookieStore` it does nothing, since nobody knows of them there; an
-    /// event says so.
+    /// Signing in to one more ends those that were signed in first; [`reauthenticated`](crate::TypedSession::reauthenticated) counts as
+    /// signing in. The order is counted in the records and goes by no clock, so the session that signs in now stays, however the
+    /// servers' clocks differ. Of sign-ins at the very same time as many stay as are allowed, and all of them may be there for a moment.
+    ///
+    /// A sign-in looks at the owner's sessions before its commit and after it, and ends at most a hundred of them; the next one goes on. It is
+    /// a sign-in all the same where the store fails at that. Sessions that signed in before this was configured count as older than those
+    /// after. With a `CookieStore` it does nothing, since there is no list of sessions; an event says so.
     ///
     /// ```
     /// # use cloakroom::{SessionLayer, store::MemoryStore};

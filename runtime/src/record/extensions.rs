@@ -95,3 +95,32 @@ impl Extensions {
         Ok(Self(parts))
     }
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_parts_of_this_build_have_their_bytes() {
+        let mut parts = Extensions::default();
+        assert_eq!((parts.sign_in(), parts.created()), (0, None));
+        parts.set_created(Some(Timestamp::from_millis(-2)));
+        parts.set_sign_in(0x0102);
+        let bytes = [1, 8, 2, 1, 0, 0, 0, 0, 0, 0, 2, 8, 0xfe, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff];
+        assert_eq!(parts.encode(), bytes);
+        let read = Extensions::decode(&bytes).unwrap();
+        assert_eq!((read.sign_in(), read.created()), (0x0102, Some(Timestamp::from_millis(-2))));
+        parts.set_sign_in(0);
+        parts.set_created(None);
+        assert!(parts.is_empty());
+    }
+
+    #[test]
+    fn a_part_of_another_length_is_none() {
+        let mut parts = Extensions::default();
+        parts.set(SIGN_IN, Some(b"7"));
+        parts.set(CREATED, Some(b"nine bytes"));
+        assert_eq!((parts.sign_in(), parts.created()), (0, None));
+    }
+}

@@ -66,7 +66,7 @@ impl Passage {
         }
     }
 
-    /// Whoever signs in, for the first time or once more.
+    /// The owner who signs in, for the first time or once more.
     pub(super) fn signed_in(&self) -> Option<&Owner> {
         match self {
             Self::SignIn(owner) | Self::Renewed(owner) | Self::Handover(Some(owner)) => Some(owner),

@@ -130,12 +130,13 @@ impl Sessions {
     }
 
     /// Ends one session of an owner; answers whether there was one. A handle alone would not do: it comes from a form, and could
-    /// name somebody else's.
+    /// name a session of another owner.
     ///
-    /// A request of that session which is under way stores nothing more.
+    /// A request of that session which is under way stores nothing more. Where it is this request's own, it ends here as by
+    /// [`destroy`](TypedSession::destroy), and the cookie is cleared. A session that becomes another owner's in the meantime goes on.
     ///
     /// # Errors
-    /// As [`list`](Sessions::list).
+    /// As [`list`](Sessions::list), and [`SessionError::Contended`] where the session changes its privilege over and over.
     pub async fn revoke<T: HasOwner>(&self, owner: &T::Owner, handle: &Handle) -> Result<bool, SessionError> {
         let owner = hash::<T>(owner)?;
         let live = live(self.store()?, &self.config, &owner).await?;
@@ -149,10 +150,12 @@ impl Sessions {
         Ok(ended)
     }
 
-    /// Ends every session of an owner, this request's among them if it is theirs; answers how many. For an account that was disabled, or at
-    /// the word of an identity provider.
+    /// Ends every session of an owner; answers how many. For an account that was disabled, or at the word of an identity provider.
     ///
-    /// Who signs in afterwards is signed in: an account that must not be is refused where passwords are checked.
+    /// Where this request's session is among them it ends here as by [`destroy`](TypedSession::destroy): its unsaved changes are dropped with an
+    /// event, its handles write nothing more, and the cookie is cleared.
+    ///
+    /// A sign-in afterwards is a sign-in: an account that must not be signed in is refused where passwords are checked.
     ///
     /// # Errors
     /// As [`list`](Sessions::list).

@@ -1,9 +1,6 @@
 //! A server that forks after it has served a request. Each of the two processes prints what its next visitors get: the token of a
 //! stored session, and a sealed cookie.
 
-// For the declaration of `fork`, below.
-#![allow(unsafe_code)]
-
 use axum::{Router, routing::any};
 use cloakroom::{
     SessionData, SessionLayer, TypedSession,

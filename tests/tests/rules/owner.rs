@@ -1602,7 +1602,7 @@ async fn an_old_dump_and_an_old_token_open_no_secret_of_the_next_owner() {
         browser.post("/in/2").await;
         browser.post("/pin/twos").await;
         assert_eq!(browser.get("/").await.text(), r#"Some(2) "twos" "" """#);
-        // Today's cells under the header of then: what whoever has both can read.
+        // Today's cells under the header of then: what a thief who has both can read.
         let today = house.record(&browser).await.unwrap();
         let mut forged = Record::new(dump.header.clone(), today.cells.clone());
         forged.header.owner = today.header.owner.clone();
