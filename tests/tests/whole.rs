@@ -34,13 +34,9 @@ on_engines! {
     { a_write_that_is_dropped_or_cut_is_whole_or_absent }
 }
 
-mod out_of_time {
-    use super::*;
-
-    on_engines! {
-        [on_sqlite: Sqlite, on_redis: Redis, on_postgres: Postgres, on_mysql: MySql]
-        { a_write_that_waits_in_vain_is_whole_or_absent }
-    }
+on_engines! {
+    [out_of_time_on_sqlite: Sqlite, out_of_time_on_redis: Redis, out_of_time_on_postgres: Postgres, out_of_time_on_mysql: MySql]
+    { a_write_that_waits_in_vain_is_whole_or_absent }
 }
 
 /// How many writes are interrupted on each engine.
