@@ -702,19 +702,33 @@ async fn a_request_that_waits_in_vain_is_told_what_for() {
     holder.query_drop(lock).await.unwrap();
     let error = store.commit(&key(1), &patch([put("shop/a", b"a")])).await.unwrap_err();
     assert!(matches!(error, StoreError::OutcomeUnknown(_)), "{error}");
-    assert!(load(&store, 1).await.unwrap().is_some(), "reads wait for no lock");
+    // Reads wait for no lock.
+    found_soon(&store).await;
     holder.query_drop("ROLLBACK").await.unwrap();
 
     // A sweep has more time than a request, and all this while the only connection.
     holder.query_drop("LOCK TABLES cloakroom_record WRITE").await.unwrap();
     let sweeps = store.clone();
     let busy = tokio::spawn(async move { sweeps.sweep(at(0), 10).await });
-    tokio::time::sleep(Duration::from_millis(100)).await;
+    let began = Instant::now();
+    let sweeping =
+        "SELECT COUNT(*) FROM information_schema.processlist WHERE info LIKE '%expires%' AND info NOT LIKE '%processlist%'";
+    while server.sql(sweeping).await != "1" {
+        assert!(began.elapsed() < Duration::from_secs(10), "nothing is swept");
+    }
     let errors = <[_; 2]>::from(tokio::join!(load(&store, 1), load(&store, 1))).map(|outcome| outcome.unwrap_err().to_string());
     assert!(errors.iter().all(|error| error.contains("may be more .connections(n)")), "{errors:?}");
     holder.query_drop("UNLOCK TABLES").await.unwrap();
     assert_eq!(busy.await.unwrap().unwrap(), 0);
-    assert!(load(&store, 1).await.unwrap().is_some());
+    found_soon(&store).await;
+}
+
+/// Waits for a new connection in the place of one that was given up.
+async fn found_soon(store: &MySqlStore) {
+    let began = Instant::now();
+    while load(store, 1).await.is_err() {
+        assert!(began.elapsed() < Duration::from_secs(10), "it does not come back");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
