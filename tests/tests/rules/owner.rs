@@ -1405,6 +1405,19 @@ mod dated {
             it.into()
         }
     }
+    pub(super) mod taken_back {
+        #[derive(cloakroom::SessionData)]
+        #[session(name = "dated", version = 2)]
+        pub(crate) struct Dated {
+            #[session(owner)]
+            pub(crate) user: Option<u64>,
+            #[session(changed(in = 2, from = u32, up = wide, forget))]
+            pub(crate) theme: u64,
+        }
+        fn wide(it: u32) -> u64 {
+            it.into()
+        }
+    }
 }
 
 /// A browser whose session an older version of the program has written, in front of the newer one.
@@ -1436,6 +1449,24 @@ async fn what_a_sign_in_stores_as_of_today_overwrites_no_newer_value() {
         let meanwhile = async || assert_eq!(tab.post("/theme/9").await.status(), 200);
         assert_eq!(beside(&house, &browser, "/in/7", meanwhile).await.status(), 200);
         assert_eq!(browser.get("/").await.text(), "9 1");
+    }
+}
+
+/// It is stored as of today in the commit that hands the session over, and is of the former owner all the same.
+#[tokio::test]
+async fn what_a_handover_stores_as_of_today_is_still_of_the_former_owner() {
+    for house in houses().await {
+        let browser = of_an_older_version(&house).await;
+        browser.post("/in/7").await;
+        let before = house.browser(at("/", post(async |mut s: TypedSession<dated::before::Dated>| *s.theme = 2)));
+        before.set_cookie(COOKIE, browser.cookie(COOKIE).unwrap());
+        before.post("/").await;
+        browser.post("/in/8").await;
+        assert_eq!(browser.get("/").await.text(), "2 1", "it is kept");
+        let taken_back = house
+            .browser(at("/", get(async |s: TypedSession<dated::taken_back::Dated>| format!("{:?} {}", *s.user, *s.theme))));
+        taken_back.set_cookie(COOKIE, browser.cookie(COOKIE).unwrap());
+        assert_eq!(taken_back.get("/").await.text(), "Some(8) 0", "and believed by no program that does not keep it");
     }
 }
 
