@@ -114,6 +114,7 @@ impl Settlement {
         let result = carry_out(Flight::held(slot, ticket), Arc::clone(&config), plan, Committer::Response).await;
         slot.send_head();
         let answer = slot.with_access(|access| {
+            access.commands.discard(Discard::Dropped);
             if result.is_err() {
                 // The error says that they are lost. A destroy was tried twice, and clears the cookie all the same.
                 access.changes.discard(Discard::Dropped, 0);

@@ -41,8 +41,8 @@ use std::{
 /// [`Durability`]'s to say.
 ///
 /// While another process holds the write lock (a backup, `VACUUM`, a transaction left open), sessions are read as ever, and what would
-/// be written is answered 503 after [`timeout`](SqliteOpen::timeout), or at once where some thousands wait already. Its futures need a
-/// tokio runtime with time enabled; the store belongs to none, and goes on when the one it was opened on has ended.
+/// be written is answered 503 after [`timeout`](SqliteOpen::timeout), or at once where some thousands wait already. Its
+/// futures run on any executor; the store belongs to no runtime, and goes on when the one it was opened on has ended.
 ///
 /// Records an hour past their deadline are removed as the store is used, in small batches and about once a minute.
 ///

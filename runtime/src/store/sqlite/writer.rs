@@ -20,7 +20,11 @@ use std::{
     thread,
     time::{Duration, Instant},
 };
-use tokio::{sync::oneshot, time::timeout};
+use tokio::{
+    runtime,
+    sync::oneshot,
+    time::{Timeout, timeout},
+};
 
 /// How many jobs share a transaction at most; bounds how long the first of them waits for the last.
 pub(super) const GROUP: usize = 256;
@@ -33,6 +37,29 @@ pub(super) struct Writer {
     jobs: mpsc::SyncSender<Job>,
     now: Arc<AtomicI64>,
     limit: Duration,
+    timer: Timer,
+}
+
+/// Measures the limits of requests on a thread of its own, since the application's runtime may have no timers, or be none of tokio's.
+struct Timer {
+    runtime: runtime::Handle,
+    /// Dropped with the writer, which ends the thread.
+    _running: oneshot::Sender<()>,
+}
+
+impl Timer {
+    fn start() -> std::io::Result<Self> {
+        let timers = runtime::Builder::new_current_thread().enable_time().build()?;
+        let (running, ended) = oneshot::channel();
+        let runtime = timers.handle().clone();
+        thread::Builder::new().name("cloakroom-sqlite-timer".to_owned()).spawn(move || drop(timers.block_on(ended)))?;
+        Ok(Self { runtime, _running: running })
+    }
+
+    fn limit<F: Future>(&self, limit: Duration, future: F) -> Timeout<F> {
+        let _entered = self.runtime.enter();
+        timeout(limit, future)
+    }
 }
 
 /// Before any time was seen.
@@ -60,7 +87,9 @@ impl Writer {
             .spawn(thread)
             .map_err(|error| StoreError::unavailable(format!("no thread for writing sessions: {error}")))?;
         let connection = opened.await.map_err(|_| StoreError::unavailable(STOPPED))??;
-        Ok((Self { jobs, now, limit }, connection))
+        let timer = Timer::start()
+            .map_err(|error| StoreError::unavailable(format!("no thread for the limits of the session store: {error}")))?;
+        Ok((Self { jobs, now, limit, timer }, connection))
     }
 
     /// Remembers what time it is. The latest word counts, not the latest time: a clock that once ran ahead must not go on ending
@@ -85,7 +114,7 @@ impl Writer {
             TrySendError::Full(_) => StoreError::unavailable(format!("{QUEUE} writes wait for the session database already")),
             TrySendError::Disconnected(_) => StoreError::unavailable(STOPPED),
         })?;
-        if let Ok(Ok(answer)) = timeout(self.limit, answer).await {
+        if let Ok(Ok(answer)) = self.timer.limit(self.limit, answer).await {
             return answer;
         }
         if claim.take() {
