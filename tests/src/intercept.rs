@@ -19,6 +19,11 @@ pub trait Intercept: Send + Sync {
     async fn commit(&self, store: &MemoryStore, key: &Selector, patch: &Patch) -> Result<CommitOutcome, StoreError> {
         store.commit(key, patch).await
     }
+
+    /// Answers [`SessionStore::by_owner`].
+    async fn by_owner(&self, store: &MemoryStore, owner: &OwnerHash) -> Result<Vec<(Selector, Header)>, StoreError> {
+        store.by_owner(owner).await
+    }
 }
 
 /// A store in memory behind an [`Intercept`]. Clones share both.
@@ -31,6 +36,11 @@ impl<I: Intercept> Intercepted<I> {
     /// An empty store behind that test.
     pub fn by(intercept: I) -> Self {
         Self { store: MemoryStore::new(), by: Arc::new(intercept) }
+    }
+
+    /// The store itself.
+    pub fn store(&self) -> &MemoryStore {
+        &self.store
     }
 }
 
@@ -59,7 +69,7 @@ impl<I: Intercept + 'static> SessionStore for Intercepted<I> {
     }
 
     async fn by_owner(&self, owner: &OwnerHash) -> Result<Vec<(Selector, Header)>, StoreError> {
-        self.store.by_owner(owner).await
+        self.by.by_owner(&self.store, owner).await
     }
 
     async fn delete_by_owner(&self, owner: &OwnerHash, except: Option<&Selector>) -> Result<u64, StoreError> {

@@ -1,6 +1,7 @@
 //! The list of somebody's sessions, from within a request: what it knows, what an outage does to it, and what it says of itself.
 
 use crate::members::{AnyHouse, Members, NOBODY, guest, houses, member, routes};
+use async_trait::async_trait;
 use axum::{
     Router,
     extract::Path,
@@ -8,20 +9,18 @@ use axum::{
 };
 use cloakroom::{
     Handle, SessionData, SessionError, Sessions, TypedSession,
-    record::{CommitOutcome, CreateOutcome, Header, OwnerHash, Patch, Presented, Record, Selector, Timestamp, Want},
+    record::{Header, OwnerHash, Selector},
     store::{MemoryStore, SessionStore, StoreError},
     testing::{Fault, Gate, Op, Operation},
 };
 use cloakroom_tests::{
     events::Events,
+    intercept::{Intercept, Intercepted},
     shop::{Browser, House},
     site::{COOKIE, Effect, effect, selector},
 };
 use http::StatusCode;
-use std::sync::{
-    Arc,
-    atomic::{AtomicUsize, Ordering},
-};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use tokio::{sync::Barrier, task::JoinSet};
 
 fn lists() -> Router {
@@ -227,49 +226,35 @@ async fn the_event_of_one_session_that_was_ended_names_it() {
 }
 
 /// Two sign-ins look at their owner's sessions at the same time, each in another order, as a server may answer.
+struct Shuffled {
+    looks: AtomicUsize,
+    both: Barrier,
+}
+
+#[async_trait]
+impl Intercept for Shuffled {
+    async fn by_owner(&self, store: &MemoryStore, owner: &OwnerHash) -> Result<Vec<(Selector, Header)>, StoreError> {
+        self.both.wait().await;
+        let mut all = store.by_owner(owner).await?;
+        self.both.wait().await;
+        all.sort_by_key(|(key, _)| *key);
+        if self.looks.fetch_add(1, Ordering::Relaxed) % 2 == 1 {
+            all.reverse();
+        }
+        Ok(all)
+    }
+}
+
 #[tokio::test]
 async fn of_two_sign_ins_of_one_instant_both_nodes_end_the_same_one() {
-    #[derive(Clone)]
-    struct Shuffled(MemoryStore, Arc<AtomicUsize>, Arc<Barrier>);
-    #[async_trait::async_trait]
-    impl SessionStore for Shuffled {
-        async fn load(&self, key: &Selector, by: &Presented, want: &Want<'_>) -> Result<Option<Arc<Record>>, StoreError> {
-            self.0.load(key, by, want).await
-        }
-        async fn create(&self, key: &Selector, record: Record) -> Result<CreateOutcome, StoreError> {
-            self.0.create(key, record).await
-        }
-        async fn commit(&self, key: &Selector, patch: &Patch) -> Result<CommitOutcome, StoreError> {
-            self.0.commit(key, patch).await
-        }
-        async fn delete(&self, key: &Selector) -> Result<(), StoreError> {
-            self.0.delete(key).await
-        }
-        async fn by_owner(&self, owner: &OwnerHash) -> Result<Vec<(Selector, Header)>, StoreError> {
-            self.2.wait().await;
-            let mut all = self.0.by_owner(owner).await?;
-            self.2.wait().await;
-            all.sort_by_key(|(key, _)| *key);
-            if self.1.fetch_add(1, Ordering::Relaxed) % 2 == 1 {
-                all.reverse();
-            }
-            Ok(all)
-        }
-        async fn delete_by_owner(&self, owner: &OwnerHash, except: Option<&Selector>) -> Result<u64, StoreError> {
-            self.0.delete_by_owner(owner, except).await
-        }
-        async fn sweep(&self, now: Timestamp, limit: usize) -> Result<usize, StoreError> {
-            self.0.sweep(now, limit).await
-        }
-    }
-    let house = House::over(Shuffled(MemoryStore::new(), Arc::default(), Arc::new(Barrier::new(2))));
+    let house = House::over(Intercepted::by(Shuffled { looks: AtomicUsize::new(0), both: Barrier::new(2) }));
     let mut tasks = JoinSet::new();
     for _ in 0..2 {
         let browser = house.browser_of(routes().layer(house.layer().max_sessions(1)));
         tasks.spawn(async move { browser.post("/in/7").await.status() });
     }
     tasks.join_all().await;
-    assert_eq!(house.faults().inner().0.len(), 1, "one of them is left");
+    assert_eq!(house.faults().inner().store().len(), 1, "one of them is left");
 }
 
 #[tokio::test]
