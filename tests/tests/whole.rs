@@ -84,7 +84,7 @@ async fn a_write_that_is_dropped_or_cut_is_whole_or_absent(on: Running) {
     assert!(tally.landed > few && tally.lost > few, "hardly anything was written, or lost: {tally:?}");
 }
 
-/// Somebody else holds what a write needs, for longer than the write may take; then it is free again. Some servers go on by
+/// Another connection holds what a write needs, for longer than the write may take; then it is free again. Some servers go on by
 /// themselves then, and others have given up.
 async fn a_write_that_waits_in_vain_is_whole_or_absent(on: Running) {
     const LIMIT: Duration = Duration::from_millis(60);
@@ -392,7 +392,7 @@ impl Lane {
     async fn cut(&mut self, way: &Route, proxy: &Proxy, counts: Counts, step: &Step) -> Option<Result<(), StoreError>> {
         let direction = if self.dice.below(3) == 0 { Way::ToServer } else { Way::ToClient };
         let bytes = match direction {
-            // Often behind its very end, where the server has all of it and nobody to answer.
+            // Often behind its very end, where the server has all of it and no client to answer.
             Way::ToServer if self.dice.below(2) == 0 => counts.sent,
             Way::ToServer => self.dice.below(counts.sent + 1),
             Way::ToClient => self.dice.below(counts.received + 1),

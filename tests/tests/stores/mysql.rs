@@ -246,7 +246,7 @@ async fn tens_of_thousands_of_sessions_of_one_owner_are_listed_and_revoked() {
     let selectors: BTreeSet<[u8; 16]> = listed.iter().map(|(key, _)| *key.as_bytes()).collect();
     assert_eq!((listed.len(), selectors.len()), (COUNT + 1, COUNT + 1));
 
-    // Somebody gives up in the middle: what was done is done, and whole.
+    // A caller gives up in the middle: what was done is done, and whole.
     let began = Instant::now();
     let revoking = tokio::time::timeout(Duration::from_millis(300), store.delete_by_owner(&hash, Some(&key(1)))).await;
     assert!(revoking.is_err(), "it is done already: {revoking:?}");

@@ -500,7 +500,7 @@ mod tests {
         let links = Links::open(Fake::default(), 1, Duration::from_secs(4)).await.unwrap();
         leave_idle(&links);
         let (outcome, tried) = fail_on_first(&links, Effect::Write, Verdict::Broken).await;
-        assert_eq!((outcome.unwrap(), tried), (1, 1), "nothing was sent where nobody listens");
+        assert_eq!((outcome.unwrap(), tried), (1, 1), "nothing was sent where nothing listens");
         leave_idle(&links);
         assert_eq!(read(&links).await.unwrap(), 1, "this one answers");
     }
