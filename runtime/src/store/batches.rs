@@ -52,11 +52,7 @@ where
                     return Ok(removed);
                 }
             }
-            Err(error) if removed == 0 => return Err(error),
-            Err(error) => {
-                let why = format!("{removed} sessions were removed, and then: {error}; call it again for the rest");
-                return Err(StoreError::outcome_unknown(why));
-            }
+            Err(error) => return Err(error.after(removed as u64)),
         }
     }
 }

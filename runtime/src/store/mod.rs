@@ -11,7 +11,7 @@ use async_trait::async_trait;
 use std::{error::Error, fmt, sync::Arc};
 
 mod backend;
-#[cfg(any(feature = "sqlite", feature = "postgres"))]
+#[cfg(any(feature = "sqlite", feature = "postgres", feature = "mysql"))]
 mod batches;
 #[cfg(feature = "cookie")]
 mod cookie;
@@ -278,6 +278,15 @@ impl StoreError {
     /// ```
     pub fn outcome_unknown(cause: impl Into<Cause>) -> Self {
         Self::OutcomeUnknown(cause.into())
+    }
+
+    /// The same failure, of an operation in several steps that has removed so many sessions before it: then something has happened.
+    #[cfg(any(feature = "sqlite", feature = "_server"))]
+    fn after(self, removed: u64) -> Self {
+        if removed == 0 {
+            return self;
+        }
+        Self::outcome_unknown(format!("{removed} sessions were removed, and then: {self}; call it again for the rest"))
     }
 
     /// What is known of the operation, in a word for events.

@@ -30,6 +30,7 @@ use self::{
 };
 use super::{
     SessionStore, StoreError, StoreIdentity,
+    batches::{Page, in_batches, in_pages},
     remote::{Effect, Sweeper},
     sweeping::AT_ONCE,
 };
@@ -367,19 +368,14 @@ impl SessionStore for MySqlStore {
 
     async fn by_owner(&self, owner: &OwnerHash) -> Result<Vec<(Selector, Header)>, StoreError> {
         let shared = self.0.shared.ready().await?;
-        let mut found = Vec::new();
-        let mut last = None;
-        loop {
-            let page = shared.tables.by_owner(owner, last.as_ref(), AT_ONCE);
-            let rows =
-                shared.access.run(Effect::Read, &page).await?.into_iter().next().map(|answer| answer.rows).unwrap_or_default();
-            let is_last = rows.len() < AT_ONCE;
-            last = rows.last().and_then(rows::selector);
-            found.extend(rows::headers(rows));
-            if is_last || last.is_none() {
-                return Ok(found);
-            }
-        }
+        in_pages(async |after, limit| {
+            let page = shared.tables.by_owner(owner, after.as_ref(), limit);
+            let answers = shared.access.run(Effect::Read, &page).await?;
+            let rows = answers.into_iter().next().map(|answer| answer.rows).unwrap_or_default();
+            let next = rows.last().filter(|_| rows.len() == limit).and_then(rows::selector);
+            Ok(Page { found: rows::headers(rows), next })
+        })
+        .await
     }
 
     async fn delete_by_owner(&self, owner: &OwnerHash, except: Option<&Selector>) -> Result<u64, StoreError> {
@@ -389,7 +385,8 @@ impl SessionStore for MySqlStore {
         let mut last = None;
         loop {
             // Each batch in its own time: what one has deleted stays deleted, whatever becomes of the next.
-            let batch = shared.delete_some(&doomed, last.as_ref(), AT_ONCE, shared.access.term()).await?;
+            let batch = shared.delete_some(&doomed, last.as_ref(), AT_ONCE, shared.access.term()).await;
+            let batch = batch.map_err(|error| error.after(deleted))?;
             deleted += batch.len() as u64;
             if batch.len() < AT_ONCE {
                 return Ok(deleted);
@@ -399,15 +396,7 @@ impl SessionStore for MySqlStore {
     }
 
     async fn sweep(&self, now: Timestamp, limit: usize) -> Result<usize, StoreError> {
-        let mut swept = 0;
-        loop {
-            let batch = AT_ONCE.min(limit - swept);
-            let removed = self.0.shared.sweep(now, batch).await?;
-            swept += removed;
-            if removed < batch || swept == limit {
-                return Ok(swept);
-            }
-        }
+        in_batches(limit, |batch| self.0.shared.sweep(now, batch)).await
     }
 
     fn identity(&self) -> Option<StoreIdentity> {

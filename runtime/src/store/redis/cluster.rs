@@ -2,7 +2,7 @@
 //! nodes than the sessions.
 
 use super::{
-    RIGHTS, RedisStore, STEP, Steps, after,
+    RIGHTS, RedisStore, STEP, Steps,
     client::within,
     connect,
     fields::{self, Answer},
@@ -274,7 +274,7 @@ impl RedisStore {
         let mut deleted = 0;
         let mut steps = Steps::default();
         while let Some(at) = steps.next() {
-            let names = self.listed(&index, at).await.map_err(|error| after(deleted, error))?;
+            let names = self.listed(&index, at).await.map_err(|error| error.after(deleted))?;
             let mut names: Vec<String> = steps.take(Effect::Read, "list", names)?;
             names.retain(|name| Some(name) != spared.as_ref());
             deleted = self.delete_listed(&index, *owner, names, deleted).await?;
@@ -309,7 +309,7 @@ impl RedisStore {
             let _ = self.call(Effect::Read, &call).await;
         }
         self.unlist(index, foreign).await;
-        failure.map_or(Ok(deleted), |failure| Err(after(deleted, failure)))
+        failure.map_or(Ok(deleted), |failure| Err(failure.after(deleted)))
     }
 
     /// The answer to a step through an index.

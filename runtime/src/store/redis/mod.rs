@@ -337,7 +337,7 @@ impl SessionStore for RedisStore {
         while let Some(at) = steps.next() {
             let mut call = Self::script(&scripts::DELETE_BY_OWNER, &index);
             call.arg(at).arg(STEP).arg(&spared);
-            let answer = self.call(Effect::Write, &call).await.map_err(|error| after(deleted, error))?;
+            let answer = self.call(Effect::Write, &call).await.map_err(|error| error.after(deleted))?;
             deleted += steps.take::<u64>(Effect::Write, "delete", answer)?;
         }
         Ok(deleted)
@@ -428,16 +428,6 @@ fn lacks_rights(error: &StoreError, rights: &str) -> Option<StoreError> {
     let said = error.to_string();
     let lacks = ["NOPERM", "permissions", "can't run this command"].iter().any(|words| said.contains(words));
     lacks.then(|| StoreError::unavailable(format!("{said}; let the store's user do {rights}, on the keys of its prefix")))
-}
-
-/// What a failure says of an operation in several steps that has deleted so many sessions before it.
-fn after(deleted: u64, error: StoreError) -> StoreError {
-    match error {
-        error if deleted == 0 => error,
-        error => {
-            StoreError::outcome_unknown(format!("{deleted} sessions were ended, and then: {error}; call it again for the rest"))
-        }
-    }
 }
 
 /// How many entries of an index, or keys of a database, one step goes through. A step of an index keeps the server from all else for
