@@ -173,9 +173,14 @@ impl Config {
         if self.is_expired(header, now) { Err(Refused::Expired) } else { Ok(accepted) }
     }
 
+    /// The idle and the absolute deadline, as they are configured now.
+    pub(crate) fn deadlines(&self, header: &Header) -> (Timestamp, Timestamp) {
+        header.deadlines(&self.lifetime(header.persistent))
+    }
+
     /// When a session ends if it is not used again, as it is configured now.
     pub(crate) fn ends(&self, header: &Header) -> Timestamp {
-        let (idle_until, absolute_until) = header.deadlines(&self.lifetime(header.persistent));
+        let (idle_until, absolute_until) = self.deadlines(header);
         idle_until.min(absolute_until)
     }
 

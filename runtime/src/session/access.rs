@@ -13,7 +13,7 @@ use crate::{
     events::{self, Refused},
     key::{SessionKey, WrappedKey},
     random::{self, RandomError},
-    record::{Accepted, Header, Owner, Presented, Record, Selector, Timestamp},
+    record::{Accepted, Owner, Presented, Record, Selector, Timestamp},
     schema::Schema,
     store::{IdleTouch, StoreError},
     token::{SecretHash, Token},
@@ -505,17 +505,4 @@ impl Live {
         let header = &self.record.header;
         header.persistent.then_some(header.absolute_until)
     }
-}
-
-pub(super) fn ends(header: &Header, config: &Config) -> Timestamp {
-    config.ends(header)
-}
-
-/// The idle and the absolute deadline, as they are configured now.
-pub(super) fn deadlines(header: &Header, config: &Config) -> (Timestamp, Timestamp) {
-    header.deadlines(&config.lifetime(header.persistent))
-}
-
-pub(super) fn is_expired(header: &Header, config: &Config, now: Timestamp) -> bool {
-    config.is_expired(header, now)
 }

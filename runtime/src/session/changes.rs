@@ -17,7 +17,7 @@
 //! 6. The response's commit waits for no save (a handle that is still saving has outlived its handler, which is an error) and takes
 //!    the conversation over from a reload, which begins again afterwards.
 
-use super::check_in::{Kept, Pending, Write};
+use super::check_in::{Kept, Pending, Write, is_same_field};
 use crate::{error::SessionError, record::Payload, schema::AnyField, store::StoreError};
 
 /// One field as one handle has changed it.
@@ -281,16 +281,18 @@ impl Changes {
 
     /// What a handle has checked in is part of a save that failed: only another save of it stores it.
     pub(super) fn hold(&mut self, handle: HandleId) {
+        self.move_checked_in(handle, How::Held);
+    }
+
+    fn move_checked_in(&mut self, handle: HandleId, to: How) {
         for staged in self.staged.iter_mut().filter(|staged| staged.handle == handle && staged.how == How::CheckedIn) {
-            staged.how = How::Held;
+            staged.how = to;
         }
     }
 
     /// A handle is dropped: what it has checked in goes on without it, and what a failed save has left does not.
     pub(super) fn release(&mut self, handle: HandleId) -> Losses {
-        for staged in self.staged.iter_mut().filter(|staged| staged.handle == handle && staged.how == How::CheckedIn) {
-            staged.how = How::Dropped;
-        }
+        self.move_checked_in(handle, How::Dropped);
         self.drop_those(Dropped::Gone, |staged| staged.handle == handle && staged.how == How::Held)
     }
 
@@ -345,7 +347,7 @@ impl Changes {
 
     /// Whether a commit that is under way takes a change of that field.
     pub(super) fn is_in_commit(&self, def: &dyn AnyField) -> bool {
-        let is_in = |staged: &Staged| staged.stage == Stage::InCommit && staged.def.keys()[0] == def.keys()[0];
+        let is_in = |staged: &Staged| staged.stage == Stage::InCommit && is_same_field(staged.def, def);
         !self.planning && self.staged.iter().any(is_in)
     }
 
@@ -361,7 +363,7 @@ impl Changes {
 
     /// Drops every change of one field.
     pub(super) fn drop_field(&mut self, why: Dropped, def: &dyn AnyField) {
-        self.drop_those(why, |staged| staged.def.keys()[0] == def.keys()[0]);
+        self.drop_those(why, |staged| is_same_field(staged.def, def));
     }
 
     /// Drops what no save answers for and no commit is taking, staged after the mark.

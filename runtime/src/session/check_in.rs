@@ -118,7 +118,7 @@ impl Access {
     }
 
     pub(super) fn find(&self, def: &dyn AnyField) -> Option<&Pending> {
-        self.changes.folded().iter().find(|pending| pending.def.keys()[0] == def.keys()[0])
+        self.changes.folded().iter().find(|pending| is_same_field(pending.def, def))
     }
 
     /// Stages a handle's changes: all of them, or none if one is refused.
@@ -184,7 +184,7 @@ impl Access {
         let mut folded: Vec<Pending> = Vec::with_capacity(self.changes.staged().len());
         for staged in self.changes.staged().iter().filter(|staged| which(staged)) {
             let def = staged.def;
-            let earlier = folded.iter().position(|pending| pending.def.keys()[0] == def.keys()[0]);
+            let earlier = folded.iter().position(|pending| is_same_field(pending.def, def));
             let write = match (&staged.write, def.rule(), earlier) {
                 (Write::Clear, ..) => Write::Clear,
                 (Write::Value(mine), Rule::Last, _) => Write::Value(mine.clone()),
@@ -346,6 +346,11 @@ pub(super) fn without_generation(key: &str) -> &str {
 /// The cells that hide whatever is stored of a field, from every version of the program that knows one of them.
 pub(super) fn tombstones(def: &'static dyn AnyField) -> impl Iterator<Item = Put> {
     def.keys().iter().map(|key| Put::new(CellKey::from_static(key), def.tombstone()))
+}
+
+/// Whether two definitions are of one field: its current key is its own.
+pub(super) fn is_same_field(a: &dyn AnyField, b: &dyn AnyField) -> bool {
+    a.keys()[0] == b.keys()[0]
 }
 
 pub(super) fn full_name(def: &dyn AnyField) -> String {

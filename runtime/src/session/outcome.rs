@@ -1,7 +1,7 @@
 //! What a store's answers change in the request.
 
 use super::{
-    access::{Access, ClientCopy, Live, Session, is_expired},
+    access::{Access, ClientCopy, Live, Session},
     changes::Dropped,
     check_in::{full_name, origins},
     plan::{NewPatch, NewRecord},
@@ -130,7 +130,7 @@ impl Access {
         let presented = config.present(live.presented(), now);
         let opened = record.and_then(|record| {
             let accepted = record.header.accepts(&live.hash, now, presented.grace)?;
-            let open = record.header.epoch == live.record.header.epoch && !is_expired(&record.header, config, now);
+            let open = record.header.epoch == live.record.header.epoch && !config.is_expired(&record.header, now);
             open.then_some((record, accepted))
         });
         let Some((mut record, secret)) = opened else {

@@ -1,7 +1,7 @@
 //! What has to be asked of the store: the request's changes as one record, one patch or one deletion.
 
 use super::{
-    access::{Access, Live, Seed, Session, Stale, StaleSince, deadlines},
+    access::{Access, Live, Seed, Session, Stale, StaleSince},
     changes::Committer,
     check_in::{Pending, Write, full_name, origins, tombstones, without_generation},
     ownership::Passage,
@@ -151,7 +151,7 @@ impl Access {
         let passage = self.passage(Some(header), now)?;
         // Before the head the client waits for the answer, so the session is in use since it was loaded. Afterwards each save is a use.
         let used_at = if head == Head::Open { self.loaded_at.min(now) } else { now };
-        let (idle_until, absolute_until) = deadlines(header, config);
+        let (idle_until, absolute_until) = config.deadlines(header);
         let expired = used_at >= idle_until || now >= absolute_until;
         if expired && passage.newcomer().is_some() {
             self.sign_in_anew();
@@ -438,7 +438,7 @@ fn another_lifetime(header: &Header, config: &Config, lifetime: &Lifetime, patch
     let created = header.first_created();
     let began = header.authenticated_at.map_or(created, |proven| proven.max(created));
     let from_begin = began.plus(lifetime.absolute());
-    let (_, before) = deadlines(header, config);
+    let (_, before) = config.deadlines(header);
     let from_now = before.min(patch.now.plus(lifetime.absolute()));
     let counts_anew = from_now > from_begin;
     let mut extensions = header.extensions.clone();

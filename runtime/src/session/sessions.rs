@@ -1,11 +1,6 @@
 //! The sessions of one owner, seen from outside of each: listed, and ended.
 
-use super::{
-    access::{ends, is_expired},
-    extract,
-    slot::Slot,
-    typed::TypedSession,
-};
+use super::{extract, slot::Slot, typed::TypedSession};
 use crate::{
     config::Config,
     error::{SessionError, SessionRejection},
@@ -121,7 +116,7 @@ impl Sessions {
             created_at: header.first_created().into(),
             last_seen: header.last_seen.into(),
             authenticated_at: header.authenticated_at.map(SystemTime::from),
-            expires_at: ends(&header, &self.config).into(),
+            expires_at: self.config.ends(&header).into(),
             label: header.label.as_deref().map(str::to_owned),
             is_persistent: header.persistent,
             is_current: Some(selector) == current,
@@ -207,7 +202,7 @@ pub(super) async fn live(
 ) -> Result<Vec<(Selector, Header)>, StoreError> {
     let now = config.now();
     let mut sessions = store.by_owner(owner).await?;
-    sessions.retain(|(_, header)| !is_expired(header, config, now));
+    sessions.retain(|(_, header)| !config.is_expired(header, now));
     Ok(sessions)
 }
 
@@ -239,7 +234,7 @@ pub(super) async fn end(
         let presented = config.present(SecretHash::from_bytes([0; 32]), now);
         let Some(record) = store.load(selector, &presented, &Want::default()).await? else { return Ok(false) };
         let theirs = record.header.owner.as_ref().is_some_and(|known| known.hash == *owner);
-        if !theirs || is_expired(&record.header, config, now) {
+        if !theirs || config.is_expired(&record.header, now) {
             return Ok(false);
         }
         header = record.header.clone();

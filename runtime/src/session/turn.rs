@@ -6,11 +6,11 @@ use super::{
     flight::{Flight, Ticket},
     plan::Plan,
     reply::Answer,
-    slot::{Head, Slot},
+    slot::{Head, Request, Slot},
 };
 use crate::{config::Config, error::SessionError, events};
 use http::{Method, StatusCode};
-use std::sync::Arc;
+use std::{sync::Arc, task::Waker};
 
 /// The time in which a request can still set cookies. Dropped before the response is ready, because the client went away or
 /// an outer layer gave up, it takes with it what was not saved.
@@ -42,11 +42,17 @@ impl Turn {
     /// The handler has answered: says what is left to do before the head may go out, and under whose policy.
     pub(crate) fn end(self, status: StatusCode) -> Outlook {
         let slot = self.0.clone();
-        let mut request = slot.lock();
-        let request = &mut *request;
+        let (outlook, waiting) = self.conclude(&slot, &mut slot.lock(), status);
+        // Without the lock: a waker may run anything.
+        waiting.into_iter().for_each(Waker::wake);
+        outlook
+    }
+
+    /// ... and which wakers wait for the store lock, if it is free again.
+    fn conclude(self, slot: &Slot, request: &mut Request, status: StatusCode) -> (Outlook, Vec<Waker>) {
         let Some(access) = request.access.as_deref_mut() else {
             slot.send_head();
-            return Outlook::Untouched;
+            return (Outlook::Untouched, Vec::new());
         };
         let config = Arc::clone(&request.config);
         // A save that is still under way is a handle that outlived the handler. Waiting for it could be waiting for ever.
@@ -68,18 +74,15 @@ impl Turn {
         let Some(ticket) = ticket else {
             // The save ends as it ends, and answers for its own changes.
             slot.send_head();
-            return Outlook::Settled(access.close(Ok(()), &config), config);
+            return (Outlook::Settled(access.close(Ok(()), &config), config), Vec::new());
         };
         match access.plan(&config, Head::Open, Committer::Response) {
             Ok(Plan::Nothing) => {
                 slot.send_head();
                 let answer = access.close(Ok(()), &config);
-                // A reload that the lock was taken over from waits for nothing, since it asks when its own answer arrives.
-                let waiting = request.store_lock.free(ticket);
-                waiting.into_iter().for_each(std::task::Waker::wake);
-                Outlook::Settled(answer, config)
+                (Outlook::Settled(answer, config), request.store_lock.free(ticket))
             }
-            plan => Outlook::Pending(Settlement { turn: self, config, ticket, plan }),
+            plan => (Outlook::Pending(Settlement { turn: self, config, ticket, plan }), Vec::new()),
         }
     }
 }
@@ -115,17 +118,14 @@ impl Settlement {
         slot.send_head();
         let answer = slot.with_access(|access| {
             access.commands.discard(Discard::Dropped);
-            if result.is_err() {
+            let losses = access.changes.discard(Discard::Dropped, 0);
+            if result.is_ok() {
+                for schema in losses.schemas {
+                    events::lost(schema, &"they were checked in while the response was being sent");
+                }
+            } else if !slot.has_handles() {
                 // The error says that they are lost. A destroy was tried twice, and clears the cookie all the same.
-                access.changes.discard(Discard::Dropped, 0);
-                if !slot.has_handles() {
-                    access.doomed = None;
-                }
-            } else {
-                let why = "they were checked in while the response was being sent";
-                for schema in access.changes.discard(Discard::Dropped, 0).schemas {
-                    events::lost(schema, &why);
-                }
+                access.doomed = None;
             }
             access.close(result, &config)
         });
